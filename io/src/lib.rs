@@ -1,0 +1,12 @@
+//! From core to HTTP message: everything below the proxy. Knows nothing of proxying.
+pub mod buf;
+pub mod clock;
+pub mod cores;
+pub mod head;
+pub mod http1;
+pub mod listen;
+pub mod mailbox;
+pub mod reactor;
+pub mod ring;
+pub mod runtime;
+pub mod tcp;

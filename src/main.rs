@@ -1,0 +1,5 @@
+//! The binary: allocator, and one match on what was asked.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {}

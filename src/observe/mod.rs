@@ -1,0 +1,2 @@
+//! What is seen from outside: counters, metric names, access log.
+pub mod stats;

@@ -1,0 +1,159 @@
+//! One version of the configuration, compiled: immutable, shared by all shards, pinned by each request for its life.
+use crate::{
+    answer::{RedirectRule, RespondRule},
+    observe::stats::RouteStats,
+    policy::rewrite::RewriteRule,
+    route::Router,
+    upstream::{PoolRule, Timeouts},
+};
+use edge_io::http1;
+use ipnet::IpNet;
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration, time::SystemTime};
+
+/// One version of the configuration, compiled.
+pub struct Snapshot {
+    /// Counts up from 1 with every applied configuration of this process.
+    pub version: u64,
+    /// Of the source text.
+    pub sha256: [u8; 32],
+    /// Where it came from: a path, `--proxy`, `demo`.
+    pub source: String,
+    /// When it was compiled.
+    pub compiled_at: SystemTime,
+    /// Node-wide settings.
+    pub server: ServerRule,
+    /// Data listeners.
+    pub listeners: Vec<Arc<ListenerRule>>,
+    /// Finds the route; indexes into `routes`.
+    pub router: Router,
+    /// In file order.
+    pub routes: Vec<RouteRule>,
+    /// In file order.
+    pub pools: Vec<Arc<PoolRule>>,
+}
+
+/// Node-wide settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerRule {
+    /// `None` = one per allowed core. Changing it needs a restart (a warning says so).
+    pub shards: Option<usize>,
+    /// Where the admin listener is; changing it needs a restart.
+    pub admin: Vec<AdminAddr>,
+    /// Access log target.
+    pub access_log: AccessLogTarget,
+    /// After SIGTERM, how long new connections are still accepted while /ready says 503.
+    pub lb_grace: Duration,
+    /// After that, how long requests in flight may take.
+    pub drain_timeout: Duration,
+    /// Downstream connections per shard.
+    pub max_connections: usize,
+}
+
+/// Where the admin API listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdminAddr {
+    /// TCP, loopback recommended.
+    Tcp(SocketAddr),
+    /// A unix socket, mode 0660.
+    Unix(PathBuf),
+}
+
+/// Where access-log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// A file, appended to; reopened on SIGUSR1.
+    File(PathBuf),
+}
+
+/// Where a data listener listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddr {
+    /// TCP with SO_REUSEPORT, one socket per shard.
+    Tcp(SocketAddr),
+    /// A unix socket at a path.
+    Unix(PathBuf),
+    /// A unix socket in the abstract namespace (without the leading NUL).
+    Abstract(Vec<u8>),
+}
+
+/// One `[[listener]]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenerRule {
+    /// Its name: the label in logs and metrics.
+    pub name: Arc<str>,
+    /// Where it listens.
+    pub address: Vec<ListenAddr>,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Head limits.
+    pub limits: http1::Limits,
+    /// Requests of one connection that may wait behind the one being answered.
+    pub pipeline_depth: usize,
+    /// Client-side timeouts.
+    pub timeouts: ClientTimeouts,
+    /// Forward 103 and other 1xx (but 100) to HTTP/1.1 clients.
+    pub early_hints_h1: bool,
+    /// Also send RFC 7239 `Forwarded`.
+    pub forwarded: bool,
+}
+
+/// One timeout for each phase on the client's side (FEATURES A1, A20).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientTimeouts {
+    /// From a request's first byte to the end of its head.
+    pub header: Duration,
+    /// Between two reads of a request body.
+    pub body: Duration,
+    /// Between two writes of an answer that make progress.
+    pub write: Duration,
+    /// Between two requests.
+    pub keepalive: Duration,
+    /// Least average rate of a request body after 10 s, bytes per second; 0 is no limit.
+    pub min_body_rate: u64,
+}
+
+/// One `[[route]]`.
+pub struct RouteRule {
+    /// Its id: the label in logs and metrics.
+    pub id: Arc<str>,
+    /// What it does.
+    pub action: Action,
+    /// Its share of its policy; routes without one share a default.
+    pub policy: Arc<PolicyRule>,
+    /// Counters, made at the first request; they outlive the snapshot.
+    pub stats: Arc<RouteStats>,
+}
+
+/// What a route does with a request.
+pub enum Action {
+    /// Forward it to a pool.
+    Proxy {
+        /// Index into `Snapshot::pools`.
+        pool: u32,
+        /// Changes of target or host.
+        rewrite: Option<Box<RewriteRule>>,
+        /// Keep the client's `Host` (the default) or send the endpoint's authority.
+        preserve_host: bool,
+    },
+    /// Answer with a redirect.
+    Redirect(Box<RedirectRule>),
+    /// Answer with a fixed response.
+    Respond(Box<RespondRule>),
+}
+
+/// A compiled `[policy.NAME]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyRule {
+    /// Its name, or "default".
+    pub id: Arc<str>,
+    /// Replaces the pool's where set.
+    pub timeouts: Option<Timeouts>,
+    /// Request bodies above it get 413; `None` is no limit.
+    pub max_body: Option<u64>,
+    /// Access-log lines for this route.
+    pub access_log: bool,
+}

@@ -1,0 +1,121 @@
+//! Mutable state of pools and endpoints, keyed by stable ids and living across snapshots.
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU32, AtomicUsize, Ordering},
+    },
+};
+
+/// Node-wide state of one endpoint. Shards read and write it without locks.
+#[derive(Debug)]
+pub struct EndpointState {
+    /// `pool/endpoint`, the key in the registry.
+    pub key: String,
+    /// Dense index for shard-local tables; reused only after the state is gone.
+    pub slot: usize,
+    /// Connection permits taken by shards (each taken permit is an open or opening connection, or leased to a shard).
+    pub permits_taken: AtomicU32,
+}
+
+impl EndpointState {
+    /// Takes up to `want` permits below `max`; answers how many. Wait-free but for the retry of a lost race.
+    pub fn take_permits(&self, want: u32, max: u32) -> u32 {
+        let mut now = self.permits_taken.load(Ordering::Relaxed);
+        loop {
+            let take = want.min(max.saturating_sub(now));
+            if take == 0 {
+                return 0;
+            }
+            match self.permits_taken.compare_exchange_weak(now, now + take, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return take,
+                Err(seen) => now = seen,
+            }
+        }
+    }
+
+    /// Gives `n` permits back.
+    pub fn give_permits(&self, n: u32) {
+        self.permits_taken.fetch_sub(n, Ordering::AcqRel);
+    }
+}
+
+/// Node-wide state of one pool.
+#[derive(Debug)]
+pub struct PoolState {
+    /// The pool's id.
+    pub id: Arc<str>,
+    /// Dense index for per-shard counter tables.
+    pub slot: usize,
+}
+
+/// Finds or makes the state of pools and endpoints by key. Used by the control thread when it compiles a snapshot.
+#[derive(Debug, Default)]
+pub struct Registry {
+    endpoints: Mutex<Table<EndpointState>>,
+    pools: Mutex<Table<PoolState>>,
+    /// One past the highest endpoint slot ever given out.
+    endpoint_slots: AtomicUsize,
+    /// One past the highest pool slot ever given out.
+    pool_slots: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Table<T> {
+    by_key: HashMap<String, Weak<T>>,
+    /// Slot -> who has it; a dead one is free again.
+    slots: Vec<Weak<T>>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Table { by_key: HashMap::new(), slots: Vec::new() }
+    }
+}
+
+impl<T> Table<T> {
+    fn get_or_make(&mut self, key: &str, make: impl FnOnce(usize) -> T) -> Arc<T> {
+        if let Some(found) = self.by_key.get(key).and_then(Weak::upgrade) {
+            return found;
+        }
+        self.by_key.retain(|_, w| w.strong_count() > 0);
+        let slot = self.slots.iter().position(|w| w.strong_count() == 0).unwrap_or(self.slots.len());
+        let made = Arc::new(make(slot));
+        let weak = Arc::downgrade(&made);
+        match self.slots.get_mut(slot) {
+            Some(s) => *s = weak.clone(),
+            None => self.slots.push(weak.clone()),
+        }
+        self.by_key.insert(key.to_owned(), weak);
+        made
+    }
+}
+
+/// A poisoned lock means a panic while holding it; the tables hold no invariant that a panic could break.
+fn open<T>(m: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Registry {
+    /// An empty one.
+    pub fn new() -> Registry {
+        Registry::default()
+    }
+
+    /// The state of endpoint `endpoint` of pool `pool`.
+    pub fn endpoint(&self, pool: &str, endpoint: &str) -> Arc<EndpointState> {
+        let key = format!("{pool}/{endpoint}");
+        open(&self.endpoints).get_or_make(&key, |slot| {
+            self.endpoint_slots.fetch_max(slot + 1, Ordering::Relaxed);
+            EndpointState { key: key.clone(), slot, permits_taken: AtomicU32::new(0) }
+        })
+    }
+
+    /// The state of pool `id`.
+    pub fn pool(&self, id: &str) -> Arc<PoolState> {
+        open(&self.pools).get_or_make(id, |slot| {
+            self.pool_slots.fetch_max(slot + 1, Ordering::Relaxed);
+            PoolState { id: id.into(), slot }
+        })
+    }
+}

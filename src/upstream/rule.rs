@@ -1,0 +1,81 @@
+//! Pools and endpoints as a snapshot holds them: immutable, compiled from the configuration.
+use super::registry::{EndpointState, PoolState};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// Where an endpoint listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EndpointAddr {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket at a path.
+    Unix(PathBuf),
+    /// A unix socket in the abstract namespace (without the leading NUL).
+    Abstract(Vec<u8>),
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Balance {
+    /// The better of two random ones, by requests in flight.
+    #[default]
+    P2c,
+    /// Smooth weighted round robin.
+    RoundRobin,
+}
+
+/// One timeout for each phase of an upstream request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the connection stands.
+    pub connect: Duration,
+    /// From the request's last byte (or the last progress of its body) to the answer's head.
+    pub first_byte: Duration,
+    /// Between two reads of the answer's body.
+    pub body_idle: Duration,
+    /// The whole exchange; `None` is no limit.
+    pub total: Option<Duration>,
+    /// An upgraded connection (WebSocket) without a byte either way.
+    pub tunnel_idle: Duration,
+}
+
+/// One endpoint of a pool.
+#[derive(Debug)]
+pub struct EndpointRule {
+    /// Where it listens.
+    pub addr: EndpointAddr,
+    /// As the configuration spells it: the label in logs and metrics, and `{upstream}`.
+    pub name: Arc<str>,
+    /// The value of `Host` when the route does not keep the client's: the endpoint's authority.
+    pub authority: Arc<str>,
+    /// Relative share, 1..=1000.
+    pub weight: u16,
+    /// Node-wide state that outlives snapshots.
+    pub state: Arc<EndpointState>,
+}
+
+/// One pool.
+#[derive(Debug)]
+pub struct PoolRule {
+    /// Its name in the configuration: the label in logs and metrics.
+    pub id: Arc<str>,
+    /// Its endpoints, in file order; never empty after checks.
+    pub endpoints: Vec<EndpointRule>,
+    /// How one is chosen.
+    pub balance: Balance,
+    /// Idle connections kept per shard and endpoint.
+    pub keepalive: usize,
+    /// An idle connection is closed after this.
+    pub keepalive_idle: Duration,
+    /// A connection is not reused past this age (each ±10 %).
+    pub keepalive_age: Duration,
+    /// Open connections per endpoint, node-wide, exact.
+    pub max_connections: u32,
+    /// Requests that may wait for a connection permit, per shard and endpoint.
+    pub max_waiting: usize,
+    /// How long one waits for a permit.
+    pub wait_timeout: Duration,
+    /// Timeouts of requests that use the pool, unless the route's policy has others.
+    pub timeouts: Timeouts,
+    /// Node-wide state that outlives snapshots.
+    pub state: Arc<PoolState>,
+}
