@@ -9,4 +9,6 @@ pub mod mailbox;
 pub mod reactor;
 pub mod ring;
 pub mod runtime;
+pub mod tasks;
 pub mod tcp;
+pub mod timer;
