@@ -6,6 +6,7 @@ pub mod head;
 pub mod http1;
 pub mod listen;
 pub mod mailbox;
+pub mod nofile;
 pub mod reactor;
 pub mod ring;
 pub mod runtime;
