@@ -119,6 +119,16 @@ impl Stream {
         n < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
     }
 
+    /// Whether the peer's end of input is the next thing to read. Costs a `recv(2)` with `MSG_PEEK`.
+    pub fn at_end(&self) -> bool {
+        let mut byte = 0u8;
+        // SAFETY: at most one byte is written into `byte`.
+        let n = unsafe {
+            libc::recv(self.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT | libc::MSG_PEEK)
+        };
+        n == 0 || (n < 0 && io::Error::last_os_error().kind() != io::ErrorKind::WouldBlock)
+    }
+
     /// Whether the reactor has seen bytes or the end on this connection, without a system call. Events that the kernel
     /// holds back until the next turn are not seen.
     #[inline]

@@ -1,12 +1,12 @@
 //! Deadlines of a shard's connections: setting one is a store; the wheel is touched only when it would fire too late.
-use crate::clock::{TimerId, Wheel};
+use crate::clock::{Clock, TimerId, Wheel};
 use std::{
     cell::{Cell, RefCell},
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     rc::Rc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// The shard wakes at least this often: its heartbeat.
@@ -15,10 +15,9 @@ const NEVER: u64 = u64::MAX;
 
 /// The coarse clock and the timers of one shard.
 pub struct Timers {
-    origin: Instant,
-    now: Cell<u64>,
+    clock: Clock,
     inner: RefCell<Inner>,
-    /// What the timer descriptor is armed for, milliseconds since `origin`.
+    /// What the timer descriptor is armed for, milliseconds of the clock.
     armed: Cell<u64>,
     fd: OwnedFd,
 }
@@ -49,10 +48,9 @@ impl Timers {
             }
             OwnedFd::from_raw_fd(fd)
         };
-        let inner = Inner { wheel: Wheel::new(), slots: Vec::new(), free: Vec::new(), due: Vec::new() };
+        let inner = Inner { wheel: Wheel::new(0), slots: Vec::new(), free: Vec::new(), due: Vec::new() };
         Ok(Rc::new(Timers {
-            origin: Instant::now(),
-            now: Cell::new(0),
+            clock: Clock::new(),
             inner: RefCell::new(inner),
             armed: Cell::new(NEVER),
             fd,
@@ -67,17 +65,22 @@ impl Timers {
     /// Milliseconds since the shard began, as of this turn of its loop.
     #[inline]
     pub fn now(&self) -> u64 {
-        self.now.get()
+        self.clock.now_ms()
+    }
+
+    /// The clock itself.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// A turn of the loop: reads the clock, fires what is due, arms the descriptor for the next.
     pub fn turn(&self) {
-        let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(NEVER);
-        self.now.set(now);
+        self.clock.update();
+        let now = self.clock.now_ms();
         let inner = &mut *self.inner.borrow_mut();
         if inner.wheel.next_deadline().is_some_and(|at| at <= now) {
             let due = &mut inner.due;
-            inner.wheel.advance(now, |token| due.push(token));
+            inner.wheel.advance(now, |token| due.push(token as u32));
             while let Some(index) = inner.due.pop() {
                 fire(&mut inner.wheel, &mut inner.slots, index, now);
             }
@@ -90,7 +93,7 @@ impl Timers {
 
     fn arm(&self, at: u64) {
         self.armed.set(at);
-        let wait = at.saturating_sub(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(0)).max(1);
+        let wait = at.saturating_sub(self.clock.exact_us() / 1000).max(1);
         let spec = libc::itimerspec {
             it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
             it_value: libc::timespec { tv_sec: (wait / 1000) as i64, tv_nsec: (wait % 1000 * 1_000_000) as i64 },
@@ -107,7 +110,7 @@ impl Timers {
         if let Some(id) = slot.entry.take() {
             inner.wheel.remove(id);
         }
-        slot.entry = Some(inner.wheel.insert(slot.deadline, index));
+        slot.entry = Some(inner.wheel.insert(slot.deadline, index as usize));
         slot.entry_at = slot.deadline;
         if slot.deadline < self.armed.get() {
             self.arm(slot.deadline);
@@ -124,7 +127,7 @@ fn fire(wheel: &mut Wheel, slots: &mut [Slot], index: u32, now: u64) {
         return;
     }
     if slot.deadline > now {
-        slot.entry = Some(wheel.insert(slot.deadline, index));
+        slot.entry = Some(wheel.insert(slot.deadline, index as usize));
         slot.entry_at = slot.deadline;
         return;
     }
