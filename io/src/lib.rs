@@ -9,5 +9,6 @@ pub mod mailbox;
 pub mod nofile;
 pub mod reactor;
 pub mod ring;
+pub mod ring_log;
 pub mod runtime;
 pub mod tcp;
