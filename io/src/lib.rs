@@ -9,6 +9,7 @@ pub mod mailbox;
 pub mod nofile;
 pub mod reactor;
 pub mod ring;
+pub mod ring_log;
 pub mod runtime;
 pub mod tasks;
 pub mod tcp;

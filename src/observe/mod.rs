@@ -1,2 +1,3 @@
 //! What is seen from outside: counters, metric names, access log.
+pub mod access_log;
 pub mod stats;
