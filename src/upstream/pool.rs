@@ -185,6 +185,14 @@ impl Endpoint {
         self.give_back();
     }
 
+    /// Closes this shard's idle connections: one of them turned out to be dead, and the others are as old.
+    pub fn drop_idle(&self) {
+        let dropped = std::mem::take(&mut *self.idle.borrow_mut());
+        for _ in &dropped {
+            self.closed();
+        }
+    }
+
     fn is_gone(&self) -> bool {
         self.retired.get() && self.open.get() == 0 && self.in_flight.get() == 0
     }

@@ -66,6 +66,11 @@ impl Reader {
         self.received = 0;
     }
 
+    /// After an informational head another one follows.
+    pub fn begin_next_head(&mut self) {
+        self.parser.reset();
+    }
+
     /// Reads until the head is complete. `Ok(false)`: the peer closed before its first byte.
     pub fn poll_head(
         &mut self,

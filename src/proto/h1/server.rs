@@ -29,6 +29,15 @@ const PARK_AFTER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 256 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
+/// What a refused request counts as: no body that anybody reads, and the end of the connection.
+const REFUSED: RequestSemantics = RequestSemantics {
+    framing: http1::Framing::None,
+    keep_alive: false,
+    expect_continue: false,
+    upgrade: http1::Upgrade::None,
+    te_trailers: false,
+};
+
 /// What the connections of one listener share on one shard; a reload changes it under them.
 pub struct ListenerShare {
     /// Head limits.
@@ -196,7 +205,7 @@ where
         Ok(None) => return false, // closed between requests
         Ok(Some(semantics)) => (semantics, None),
         Err(fault) if fault.category == Category::ClientAbort => return false,
-        Err(fault) => (RequestSemantics::refused(), Some(fault)),
+        Err(fault) => (REFUSED, Some(fault)),
     };
     conn.requests += 1;
     work.reader.begin_body(semantics.framing);
@@ -517,11 +526,11 @@ impl ResponseSink for Response<'_> {
             http1::write_field(out, name, value);
         }
         match framing {
-            Framing::Length(n) => http1::write_length(out, n),
+            Framing::Length(n) => http1::write_content_length(out, n),
             Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             Framing::None if head.status != 204 => {
                 if let Some(n) = head.shown_length {
-                    http1::write_length(out, n);
+                    http1::write_content_length(out, n);
                 }
             }
             _ => {}
