@@ -748,7 +748,13 @@ impl HistogramTotal {
         for (sum, bucket) in self.buckets.iter_mut().zip(&one.buckets) {
             *sum += bucket.get();
         }
-        self.sum_us += one.sum_us.get();
+        self.sum_us = self.sum_us.wrapping_add(one.sum_us.get());
+    }
+
+    /// Adds another sum.
+    pub fn add_total(&mut self, other: &HistogramTotal) {
+        self.buckets.iter_mut().zip(other.buckets).for_each(|(sum, n)| *sum += n);
+        self.sum_us = self.sum_us.wrapping_add(other.sum_us);
     }
 
     /// How many durations were counted.
@@ -865,6 +871,17 @@ impl EndpointTotal {
             self.idle += shard.idle.get();
             self.active += shard.active.get();
         }
+    }
+
+    /// Adds another sum.
+    pub fn add_total(&mut self, other: &EndpointTotal) {
+        self.classes.iter_mut().zip(other.classes).for_each(|(sum, n)| *sum += n);
+        self.errors.iter_mut().zip(other.errors).for_each(|(sum, n)| *sum += n);
+        self.connect.add_total(&other.connect);
+        self.first_byte.add_total(&other.first_byte);
+        self.total.add_total(&other.total);
+        self.idle += other.idle;
+        self.active += other.active;
     }
 }
 
