@@ -18,8 +18,6 @@ pub const ROUTES_MAX: usize = 200_000;
 pub const LIST_MAX: usize = 10_000;
 /// Deepest nesting of `any` and `not` in a match.
 pub const MATCH_DEPTH_MAX: usize = 4;
-/// Longest body of a fixed answer, bytes: it is written in one piece.
-pub const RESPOND_BODY_BYTES_MAX: usize = 64 * 1024;
 /// The port of an `http://` endpoint that names none (RFC 9110 4.2.1).
 pub const HTTP_PORT: u16 = 80;
 /// The statuses that redirect (RFC 9110 15.4).
@@ -452,13 +450,13 @@ pub static FIELD: Shape = Shape {
 /// `rewrite`.
 pub static REWRITE: Shape = Shape {
     title: "[route.rewrite]",
-    about: "In this order: `strip_prefix`, `regex`, `add_prefix`, `query`.",
+    about: "The path is changed in this order: `strip_prefix`, `regex` with `replace`, `add_prefix`.",
     keys: &[
         text("strip_prefix", "path prefix", "\"/api\"", "Taken off the path"),
         text("add_prefix", "path prefix", "\"/v1\"", "Put before the path"),
-        text("regex", "regular expression", "\"^/old/(.*)$\"", "What `replace` replaces in the path"),
-        text("replace", "replacement", "\"/new/$1\"", "The replacement, with `$1` … for groups"),
-        text("host", "host", "\"app.internal\"", "The `Host` that is forwarded"),
+        text("regex", "regular expression", "\"^/old/(.*)$\"", "What `replace` replaces: the first match in the path"),
+        text("replace", "template", "\"/new/{1}\"", "The replacement, with `{1}` … for the groups of `regex`, and `{host}`"),
+        text("host", "host", "\"app.internal\"", "The `Host` that is forwarded; may hold `{host}`, the client's without port"),
         text("query", "query", "\"a=1\"", "Replaces the query; empty takes it off"),
     ],
 };
@@ -470,6 +468,7 @@ pub static REDIRECT: Shape = Shape {
     keys: &[
         text("to", "location", "\"https://{host}{path}{query}\"", "The `Location`, with `{scheme}` `{host}` `{path}` `{query}` and groups of `path_regex` as `{1}` …"),
         count("status", 302, 300, 399, "301, 302, 303, 307 or 308"),
+        flag("append", false, "Append what follows the route's `path_prefix` in the path (without one: the path), and the query"),
     ],
 };
 
@@ -480,13 +479,12 @@ pub static RESPOND: Shape = Shape {
     keys: &[
         count("status", 200, 200, 599, "Status code"),
         Key { name: "body", kind: Kind::Text("text"), default: "\"\"", example: "", about: "Body, at most 64 KiB" },
-        Key {
-            name: "content_type",
-            kind: Kind::Text("media type"),
-            default: "\"text/plain; charset=utf-8\"",
-            example: "",
-            about: "`Content-Type`; none without a body",
-        },
+        text(
+            "content_type",
+            "media type",
+            "\"text/html\"",
+            "`Content-Type`; with a body `text/plain; charset=utf-8` unless given",
+        ),
         other("headers", "a table of strings", "{ cache-control = \"no-store\" }", "Further fields"),
     ],
 };

@@ -17,8 +17,8 @@ pub fn config_md() -> String {
         for key in shape.keys {
             let example = if key.example.is_empty() { String::new() } else { format!("; e.g. `{}`", key.example) };
             let (takes, default) = (takes(key), default(key).map(|d| format!("`{d}`")).unwrap_or_default());
-            let row = format!("| `{}` | {takes} | {default} | {}{example} |", key.name, key.about);
-            out.push_str(&row.replace('|', "\\|").replacen("\\|", "|", 1).replace(" \\| ", " | ").replace(" \\|", " |"));
+            let about = format!("{}{example}", key.about).replace('|', "\\|");
+            let _ = write!(out, "| `{}` | {takes} | {default} | {about} |", key.name);
             out.push('\n');
         }
     }
