@@ -1,3 +1,9 @@
 //! What a request is and what can go wrong with it: words shared by every floor above.
+pub mod authority;
 pub mod fault;
+pub mod field_error;
+pub mod path;
+pub mod template;
+pub use authority::host_of;
 pub use fault::{Category, Fault, Side};
+pub use field_error::{FieldError, Problem};
