@@ -1,4 +1,5 @@
 //! One version of the configuration, compiled: immutable, shared by all shards, pinned by each request for its life.
+pub mod command;
 pub mod compile;
 pub mod diff;
 pub use compile::{compile, validate};
