@@ -1,7 +1,5 @@
 //! The judged messages of `tests/vectors/http1.toml` through the engine, in pieces of every kind.
-mod drive;
-
-use drive::{Outcome, Wire, requests, responses};
+use crate::drive::{Outcome, Wire, requests, responses};
 use edge_io::{head::Method, http1::Limits};
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -13,9 +11,10 @@ struct File {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Case {
+pub struct Case {
     name: String,
-    role: Role,
+    /// Who sends it.
+    pub role: Role,
     raw: String,
     expect: Expect,
     status: Option<u16>,
@@ -32,8 +31,10 @@ struct Case {
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-enum Role {
+pub enum Role {
+    /// A client.
     Request,
+    /// An origin.
     Response,
 }
 
@@ -42,6 +43,20 @@ enum Role {
 enum Expect {
     Accept,
     Reject,
+}
+
+impl Case {
+    /// What goes over the wire.
+    pub fn bytes(&self) -> Vec<u8> {
+        expand(&self.raw)
+    }
+}
+
+/// All vectors.
+pub fn load() -> Vec<Case> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/http1.toml");
+    let text = std::fs::read_to_string(path).expect("the vectors");
+    toml::from_str::<File>(&text).expect("well-formed vectors").case
 }
 
 /// Writes `{text*n}` out; any other brace is itself.
@@ -107,14 +122,12 @@ fn judge(case: &Case, outcome: &Outcome) -> Result<(), String> {
 
 #[test]
 fn every_vector_meets_its_verdict_however_it_is_cut() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/http1.toml");
-    let text = std::fs::read_to_string(path).expect("the vectors");
-    let cases = toml::from_str::<File>(&text).expect("well-formed vectors").case;
+    let cases = load();
     let mut names = HashSet::new();
     let mut wrong = Vec::new();
     for case in &cases {
         assert!(names.insert(&case.name), "{} twice", case.name);
-        let raw = expand(&case.raw);
+        let raw = case.bytes();
         let whole = run(case, &raw, usize::MAX);
         if let Err(why) = judge(case, &whole) {
             wrong.push(format!("{}: {why}", case.name));
