@@ -4,8 +4,8 @@
 //! list share it. A *group* is one pattern of a shape with the entries it has on a host, the most specific first.
 use super::{
     Problem,
-    hash::{Slots, hash},
-    path::{PathPattern, prefix_matches},
+    hash::{Slots, hash, same, start_word},
+    path::PathPattern,
 };
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use std::{collections::HashMap, ops::ControlFlow};
@@ -69,11 +69,27 @@ pub struct Tables {
     any: Option<Record>,
 }
 
+/// A path of a shape.
 #[derive(Clone, Copy, Debug)]
 struct Key {
+    /// Its first eight bytes, those missing as 0: a short path is compared without a look at its text.
+    start: u64,
     at: u32,
     len: u16,
     exact: bool,
+    /// A prefix that ends with a slash needs no boundary behind it.
+    slash: bool,
+}
+
+impl Key {
+    /// Whether `path`, which begins with `start`, begins with the key's text.
+    #[inline]
+    fn starts(&self, text: &[u8], start: u64, path: &[u8]) -> bool {
+        let len = usize::from(self.len);
+        let mask = if len < 8 { (1 << (8 * len)) - 1 } else { u64::MAX };
+        let text = &text[self.at as usize..][..len];
+        start & mask == self.start && (len <= 8 || path.get(..len).is_some_and(|path| same(path, text)))
+    }
 }
 
 /// Groups are numbered: keys first, then patterns, then the one without path.
@@ -171,7 +187,8 @@ impl Tables {
     fn find_name(&self, slots: &Slots, name: &[u8]) -> Option<Record> {
         let found = slots.find(hash(name, HOST_SEED), |at| {
             let at = at as usize;
-            usize::from(self.records[at]) == name.len() && self.records[at + 1..].starts_with(name)
+            let len = usize::from(self.records[at]);
+            same(&self.records[at + 1..][..len], name)
         });
         found.map(Record)
     }
@@ -202,11 +219,15 @@ impl Tables {
             Some(index) => self.visit_index(index, path, |n, kind| group.visit(n - shape.keys, kind, &mut f))?,
             None => {
                 let keys = &self.keys[shape.keys as usize..][..shape.keys_len as usize];
+                let start = start_word(path);
                 for (n, key) in keys.iter().enumerate() {
-                    let text = self.text_of(key);
-                    if key.exact && path == text {
+                    if !key.starts(&self.text, start, path) {
+                        continue;
+                    }
+                    let next = path.get(usize::from(key.len));
+                    if key.exact && next.is_none() {
                         group.visit(n as u32, Kind::Exact, &mut f)?;
-                    } else if !key.exact && prefix_matches(text, path) {
+                    } else if !key.exact && (key.slash || matches!(next, None | Some(b'/'))) {
                         group.visit(n as u32, Kind::Prefix, &mut f)?;
                     }
                 }
@@ -238,7 +259,7 @@ impl Tables {
             let seed = if exact { EXACT_SEED } else { PREFIX_SEED };
             index.slots.find(hash(text, seed), |n| {
                 let key = &self.keys[n as usize];
-                key.exact == exact && self.text_of(key) == text
+                key.exact == exact && same(self.text_of(key), text)
             })
         };
         if let Some(n) = find(path, true) {
@@ -427,7 +448,8 @@ impl<'a> Builder<'a> {
             arena.extend_from_slice(text.as_bytes());
             (arena.len() - text.len()) as u32
         });
-        self.keys.push(Key { at, len: text.len() as u16, exact });
+        let start = start_word(text.as_bytes());
+        self.keys.push(Key { start, at, len: text.len() as u16, exact, slash: text.ends_with('/') });
     }
 
     fn starts(&mut self, groups: &[GroupSpec<'a>]) -> u32 {
