@@ -364,6 +364,7 @@ pub struct Builder<'a> {
     shapes: Vec<Shape>,
     shape_numbers: HashMap<Box<[GroupSpec<'a>]>, u32>,
     patterns: Vec<Patterns>,
+    pattern_numbers: HashMap<Vec<String>, u32>,
     indexes: Vec<PathIndex>,
     records: Vec<u8>,
     exact: Vec<(u64, u32)>,
@@ -432,7 +433,7 @@ impl<'a> Builder<'a> {
             keys: keys as u32,
             keys_len: (self.keys.len() - keys) as u32,
             starts: self.starts(groups),
-            patterns: self.regexes(&regexes)?,
+            patterns: self.regexes(regexes)?,
             index: self.index(keys),
             any: groups.iter().any(|group| group.path == PathPattern::Any),
         };
@@ -466,12 +467,18 @@ impl<'a> Builder<'a> {
         at
     }
 
-    fn regexes(&mut self, texts: &[String]) -> Result<u32, Problem> {
+    /// Compiled regexes are large: shapes with the same list share it, whatever else they hold.
+    fn regexes(&mut self, texts: Vec<String>) -> Result<u32, Problem> {
         if texts.is_empty() {
             return Ok(NONE);
         }
-        self.patterns.push(Patterns::build(texts)?);
-        Ok(self.patterns.len() as u32 - 1)
+        if let Some(number) = self.pattern_numbers.get(&texts) {
+            return Ok(*number);
+        }
+        let number = self.patterns.len() as u32;
+        self.patterns.push(Patterns::build(&texts)?);
+        self.pattern_numbers.insert(texts, number);
+        Ok(number)
     }
 
     fn index(&mut self, from: usize) -> u32 {
@@ -512,5 +519,33 @@ impl<'a> Builder<'a> {
             regex,
             any: self.any,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_share_what_is_alike() {
+        let group = |path| GroupSpec { path, entries: 1 };
+        let (api, regex) = (group(PathPattern::Prefix("/api")), group(PathPattern::Regex("^/v[0-9]")));
+        let own = ["/a", "/b", "/c"].map(|path| group(PathPattern::Prefix(path)));
+        let mut builder = Builder::default();
+        for n in 0..50_u32 {
+            let name = format!("h{n}");
+            builder.host(HostSpec::Exact(&name), &[api], [(n, NONE)].into_iter()).unwrap();
+        }
+        for (n, own) in own.into_iter().enumerate() {
+            let name = format!("r{n}");
+            builder.host(HostSpec::Exact(&name), &[own, regex], [(0, NONE), (1, NONE)].into_iter()).unwrap();
+        }
+        let tables = builder.build().unwrap();
+        assert_eq!(tables.shapes.len(), 4, "one for all of h*, one for each of r*");
+        assert_eq!(tables.patterns.len(), 1);
+        assert_eq!(&*tables.text, b"/api/a/b/c");
+        let names = 10 * 2 + 40 * 3 + 3 * 2;
+        let bytes = names + 50 * (1 + 8 + 8) + 3 * (1 + 8 + 16);
+        assert_eq!(tables.records.len(), bytes, "nothing but name, shape, id and entries");
     }
 }
