@@ -68,9 +68,10 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
 /// Everything that is wrong with the file.
 pub fn validate(path: &Path) -> Result<Vec<String>, Report> {
     let config = crate::config::load(path)?;
-    let snapshot = compile(&config, &Registry::new(), &StatsRegistry::default(), 0)?;
+    let snapshot = compile(&config, &Registry::new(), &StatsRegistry::new(1), 0)?;
     let missing = directories(&config).into_iter().filter(|(directory, _)| !directory.is_dir());
-    let missing = missing.map(|(dir, what)| format!("{}: {what}: there is no directory {}", path.display(), dir.display()));
+    let missing =
+        missing.map(|(dir, what)| format!("{}: {what}: there is no directory {}", path.display(), dir.display()));
     Ok(snapshot.warnings.into_iter().chain(missing).collect())
 }
 
@@ -209,12 +210,7 @@ fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
         total: total.unwrap_or(pool.total),
         tunnel_idle: tunnel_idle.unwrap_or(pool.tunnel_idle),
     });
-    PolicyRule {
-        id: policy.name.as_str().into(),
-        timeouts,
-        max_body: policy.max_body,
-        access_log: policy.access_log,
-    }
+    PolicyRule { id: policy.name.as_str().into(), timeouts, max_body: policy.max_body, access_log: policy.access_log }
 }
 
 fn compile_pool(pool: &raw::Pool, registry: &Registry) -> PoolRule {
