@@ -27,7 +27,8 @@ impl Compiler {
     }
 }
 
-const HEAD: &str = "[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:8080\"\n[pool.app]\nendpoints = [\"http://127.0.0.1:3000\"]\n";
+const HEAD: &str =
+    "[[listener]]\nname = \"web\"\naddress = \"127.0.0.1:8080\"\n[pool.app]\nendpoints = [\"http://127.0.0.1:3000\"]\n";
 
 fn with(rest: &str) -> String {
     format!("{HEAD}{rest}")
