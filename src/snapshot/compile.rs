@@ -29,7 +29,8 @@ use std::{
 pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, version: u64) -> Result<Snapshot, Report> {
     let log = Log::default();
     let router = rules::router(config, &log);
-    let pools: Vec<Arc<PoolRule>> = config.pools.iter().map(|pool| Arc::new(compile_pool(pool, registry, stats))).collect();
+    let pools: Vec<Arc<PoolRule>> =
+        config.pools.iter().map(|pool| Arc::new(compile_pool(pool, registry, stats))).collect();
     let mut policies = Policies { config, made: HashMap::new() };
     let mut routes = Vec::with_capacity(config.routes.len());
     for (index, route) in config.routes.iter().enumerate() {
