@@ -20,9 +20,6 @@ pub const LIST_MAX: usize = 10_000;
 pub const MATCH_DEPTH_MAX: usize = 4;
 /// The port of an `http://` endpoint that names none (RFC 9110 4.2.1).
 pub const HTTP_PORT: u16 = 80;
-/// The statuses that redirect (RFC 9110 15.4).
-pub const HTTP_STATUS_REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
-
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;

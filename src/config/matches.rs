@@ -79,21 +79,8 @@ fn table<'a>(route: &Section<'a>, value: &'a Spanned<DeValue<'a>>, depth: usize)
         any: any(&section, depth),
         not: section.value("not").and_then(|value| nested(&section, value, depth)).map(Box::new),
     };
-    one_path(&section);
     section.finish();
     read
-}
-
-fn one_path(section: &Section<'_>) {
-    let names = ["path", "path_prefix", "path_glob", "path_regex"];
-    let mut given = names.into_iter().filter(|name| section.has(name));
-    let Some(first) = given.next() else { return };
-    for other in given {
-        section.scene.mistake(section.span_of_key(other), |at| {
-            Problem::new(at, format!("match has both {first} and {other}"))
-                .help("keep one of them; `any = [{ … }, { … }]` matches either")
-        });
-    }
 }
 
 fn any<'a>(section: &Section<'a>, depth: usize) -> Vec<MatchConfig> {
@@ -110,17 +97,19 @@ fn nested<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>, depth: usi
             section.scene.mistake(value.span(), |at| {
                 Problem::new(at, format!("`any` and `not` are nested more than {MATCH_DEPTH_MAX} deep"))
             });
-            None
+            Some(MatchConfig { path_prefix: Some("/".to_owned()), ..MatchConfig::default() })
         }
     }
 }
 
 fn fields(section: &Section<'_>, name: &str) -> Vec<FieldMatch> {
     let entries = section.entries(name, "a table such as { x-canary = \"1\" }");
-    entries
-        .into_iter()
-        .filter_map(|(field, value)| Some(FieldMatch { name: field.value.to_owned(), op: op(section, &field, value)? }))
-        .collect()
+    // One that cannot be read keeps its place: mistakes that are found later count places.
+    let read = |(field, value): (Text<'_>, _)| {
+        let op = op(section, &field, value).unwrap_or(FieldOp::Present);
+        FieldMatch { name: field.value.to_owned(), op }
+    };
+    entries.into_iter().map(read).collect()
 }
 
 fn op<'a>(section: &Section<'a>, name: &Text<'_>, value: &'a Spanned<DeValue<'a>>) -> Option<FieldOp> {

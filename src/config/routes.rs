@@ -1,7 +1,7 @@
 //! Reads `[[route]]` tables, one parsed piece at a time.
 use super::{
     check::{self, Names},
-    limits::{self, HTTP_STATUS_REDIRECTS, ROUTES_MAX},
+    limits::{self, ROUTES_MAX},
     matches,
     raw::{Action, Place, Redirect, Route, parse, to_u16},
     report::{Log, Problem},
@@ -123,11 +123,6 @@ fn read_redirect(section: Section<'_>) -> Option<Redirect> {
         });
     }
     let status = to_u16(section.count("status"));
-    if section.has("status") && (300..400).contains(&status) && !HTTP_STATUS_REDIRECTS.contains(&status) {
-        section.scene.mistake(section.span_of("status"), |at| {
-            Problem::new(at, format!("{status} is not a redirect")).expected("301, 302, 303, 307 or 308")
-        });
-    }
     let append = section.flag("append");
     section.finish();
     Some(Redirect { to: to?.value.to_owned(), status, append })
@@ -178,13 +173,6 @@ fn read_rewrite(section: Section<'_>) -> Option<RewriteConfig> {
         host: string("host"),
         query: string("query"),
     };
-    for (one, other) in [("regex", "replace"), ("replace", "regex")] {
-        if section.has(one) && !section.has(other) {
-            section.scene.mistake(section.span_of_key(one), |at| {
-                Problem::new(at, format!("{one} is given without {other}")).help("give both or neither")
-            });
-        }
-    }
     section.finish();
     Some(rewrite)
 }

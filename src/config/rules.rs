@@ -29,6 +29,9 @@ pub enum Rule {
     Respond(Box<RespondRule>),
 }
 
+/// Keys of a match that hold several things, counted by place in the file.
+const LISTS: [&str; 7] = ["host", "method", "header", "query", "cookie", "client", "any"];
+
 /// The router of all routes, with warnings; `None` after a mistake.
 pub(crate) fn router(config: &Config, log: &Log) -> Option<Router> {
     let routes: Vec<RouteConfig<'_>> = config
@@ -48,7 +51,10 @@ pub(crate) fn router(config: &Config, log: &Log) -> Option<Router> {
             // After another mistake a route may seem to match more than was meant: then it is no news what it equals.
             let clean = log.is_clean();
             for error in errors.into_iter().filter(|error| clean || error.key != "match") {
-                let span = config.span_in_route(error.route, &["match", error.key, &error.index.to_string()]);
+                let index = error.index.to_string();
+                let path = ["match", error.key, &index];
+                let depth = if LISTS.contains(&error.key) { 3 } else { 2 };
+                let span = config.span_in_route(error.route, path.get(..depth).unwrap_or_default());
                 log.mistake(Problem::new(span, error.message).help(error.help));
             }
             None
