@@ -7,7 +7,7 @@ use super::{
 use std::{cell::Cell, ops::Range, time::Duration};
 use toml::{
     Spanned,
-    de::{DeTable, DeValue},
+    de::{DeString, DeTable, DeValue},
 };
 
 /// A parsed piece of the source, and where it came from.
@@ -401,7 +401,7 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let entry =
-            |(key, value): (&'a Spanned<_>, _)| (Text { value: string(key.get_ref()), span: key.span() }, value);
+            |(key, value): (&'a Spanned<DeString<'a>>, _)| (Text { value: key.get_ref(), span: key.span() }, value);
         let mut entries: Vec<_> = table.iter().map(entry).collect();
         entries.sort_by_key(|(name, _)| name.span.start);
         entries
@@ -450,10 +450,6 @@ impl Default {
             Default::Off | Default::From(_) => None,
         }
     }
-}
-
-fn string<'a>(text: &'a std::borrow::Cow<'_, str>) -> &'a str {
-    text
 }
 
 /// "name is a boolean".
