@@ -11,4 +11,6 @@ pub mod reactor;
 pub mod ring;
 pub mod ring_log;
 pub mod runtime;
+pub mod tasks;
 pub mod tcp;
+pub mod timer;

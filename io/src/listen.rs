@@ -117,13 +117,18 @@ pub fn unix(path: &Path, mode: u32) -> io::Result<UnixSocket> {
 
 /// Listens on a socket in the abstract namespace; `name` is without the leading NUL.
 pub fn abstract_(name: &[u8]) -> io::Result<OwnedFd> {
+    let socket = unix_socket()?;
+    socket.bind(&abstract_addr(name)?)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The address of a socket in the abstract namespace; `name` is without the leading NUL.
+pub fn abstract_addr(name: &[u8]) -> io::Result<SockAddr> {
     let mut address = Vec::with_capacity(name.len() + 1);
     address.push(0);
     address.extend_from_slice(name);
-    let socket = unix_socket()?;
-    socket.bind(&SockAddr::unix(OsStr::from_bytes(&address))?)?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    SockAddr::unix(OsStr::from_bytes(&address))
 }
 
 fn unix_socket() -> io::Result<Socket> {

@@ -160,7 +160,7 @@ impl Default for Policy {
     fn default() -> Policy {
         let kind = |name: &str| limits::POLICY.key(name).map(|(_, key)| key.kind);
         let max_body = match kind("max_body") {
-            Some(limits::Kind::Size { default: limits::Default::Is(bytes), .. }) => Some(bytes),
+            Some(limits::Kind::Size(limits::Bounds { default: limits::Default::Is(bytes), .. }, _)) => Some(bytes),
             _ => None,
         };
         let access_log = matches!(kind("access_log"), Some(limits::Kind::Flag(true)));

@@ -19,8 +19,9 @@ pub(crate) fn read(text: &str, top: &Section<'_>, tables: &[Range<usize>], names
     if let (Some(first), true) = (tables.first(), top.has("route")) {
         top.scene.mistake(top.span_of_key("route"), |at| {
             let line = text.get(..first.start).unwrap_or("").matches('\n').count() + 1;
-            Problem::new(at, "route is given apart from the [[route]] tables")
-                .help(format!("the first [[route]] is in line {line}; a [route.…] table follows its [[route]] directly"))
+            Problem::new(at, "route is given apart from the [[route]] tables").help(format!(
+                "the first [[route]] is in line {line}; a [route.…] table follows its [[route]] directly"
+            ))
         });
         return Vec::new();
     }
