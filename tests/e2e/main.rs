@@ -1,0 +1,35 @@
+//! End-to-end tests: the built binary between real clients and real origins, each test on both I/O drivers.
+mod connection;
+mod harness;
+
+use harness::{Driver, Run, Test};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Most tests wait for sockets and timeouts, not for a core.
+    arguments.test_threads.get_or_insert(4);
+    let conclusion = libtest_mimic::run(&arguments, suites().into_iter().flat_map(trials).collect());
+    for what in harness::left_out() {
+        println!("not run: {what}");
+    }
+    conclusion.exit()
+}
+
+fn suites() -> Vec<Test> {
+    [connection::tests()].into_iter().flatten().collect()
+}
+
+fn trials(test: Test) -> Vec<Trial> {
+    match test.run {
+        Run::Once(run) => vec![Trial::test(test.name, move || guarded(run))],
+        Run::EachDriver(run) => Driver::ALL
+            .map(|driver| Trial::test(format!("{}::{driver}", test.name), move || guarded(|| run(driver))))
+            .into(),
+    }
+}
+
+fn guarded(run: impl FnOnce()) -> Result<(), Failed> {
+    run();
+    Ok(())
+}
