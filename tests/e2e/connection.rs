@@ -1,7 +1,6 @@
 //! One connection, many requests: keep-alive, pipelining, old versions, targets, messages without a body.
 use crate::harness::{
     Driver, Message, Origin, Setup,
-    edge::Extra,
     origin::{answer, answer_with},
     peers::{HyperOrigin, hyper_ask},
 };
@@ -255,5 +254,4 @@ fn hyper_on_both_sides(driver: Driver) {
     assert_eq!(got[2].body, b"whole");
     assert_eq!(got[3].fields["content-length"], "1000");
     assert!(got[4].body == crate::harness::pattern(1_000_000));
-    let _ = Extra::default();
 }

@@ -1,6 +1,11 @@
 //! End-to-end tests: the built binary between real clients and real origins, each test on both I/O drivers.
+mod body;
 mod connection;
+mod failure;
 mod harness;
+mod headers;
+mod limits;
+mod upgrade;
 
 use harness::{Driver, Run, Test};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -17,7 +22,7 @@ fn main() {
 }
 
 fn suites() -> Vec<Test> {
-    [connection::tests()].into_iter().flatten().collect()
+    [body::tests(), connection::tests(), failure::tests(), headers::tests(), limits::tests(), upgrade::tests()].into_iter().flatten().collect()
 }
 
 fn trials(test: Test) -> Vec<Trial> {

@@ -472,7 +472,7 @@ pub fn run(mut command: Command) -> Output {
     let read = |mut pipe: Box<dyn Read + Send>| {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
-            let _ = pipe.read_read_to_close(&mut bytes);
+            let _ = pipe.read_to_end(&mut bytes);
             String::from_utf8_lossy(&bytes).into_owned()
         })
     };

@@ -344,10 +344,10 @@ impl Wire {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Closes so that the peer sees a reset (TCP).
-    pub fn reset(self) {
+    /// When this value is dropped the peer sees a reset (TCP).
+    pub fn reset_on_close(&self) {
         if let Stream::Tcp(s) = &self.stream {
-            let _ = socket2::SockRef::from(s).set_linger(Some(Duration::ZERO));
+            socket2::SockRef::from(s).set_linger(Some(Duration::ZERO)).expect("a socket takes SO_LINGER");
         }
     }
 
