@@ -5,7 +5,9 @@ mod failure;
 mod harness;
 mod headers;
 mod limits;
+mod routing;
 mod upgrade;
+mod upstream;
 
 use harness::{Driver, Run, Test};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -22,7 +24,7 @@ fn main() {
 }
 
 fn suites() -> Vec<Test> {
-    [body::tests(), connection::tests(), failure::tests(), headers::tests(), limits::tests(), upgrade::tests()].into_iter().flatten().collect()
+    [body::tests(), connection::tests(), failure::tests(), headers::tests(), limits::tests(), routing::tests(), upgrade::tests(), upstream::tests()].into_iter().flatten().collect()
 }
 
 fn trials(test: Test) -> Vec<Trial> {

@@ -50,7 +50,12 @@ impl Origin {
     /// On a free TCP port; `script` drives each accepted connection, which is closed when it returns. It gets the
     /// connection's number, from 0. Its errors are what ends a connection and nothing more.
     pub fn scripted(script: impl Fn(&mut Wire, usize) -> io::Result<()> + Send + Sync + 'static) -> Origin {
-        let l = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Origin::scripted_at("127.0.0.1:0", script)
+    }
+
+    /// As [`Origin::scripted`], at this TCP address.
+    pub fn scripted_at(at: &str, script: impl Fn(&mut Wire, usize) -> io::Result<()> + Send + Sync + 'static) -> Origin {
+        let l = TcpListener::bind(at).expect("a free port");
         let addr = Addr::Tcp(l.local_addr().expect("a bound socket has an address"));
         Origin::run(Listener::Tcp(l), addr, script)
     }
