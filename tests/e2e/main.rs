@@ -1,10 +1,15 @@
 //! End-to-end tests: the built binary between real clients and real origins, each test on both I/O drivers.
 mod body;
+mod cli;
 mod connection;
+mod drain;
+mod driver;
 mod failure;
 mod harness;
 mod headers;
 mod limits;
+mod observe;
+mod reload;
 mod routing;
 mod upgrade;
 mod upstream;
@@ -24,7 +29,7 @@ fn main() {
 }
 
 fn suites() -> Vec<Test> {
-    [body::tests(), connection::tests(), failure::tests(), headers::tests(), limits::tests(), routing::tests(), upgrade::tests(), upstream::tests()].into_iter().flatten().collect()
+    [body::tests(), cli::tests(), connection::tests(), drain::tests(), driver::tests(), failure::tests(), headers::tests(), limits::tests(), observe::tests(), reload::tests(), routing::tests(), upgrade::tests(), upstream::tests()].into_iter().flatten().collect()
 }
 
 fn trials(test: Test) -> Vec<Trial> {

@@ -284,13 +284,6 @@ impl Process {
         let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("a VmRSS line");
         line.trim().trim_end_matches("kB").trim().parse().expect("a number")
     }
-
-    /// CPU time used so far, in clock ticks.
-    pub fn cpu_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).expect("the process is there");
-        let behind = stat.rsplit(')').next().expect("a command name");
-        behind.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().expect("a number")).sum()
-    }
 }
 
 impl Drop for Process {

@@ -90,8 +90,6 @@ pub struct HyperAnswer {
     pub fields: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
-    /// The trailer fields.
-    pub trailers: Option<HeaderMap>,
 }
 
 /// Sends requests over one connection with hyper, one after the other; a body of several pieces goes out chunked.
@@ -111,10 +109,8 @@ pub fn hyper_ask(to: &Addr, requests: Vec<(Request<()>, Vec<Bytes>)>) -> Vec<Hyp
             };
             let response = sender.send_request(head.map(|()| body)).await.expect("an answer");
             let (parts, body) = response.into_parts();
-            let collected = body.collect().await.expect("a whole body");
-            let trailers = collected.trailers().cloned();
-            let body = collected.to_bytes().to_vec();
-            answers.push(HyperAnswer { status: parts.status.as_u16(), fields: parts.headers, body, trailers });
+            let body = body.collect().await.expect("a whole body").to_bytes().to_vec();
+            answers.push(HyperAnswer { status: parts.status.as_u16(), fields: parts.headers, body });
         }
         answers
     })
