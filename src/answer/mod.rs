@@ -1,1 +1,6 @@
-//! (to come)
+//! What the edge answers by itself: fixed responses, redirects, errors. Bodies are at most 64 KiB.
+pub mod error;
+pub mod redirect;
+pub mod respond;
+pub use redirect::{RedirectConfig, RedirectRule};
+pub use respond::{RespondConfig, RespondRule};

@@ -1,2 +1,5 @@
 //! What is seen from outside: counters, metric names, access log.
+pub mod access_log;
+pub mod metrics;
+pub mod names;
 pub mod stats;

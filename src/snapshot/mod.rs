@@ -1,4 +1,9 @@
 //! One version of the configuration, compiled: immutable, shared by all shards, pinned by each request for its life.
+pub mod compile;
+pub mod diff;
+pub use compile::{compile, validate};
+pub use diff::{Diff, diff};
+
 use crate::{
     answer::{RedirectRule, RespondRule},
     observe::stats::RouteStats,
@@ -30,6 +35,8 @@ pub struct Snapshot {
     pub routes: Vec<RouteRule>,
     /// In file order.
     pub pools: Vec<Arc<PoolRule>>,
+    /// What in the source is hardly meant so, a line each.
+    pub warnings: Vec<String>,
 }
 
 /// Node-wide settings.
@@ -126,6 +133,8 @@ pub struct RouteRule {
     pub policy: Arc<PolicyRule>,
     /// Counters, made at the first request; they outlive the snapshot.
     pub stats: Arc<RouteStats>,
+    /// Hash of what the route says but for its policy and the name of its pool; equal within one process only.
+    pub fingerprint: u64,
 }
 
 /// What a route does with a request.

@@ -16,6 +16,8 @@ pub struct EndpointState {
     pub slot: usize,
     /// Connection permits taken by shards (each taken permit is an open or opening connection, or leased to a shard).
     pub permits_taken: AtomicU32,
+    /// Requests on any shard that wait for a permit.
+    pub waiting: AtomicU32,
 }
 
 impl EndpointState {
@@ -32,6 +34,25 @@ impl EndpointState {
                 Err(seen) => now = seen,
             }
         }
+    }
+
+    /// Permits out now.
+    pub fn taken(&self) -> u32 {
+        self.permits_taken.load(Ordering::Relaxed)
+    }
+
+    /// One more (`1`) or one fewer (`-1`) request waits for a permit.
+    pub fn starve(&self, change: i32) {
+        if change > 0 {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a request on any shard waits for a permit.
+    pub fn is_starving(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Gives `n` permits back.
@@ -107,7 +128,7 @@ impl Registry {
         let key = format!("{pool}/{endpoint}");
         open(&self.endpoints).get_or_make(&key, |slot| {
             self.endpoint_slots.fetch_max(slot + 1, Ordering::Relaxed);
-            EndpointState { key: key.clone(), slot, permits_taken: AtomicU32::new(0) }
+            EndpointState { key: key.clone(), slot, permits_taken: AtomicU32::new(0), waiting: AtomicU32::new(0) }
         })
     }
 

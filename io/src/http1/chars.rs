@@ -1,0 +1,115 @@
+//! Which bytes may stand where (RFC 9110, section 5.6; RFC 3986), as one table.
+
+/// May stand in a token: a method, a field name, a chunk extension.
+pub(super) const TOKEN: u8 = 1 << 0;
+/// May stand in a request's field name: a token without `_`, which servers behind may read as `-`.
+pub(super) const NAME: u8 = 1 << 1;
+/// May stand in a request target: visible ASCII but `#` (fragments are never sent) and `\` (some read it as `/`).
+pub(super) const TARGET: u8 = 1 << 2;
+/// May stand in a host name or IPv4 address.
+pub(super) const HOST: u8 = 1 << 3;
+/// May stand in a field value or a reason phrase: HTAB, SP, visible ASCII and bytes above 0x7f.
+pub(super) const VALUE: u8 = 1 << 4;
+
+static CLASS: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let b = i as u8;
+        let alphanumeric = b.is_ascii_alphanumeric();
+        let mark = matches!(
+            b,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'`' | b'|' | b'~'
+        );
+        if alphanumeric || mark || b == b'_' {
+            table[i] |= TOKEN;
+        }
+        if alphanumeric || mark {
+            table[i] |= NAME;
+        }
+        if b.is_ascii_graphic() && b != b'#' && b != b'\\' {
+            table[i] |= TARGET;
+        }
+        if alphanumeric || matches!(b, b'-' | b'.' | b'_' | b'~') {
+            table[i] |= HOST;
+        }
+        if b == b'\t' || (b >= b' ' && b != 0x7f) {
+            table[i] |= VALUE;
+        }
+        i += 1;
+    }
+    table
+}
+
+/// Whether `b` belongs to any of these classes.
+#[inline]
+pub(super) fn is(b: u8, class: u8) -> bool {
+    CLASS[usize::from(b)] & class != 0
+}
+
+/// How many bytes from the start belong to the class.
+#[inline]
+pub(super) fn run(bytes: &[u8], class: u8) -> usize {
+    bytes.iter().position(|&b| !is(b, class)).unwrap_or(bytes.len())
+}
+
+/// [`run`] of `VALUE`, eight bytes at a time.
+#[inline]
+pub(super) fn value_run(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 0xff;
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let w = u64::from_le_bytes(*word);
+        let below_space = w.wrapping_sub(ONES * 0x20) & !w;
+        let del = w ^ (ONES * 0x7f);
+        let hits = (below_space | (del.wrapping_sub(ONES) & !del)) & (ONES * 0x80);
+        if hits == 0 {
+            at += 8;
+            continue;
+        }
+        // The lowest hit is exact; borrows can only make false ones above it.
+        let first = (hits.trailing_zeros() / 8) as usize;
+        at += first;
+        if word[first & 7] != b'\t' {
+            return at;
+        }
+        at += 1;
+    }
+    at + run(bytes.get(at..).unwrap_or(&[]), VALUE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn value_run_agrees_with_the_table_for_every_byte_at_every_place() {
+        for b in 0..=255u8 {
+            for len in 0..20 {
+                for at in 0..len {
+                    for filler in [b'a', 0xff, b' ', b'\t', 0x80] {
+                        let mut bytes = vec![filler; len];
+                        bytes[at] = b;
+                        assert_eq!(value_run(&bytes), run(&bytes, VALUE), "{bytes:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn classes_hold_what_the_grammar_says() {
+        let members = |class| (0..=255u8).filter(|&b| is(b, class)).collect::<Vec<u8>>();
+        assert_eq!(members(TOKEN).len(), 26 + 26 + 10 + 15);
+        assert_eq!(members(NAME).len(), members(TOKEN).len() - 1);
+        assert!(!is(b'_', NAME) && is(b'_', TOKEN));
+        for b in *b"()<>@,;:\\\"/[]?={} \t\r\n\0\x7f\x80" {
+            assert!(!is(b, TOKEN), "{b}");
+        }
+        assert_eq!(members(TARGET).len(), 94 - 2);
+        assert_eq!(members(VALUE).len(), 1 + 95 + 128);
+        assert_eq!(members(HOST).len(), 26 + 26 + 10 + 4);
+    }
+}

@@ -1,0 +1,174 @@
+//! Redirects: a template for `Location` (FEATURES C6).
+use crate::message::{
+    Category, Fault, FieldError, Problem, Side,
+    authority::is_plain_host,
+    host_of,
+    template::{Part, Template, Values},
+};
+use edge_io::head::Head;
+use regex::bytes::{Regex, RegexBuilder};
+
+/// A `redirect` section, with what it needs of its route's match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectConfig {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// `Location`, with `{scheme}`, `{host}`, `{path}`, `{query}`, `{1}` … `{9}`.
+    pub to: String,
+    /// Append what follows the route's `path_prefix` in the path (the whole path without one), and the query.
+    pub append: bool,
+    /// The route's `path_prefix`.
+    pub path_prefix: Option<String>,
+    /// The route's `path_regex`: whose groups `{1}` … `{9}` are.
+    pub path_regex: Option<String>,
+}
+
+impl Default for RedirectConfig {
+    fn default() -> RedirectConfig {
+        RedirectConfig { status: 302, to: String::new(), append: false, path_prefix: None, path_regex: None }
+    }
+}
+
+/// A redirect, checked.
+#[derive(Clone, Debug)]
+pub struct RedirectRule {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    to: Template,
+    /// What `append` removes before it appends; `None`: nothing is appended.
+    append_after: Option<Box<str>>,
+    /// Only when `to` names a group.
+    regex: Option<Regex>,
+    /// Whether the template fixes where the location points, so that a path from the client cannot.
+    absolute: bool,
+}
+
+impl RedirectRule {
+    /// Checks a section.
+    pub fn compile(config: &RedirectConfig) -> Result<RedirectRule, FieldError> {
+        if !matches!(config.status, 301 | 302 | 303 | 307 | 308) {
+            let message = format!("{} is no redirect to another place", config.status);
+            return Err(FieldError::new("status", message, "301, 302, 303, 307 or 308"));
+        }
+        let to = Template::parse(&config.to).map_err(|p| p.of("to"))?;
+        check_text(&config.to).map_err(|p| p.of("to"))?;
+        check_start(&to, &config.to, config.append).map_err(|p| p.of("to"))?;
+        let regex = regex_of(&to, config.path_regex.as_deref())?;
+        let append_after = config.append.then(|| config.path_prefix.as_deref().unwrap_or_default().into());
+        let absolute = !config.to.starts_with('/') && !config.to.starts_with("{path}") || config.to.starts_with("//");
+        Ok(RedirectRule { status: config.status, to, append_after, regex, absolute })
+    }
+
+    /// Appends the value of `Location` for a request. `path` is normalized. Bytes of the request that may not stand in a
+    /// URL are percent-encoded, so that it has no CR, LF or other control byte. Fails (400) when the template names the
+    /// host and the request has none fit for a URL.
+    pub fn location(&self, head: &Head, path: &[u8], scheme: &str, out: &mut Vec<u8>) -> Result<(), Fault> {
+        let host = host_of(head.authority());
+        if self.to.parts().contains(&Part::Host) && !is_plain_host(host) {
+            return Err(Fault::new(Category::BadRequest, Side::Downstream, "no usable host for a redirect"));
+        }
+        let captures = self.regex.as_ref().and_then(|regex| regex.captures(path));
+        let values = Values { scheme, host, path, query: head.query(), captures: captures.as_ref() };
+        let start = out.len();
+        self.to.render(&values, push_encoded, out);
+        if let Some(prefix) = &self.append_after {
+            append(path, prefix, head.query(), start, out);
+        }
+        if !self.absolute {
+            // "//name" would name another host.
+            let slashes = out[start..].iter().take_while(|b| **b == b'/').count();
+            if slashes > 1 {
+                out.drain(start + 1..start + slashes);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn append(path: &[u8], prefix: &str, query: Option<&[u8]>, start: usize, out: &mut Vec<u8>) {
+    let rest = path.strip_prefix(prefix.as_bytes()).unwrap_or(path);
+    let rest = rest.strip_prefix(b"/").unwrap_or(rest);
+    // One slash between both, and none added where nothing follows: "/new" stays "/new".
+    if !rest.is_empty() || path.ends_with(b"/") && path.len() > prefix.len() {
+        if !out[start..].ends_with(b"/") {
+            out.push(b'/');
+        }
+        push_encoded(out, rest);
+    }
+    if let Some(query) = query {
+        out.push(b'?');
+        push_encoded(out, query);
+    }
+}
+
+/// Everything a URL holds stays as it is, `%` included.
+fn push_encoded(out: &mut Vec<u8>, bytes: &[u8]) {
+    for b in bytes {
+        match b {
+            0..=0x20 | 0x7f.. | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' => {
+                out.extend_from_slice(&[b'%', hex(b >> 4), hex(b & 15)]);
+            }
+            _ => out.push(*b),
+        }
+    }
+}
+
+fn hex(digit: u8) -> u8 {
+    if digit < 10 { b'0' + digit } else { b'A' + digit - 10 }
+}
+
+fn check_text(to: &str) -> Result<(), Problem> {
+    match to.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '|')) {
+        Some(bad) => Err(Problem::new(format!("{bad:?} cannot stand in a URL"), "write it percent-encoded")),
+        None => Ok(()),
+    }
+}
+
+/// The client must not decide where the location points.
+fn check_start(to: &Template, text: &str, append: bool) -> Result<(), Problem> {
+    let relative = text.starts_with('/') || text.starts_with("{path}");
+    let schemes = ["http://", "https://", "{scheme}://"];
+    let after_scheme = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+    if !relative && after_scheme.is_none() {
+        let help = "begin with \"https://\", \"http://\", \"{scheme}://\", \"/\" or {path}";
+        return Err(Problem::new(format!("{text:?} does not say where to go"), help));
+    }
+    if let Some(rest) = after_scheme.or(text.strip_prefix("//")) {
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let authority = rest[..end].replace("{host}", "h");
+        let path_follows = authority.find("{path}").or(authority.find("{query}"));
+        let authority = &authority[..path_follows.unwrap_or(authority.len())];
+        if authority.is_empty() || authority.contains('{') {
+            let help = "name the host, then \"/\": \"https://example.com/{1}\"";
+            return Err(Problem::new(format!("{text:?} lets the client choose the host"), help));
+        }
+    }
+    let doubled = text.contains("?{query}");
+    let query_twice = append && to.parts().contains(&Part::Query);
+    match doubled || query_twice {
+        true => {
+            Err(Problem::new("{query} brings its own `?`", "write \"{path}{query}\"; `append` adds the query itself"))
+        }
+        false => Ok(()),
+    }
+}
+
+fn regex_of(to: &Template, path_regex: Option<&str>) -> Result<Option<Regex>, FieldError> {
+    let groups = usize::from(to.captures_max());
+    if groups == 0 {
+        return Ok(None);
+    }
+    let Some(pattern) = path_regex else {
+        let message = format!("{{{groups}}} needs groups of the route's `path_regex`, and it has none");
+        return Err(FieldError::new("to", message, "match by `path_regex`"));
+    };
+    let regex = RegexBuilder::new(pattern).unicode(false).size_limit(1 << 20).build();
+    let regex = regex.map_err(|e| FieldError::new("path_regex", e.to_string(), ""))?;
+    match groups < regex.captures_len() {
+        true => Ok(Some(regex)),
+        false => {
+            let message = format!("{{{groups}}}: `path_regex` has {} groups", regex.captures_len() - 1);
+            Err(FieldError::new("to", message, ""))
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Writes `docs/CONFIG.md` and `configs/everything.toml` from the table of keys.
+use super::{
+    limits::{Default, Key, Kind, SHAPES},
+    units::{show_size, show_time},
+};
+use std::fmt::Write as _;
+
+/// The text of `docs/CONFIG.md`.
+pub fn config_md() -> String {
+    let mut out = String::from(HEAD);
+    for shape in SHAPES {
+        let _ = write!(out, "\n## `{}`\n\n", shape.title);
+        if !shape.about.is_empty() {
+            let _ = write!(out, "{}\n\n", shape.about);
+        }
+        out.push_str("| key | takes | default | what it does |\n|---|---|---|---|\n");
+        for key in shape.keys {
+            let example = if key.example.is_empty() { String::new() } else { format!("; e.g. `{}`", key.example) };
+            let (takes, default) = (takes(key), default(key).map(|d| format!("`{d}`")).unwrap_or_default());
+            let row = format!("| `{}` | {takes} | {default} | {}{example} |", key.name, key.about);
+            out.push_str(&row.replace('|', "\\|").replacen("\\|", "|", 1).replace(" \\| ", " | ").replace(" \\|", " |"));
+            out.push('\n');
+        }
+    }
+    out
+}
+
+const HEAD: &str = "\
+# Configuration
+
+Generated from the table of keys in `src/config/limits.rs`; `EDGE_BLESS=1 cargo test -p edge config::` writes it anew.
+
+One TOML file, read strictly: a key that is not listed here is a mistake, and all mistakes are told in one run
+(`edge validate --config FILE`). Durations are `\"250ms\"` `\"30s\"` `\"5m\"` `\"1h\"` `\"7d\"`, sizes `\"512B\"` `\"64KiB\"` `\"10MiB\"`
+`\"1GiB\"`, rates `\"500B/s\"`. Relative paths start at the directory of the file. Names are 1 to 64 letters, digits, `-`,
+`_` or `.`. The file has at most 16 MiB and 200,000 routes; a list has at most 10,000 elements.
+
+`configs/everything.toml` has each key at its default.
+";
+
+/// What the key takes, for the manual.
+fn takes(key: &Key) -> String {
+    let or_off = |off: bool| if off { " or `\"off\"`" } else { "" };
+    match key.kind {
+        Kind::Flag(_) => "`true` or `false`".to_owned(),
+        Kind::Count { min, max, .. } if min == max => format!("{min}"),
+        Kind::Count { min, max, word: Some(word), .. } => format!("{min} to {max}, or `\"{word}\"`"),
+        Kind::Count { min, max, word: None, .. } => format!("{min} to {max}"),
+        Kind::Signed { min, max, .. } => format!("{min} to {max}"),
+        Kind::Time { min, max, off, .. } => format!("duration, {} to {}{}", show_time(min), show_time(max), or_off(off)),
+        Kind::Size { min, max, off, .. } => format!("size, {} to {}{}", show_size(min), show_size(max), or_off(off)),
+        Kind::Rate { max, .. } => format!("rate, 1B/s to {}/s or `\"off\"`", show_size(max)),
+        Kind::Word { words, .. } => words.iter().map(|w| format!("`\"{w}\"`")).collect::<Vec<_>>().join(" or "),
+        Kind::Text(what) => format!("string: {what}"),
+        Kind::Texts(what) => format!("string or list: {what}"),
+        Kind::Table(shape) => format!("table `{}`", shape.title),
+        Kind::Tables(shape) => format!("tables `{}`", shape.title),
+        Kind::Other(what) => what.to_owned(),
+    }
+}
+
+/// The key's default in TOML; `None` when there is none, or it is somebody else's.
+pub(crate) fn default(key: &Key) -> Option<String> {
+    let number = |default: Default, show: &dyn Fn(u64) -> String, off: &str| match default {
+        Default::Is(n) => Some(show(n)),
+        Default::Off => Some(format!("\"{off}\"")),
+        Default::From(_) => None,
+    };
+    match key.kind {
+        Kind::Flag(flag) => Some(flag.to_string()),
+        Kind::Count { default, word, .. } => number(default, &|n| n.to_string(), word.unwrap_or("")),
+        Kind::Signed { default, .. } => Some(default.to_string()),
+        Kind::Time { default, .. } => number(default, &|ms| format!("\"{}\"", show_time(ms)), "off"),
+        Kind::Size { default, .. } => number(default, &|n| format!("\"{}\"", show_size(n)), "off"),
+        Kind::Rate { default, .. } => number(default, &|n| format!("\"{}/s\"", show_size(n)), "off"),
+        Kind::Word { default, .. } => Some(format!("\"{default}\"")),
+        _ if !key.default.is_empty() => Some(key.default.to_owned()),
+        _ => None,
+    }
+}
+
+/// The text of `configs/everything.toml`.
+pub fn everything_toml() -> String {
+    let mut out = String::from(EVERYTHING_HEAD);
+    for (header, title, given) in EVERYTHING {
+        out.push_str(header);
+        let keys = SHAPES.iter().filter(|shape| shape.title == title).flat_map(|shape| shape.keys);
+        keys.for_each(|key| out.push_str(&line(key, given.contains(&key.name))));
+    }
+    out
+}
+
+const EVERYTHING_HEAD: &str = "\
+# Every key at its default. Keys without a default show an example behind `#`.
+# Generated from src/config/limits.rs: `EDGE_BLESS=1 cargo test -p edge config::` writes it anew.
+";
+
+/// Headers with what belongs to them, the shapes under them, and keys that stand there with their example because the file needs them.
+const EVERYTHING: [(&str, &str, &[&str]); 19] = [
+    ("", "Top level", &[]),
+    ("\n[server]\n", "[server]", &[]),
+    ("\n[[listener]]\n", "[[listener]]", &["address"]),
+    ("\n[listener.limits]\n", "[listener.limits]", &[]),
+    ("\n[listener.timeouts]\n", "[listener.timeouts]", &[]),
+    ("\n[pool.app]\n", "[pool.NAME]", &["endpoints"]),
+    ("\n[pool.app.timeouts]\n", "[pool.NAME.timeouts]", &[]),
+    ("\n[pool.weighted]\n", "", &[]),
+    ("\n[[pool.weighted.endpoints]]\n", "[pool.NAME].endpoints", &["address"]),
+    ("\n[policy.api]\n", "[policy.NAME]", &[]),
+    ("\n[policy.api.timeouts]\n", "[policy.NAME.timeouts]", &[]),
+    ("\n# A route that forwards.\n[[route]]\n", "[[route]]", &["pool"]),
+    ("\n[route.match]\n", "[route.match]", &["path_prefix"]),
+    ("\n[route.match.header.x-canary]\n", "[route.match].header, .query, .cookie", &["exact"]),
+    ("\n[route.rewrite]\n", "[route.rewrite]", &["add_prefix"]),
+    ("\n# A route that redirects.\n[[route]]\nmatch = \"old.example.com\"\n", "", &[]),
+    ("\n[route.redirect]\n", "[route.redirect]", &["to"]),
+    ("\n# A route that answers.\n[[route]]\nmatch = \"/ping\"\n", "", &[]),
+    ("\n[route.respond]\n", "[route.respond]", &[]),
+];
+
+/// `key = value  # what it does`, with a `#` in front when there is neither a default nor a need.
+fn line(key: &Key, needed: bool) -> String {
+    let value = default(key);
+    let (mark, value) = match (value, needed) {
+        (Some(value), _) => ("", value),
+        (None, true) => ("", key.example.to_owned()),
+        (None, false) if key.example.is_empty() => return String::new(),
+        (None, false) => ("# ", key.example.to_owned()),
+    };
+    let assignment = format!("{mark}{} = {value}", key.name);
+    format!("{assignment:<40} # {}\n", key.about.replace('`', "'"))
+}

@@ -1,0 +1,191 @@
+//! Reads `[[route]]` tables, one parsed piece at a time.
+use super::{
+    check::{self, Names},
+    limits::{self, HTTP_STATUS_REDIRECTS, RESPOND_BODY_BYTES_MAX, ROUTES_MAX},
+    matches,
+    raw::{Action, Place, Redirect, Respond, Route, parse, to_u16},
+    report::{Log, Problem},
+    section::{Origin, Scene, Section, Text, cut},
+};
+use crate::policy::rewrite::RewriteConfig;
+use std::ops::Range;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+/// Reads the routes of `text`: the pieces `tables`, or else the list `route` of the top level.
+pub(crate) fn read(text: &str, top: &Section<'_>, tables: &[Range<usize>], names: &Names<'_>, log: &Log) -> Vec<Route> {
+    if let (Some(first), true) = (tables.first(), top.has("route")) {
+        top.scene.mistake(top.span_of_key("route"), |at| {
+            let line = text.get(..first.start).unwrap_or("").matches('\n').count() + 1;
+            Problem::new(at, "route is given apart from the [[route]] tables")
+                .help(format!("the first [[route]] is in line {line}; a [route.…] table follows its [[route]] directly"))
+        });
+        return Vec::new();
+    }
+    let mut routes = Vec::with_capacity(tables.len().min(ROUTES_MAX));
+    for (number, section) in (1..).zip(top.tables("route")) {
+        let place = Place::Element(number - 1);
+        routes.extend(read_route(section, number as usize, place, names));
+    }
+    for (number, range) in (1..).zip(tables).take(ROUTES_MAX) {
+        let origin = Origin::at(range.start);
+        let scene = Scene { origin: &origin, log };
+        let place = Place::Table { start: offset(range.start), end: offset(range.end) };
+        let piece = text.get(range.clone()).unwrap_or("");
+        let Some(parsed) = parse(scene, piece) else { continue };
+        if let Some(element) = only_element(parsed.get_ref())
+            && let Some(section) = Section::of(scene, &limits::ROUTE, element)
+        {
+            routes.extend(read_route(section, number, place, names));
+        }
+    }
+    if tables.len() > ROUTES_MAX {
+        log.mistake(Problem::of_file(format!("there are {} routes, more than {ROUTES_MAX}", tables.len())));
+    }
+    routes.shrink_to_fit();
+    routes
+}
+
+/// Offsets fit: the size of a file is bounded far below.
+fn offset(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// The table of a piece that holds one `[[route]]`.
+pub(crate) fn only_element<'a>(piece: &'a DeTable<'a>) -> Option<&'a Spanned<DeValue<'a>>> {
+    piece.get("route")?.get_ref().as_array()?.iter().next()
+}
+
+fn read_route(section: Section<'_>, number: usize, place: Place, names: &Names<'_>) -> Option<Route> {
+    let id = match section.text("id") {
+        Some(text) => {
+            check::name(section.scene, &text);
+            text.value.into()
+        }
+        None => format!("route-{number}").into_boxed_str(),
+    };
+    let priority = i32::try_from(section.signed("priority")).unwrap_or_default();
+    let matches = section.value("match").map(|value| matches::read(&section, value)).unwrap_or_default();
+    let policy = match section.text("policy") {
+        Some(text) => names.policy(section.scene, &text),
+        None => names.default_policy(),
+    };
+    let action = read_action(&section, names);
+    section.finish();
+    Some(Route { id, matches, action: action?, policy, priority, place })
+}
+
+fn read_action(section: &Section<'_>, names: &Names<'_>) -> Option<Action> {
+    let redirect = section.table("redirect").and_then(read_redirect);
+    let respond = section.table("respond").and_then(read_respond);
+    let rewrite = section.table("rewrite").and_then(read_rewrite);
+    let pool = section.text("pool").map(|text| names.pool(section.scene, &text));
+    let preserve_host = section.flag("preserve_host");
+    let given: Vec<&str> = ["pool", "redirect", "respond"].into_iter().filter(|name| section.has(name)).collect();
+    match given.as_slice() {
+        [] => section.scene.mistake(section.span.clone(), |at| {
+            Problem::new(at, "the route does nothing").expected("one of pool, redirect, respond")
+        }),
+        [_] => {}
+        [first, others @ ..] => {
+            for other in others {
+                section.scene.mistake(section.span_of_key(other), |at| {
+                    Problem::new(at, format!("the route has both {first} and {other}"))
+                        .expected("one of pool, redirect, respond")
+                });
+            }
+        }
+    }
+    if given.first().is_some_and(|first| *first != "pool") {
+        for name in ["rewrite", "preserve_host"].into_iter().filter(|name| section.has(name)) {
+            section.scene.mistake(section.span_of_key(name), |at| {
+                Problem::new(at, format!("{name} is for routes with a pool; nothing is forwarded here"))
+            });
+        }
+    }
+    if let Some(pool) = pool {
+        return Some(Action::Proxy { pool, preserve_host, rewrite: rewrite.map(Box::new) });
+    }
+    redirect.map(|r| Action::Redirect(Box::new(r))).or(respond.map(|r| Action::Respond(Box::new(r))))
+}
+
+fn read_redirect(section: Section<'_>) -> Option<Redirect> {
+    let to = section.text_not_empty("to");
+    if !section.has("to") {
+        section.scene.mistake(section.span.clone(), |at| {
+            Problem::new(at, "the redirect has no location").help("add to = \"https://{host}{path}{query}\"")
+        });
+    }
+    let status = to_u16(section.count("status"));
+    if section.has("status") && (300..400).contains(&status) && !HTTP_STATUS_REDIRECTS.contains(&status) {
+        section.scene.mistake(section.span_of("status"), |at| {
+            Problem::new(at, format!("{status} is not a redirect")).expected("301, 302, 303, 307 or 308")
+        });
+    }
+    section.finish();
+    Some(Redirect { to: to?.value.to_owned(), status })
+}
+
+fn read_respond(section: Section<'_>) -> Option<Respond> {
+    let body = section.text("body");
+    if let Some(text) = body.as_ref().filter(|text| text.value.len() > RESPOND_BODY_BYTES_MAX) {
+        section.scene.mistake(text.span.clone(), |at| {
+            Problem::new(at, format!("the body has {} bytes, more than {RESPOND_BODY_BYTES_MAX}", text.value.len()))
+        });
+    }
+    let content_type = section.text_not_empty("content_type").map(|text| text.value.to_owned());
+    let respond = Respond {
+        status: to_u16(section.count("status")),
+        body: body.map(|text| text.value.to_owned()).unwrap_or_default(),
+        content_type,
+        headers: read_headers(&section),
+    };
+    section.finish();
+    Some(respond)
+}
+
+fn read_headers(section: &Section<'_>) -> Vec<(String, String)> {
+    let mut headers: Vec<(String, String)> = Vec::new();
+    for (name, value) in section.entries("headers", "a table of strings") {
+        let title = format!("headers.{}", cut(name.value));
+        for value in string_or_strings(section, &title, value) {
+            headers.push((name.value.to_owned(), value.value.to_owned()));
+        }
+    }
+    headers
+}
+
+/// A string, or a list of strings for a field that stands several times.
+fn string_or_strings<'a>(section: &Section<'a>, title: &str, value: &'a Spanned<DeValue<'a>>) -> Vec<Text<'a>> {
+    let expected = "a string or a list of strings";
+    match value.get_ref() {
+        DeValue::Array(_) => {
+            let items = section.list_of(title, value, expected);
+            items.filter_map(|item| section.text_of(title, item, "a string")).collect()
+        }
+        _ => section.text_of(title, value, expected).into_iter().collect(),
+    }
+}
+
+fn read_rewrite(section: Section<'_>) -> Option<RewriteConfig> {
+    let string = |name: &str| section.text(name).map(|text| text.value.to_owned());
+    let rewrite = RewriteConfig {
+        strip_prefix: string("strip_prefix"),
+        add_prefix: string("add_prefix"),
+        regex: string("regex"),
+        replace: string("replace"),
+        host: string("host"),
+        query: string("query"),
+    };
+    for (one, other) in [("regex", "replace"), ("replace", "regex")] {
+        if section.has(one) && !section.has(other) {
+            section.scene.mistake(section.span_of_key(one), |at| {
+                Problem::new(at, format!("{one} is given without {other}")).help("give both or neither")
+            });
+        }
+    }
+    section.finish();
+    Some(rewrite)
+}

@@ -1,0 +1,91 @@
+//! One request and its answer, whatever protocol carries them: what `flow` sees of a connection.
+use super::{BodySink, BodySize, BodySource, Deadlines, Fault};
+use edge_io::head::{FieldRef, Head, Version};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    task::{Context, Poll},
+};
+
+/// Who is at the other end of a downstream connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address; unspecified for unix sockets.
+    pub ip: IpAddr,
+    /// Its port; 0 for unix sockets.
+    pub port: u16,
+    /// The port it connected to; 0 for unix sockets.
+    pub local_port: u16,
+    /// Whether the bytes came through TLS.
+    pub tls: bool,
+    /// Whether it is a unix socket.
+    pub unix: bool,
+}
+
+impl Peer {
+    /// The other end of a unix socket.
+    pub const UNIX: Peer =
+        Peer { ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED), port: 0, local_port: 0, tls: false, unix: true };
+}
+
+/// A final answer's head, before its protocol frames it.
+pub struct ResponseHead<'a, F> {
+    /// The status code, 200..=599 or 101.
+    pub status: u16,
+    /// The reason phrase for protocols that have one; empty = the usual one.
+    pub reason: &'a [u8],
+    /// End-to-end fields of the answer, without framing.
+    pub fields: F,
+    /// Fields of our own.
+    pub extra: &'a [(&'a [u8], &'a [u8])],
+    /// The body that follows.
+    pub size: BodySize,
+    /// For HEAD and 304: the length that a GET would have had.
+    pub shown_length: Option<u64>,
+}
+
+/// One request and its answer on a downstream connection.
+pub trait Exchange {
+    /// The request's body.
+    type Source<'a>: BodySource
+    where
+        Self: 'a;
+    /// The way of the answer.
+    type Sink<'a>: ResponseSink
+    where
+        Self: 'a;
+
+    /// The request's head.
+    fn head(&self) -> &Head;
+    /// How long the request's body is.
+    fn body_size(&self) -> BodySize;
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    fn expects_continue(&self) -> bool;
+    /// Whether the client asked to switch to WebSocket.
+    fn wants_websocket(&self) -> bool;
+    /// The client.
+    fn peer(&self) -> Peer;
+    /// The protocol, as logs and metrics name it.
+    fn protocol(&self) -> &'static str;
+    /// The connection's deadlines.
+    fn deadlines(&self) -> &Deadlines;
+    /// Request head, body and answer, borrowed apart.
+    fn parts(&mut self) -> (&Head, Self::Source<'_>, Self::Sink<'_>);
+}
+
+/// The way of an answer: informational heads, one final head, then the body.
+pub trait ResponseSink: BodySink {
+    /// Sends a 1xx head (not 101) to clients that can take it; others miss it. Flushes with what follows.
+    fn inform(&mut self, status: u16, fields: &mut dyn Iterator<Item = FieldRef<'_>>);
+    /// Begins the final answer.
+    fn start<'f, F: Iterator<Item = FieldRef<'f>>>(&mut self, head: ResponseHead<'_, F>);
+    /// Whether `start` was called.
+    fn started(&self) -> bool;
+    /// After this answer the connection ends.
+    fn close_after(&mut self);
+    /// Ready when the client is gone (not merely silent). Cheap: no system call while nothing happened.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Fault>;
+    /// The version the client speaks.
+    fn version(&self) -> Version;
+    /// Bytes of the answer that went out, head included.
+    fn bytes(&self) -> u64;
+}

@@ -1,0 +1,128 @@
+//! Every metric, once: name, help, type, unit and labels. `metrics` renders from it, the documentation lists it.
+
+/// How a metric behaves over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows; its name ends in `_total`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts in buckets.
+    Histogram,
+}
+
+impl Kind {
+    /// As a `# TYPE` line says it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its name, in Prometheus' base units.
+    pub name: &'static str,
+    /// What it tells, for `# HELP` and the documentation.
+    pub help: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// `seconds`, `bytes`, or empty for plain numbers.
+    pub unit: &'static str,
+    /// Its labels, in order. Values come from the configuration or closed sets, never from the wire.
+    pub labels: &'static [&'static str],
+}
+
+macro_rules! metrics {
+    ($($id:ident = $kind:ident $name:literal [$($label:literal),*] $unit:literal $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $id: Metric =
+                Metric { name: $name, help: $help, kind: Kind::$kind, unit: $unit, labels: &[$($label),*] };
+        )*
+        /// Every metric, in the order of the exposition.
+        pub const ALL: &[&Metric] = &[$(&$id),*];
+    };
+}
+
+metrics! {
+    BUILD_INFO = Gauge "edge_build_info" ["version"] "" "The running build; always 1.";
+    UPTIME = Gauge "edge_uptime_seconds" [] "seconds" "Time since the process started.";
+    HTTP_REQUESTS = Counter "edge_http_requests_total" ["route", "method", "code_class", "protocol"] ""
+        "Requests answered.";
+    HTTP_DURATION = Histogram "edge_http_request_duration_seconds" ["route", "protocol"] "seconds"
+        "From a request's first byte to its answer's last.";
+    HTTP_BYTES_IN = Counter "edge_http_request_size_bytes_total" ["route"] "bytes" "Bytes of requests, heads and bodies.";
+    HTTP_BYTES_OUT = Counter "edge_http_response_size_bytes_total" ["route"] "bytes"
+        "Bytes of answers, heads and bodies.";
+    HTTP_IN_FLIGHT = Gauge "edge_http_requests_in_flight" ["route"] "" "Requests being served.";
+    ERRORS = Counter "edge_errors_total" ["route", "category"] "" "Requests that failed, by the category of the failure.";
+    RETRIES = Counter "edge_retries_total" ["route", "outcome"] "" "Requests sent more than once, by how they ended.";
+    UPSTREAM_REQUESTS = Counter "edge_upstream_requests_total" ["pool", "endpoint", "code_class"] ""
+        "Answers of endpoints.";
+    UPSTREAM_DURATION = Histogram "edge_upstream_duration_seconds" ["pool", "endpoint"] "seconds"
+        "From a request's start at an endpoint to its answer's last byte.";
+    UPSTREAM_FIRST_BYTE = Histogram "edge_upstream_first_byte_duration_seconds" ["pool", "endpoint"] "seconds"
+        "From a request's start at an endpoint to its answer's first byte.";
+    UPSTREAM_CONNECT = Histogram "edge_upstream_connect_duration_seconds" ["pool", "endpoint"] "seconds"
+        "How long connecting to an endpoint took.";
+    UPSTREAM_ERRORS = Counter "edge_upstream_errors_total" ["pool", "category"] ""
+        "Attempts at endpoints that failed, by the category of the failure.";
+    POOL_CONNECTIONS = Gauge "edge_pool_connections" ["pool", "state"] "" "Connections to endpoints: idle or active.";
+    ACCEPTS = Counter "edge_accepts_total" ["listener"] "" "Client connections accepted.";
+    CONNECTIONS = Gauge "edge_connections" ["listener", "protocol"] "" "Client connections open.";
+    SHARD_CONNECTIONS = Gauge "edge_shard_connections" ["shard", "state"] ""
+        "Client connections open on a shard: idle (between two requests) or active.";
+    SHARD_IN_FLIGHT = Gauge "edge_shard_requests_in_flight" ["shard"] "" "Requests that a shard is serving.";
+    SHARD_ACCEPTS = Counter "edge_shard_accepts_total" ["shard"] "" "Client connections that a shard accepted.";
+    SHARD_BYTES_IN = Counter "edge_shard_read_bytes_total" ["shard"] "bytes" "Bytes that a shard read from clients.";
+    SHARD_BYTES_OUT = Counter "edge_shard_written_bytes_total" ["shard"] "bytes" "Bytes that a shard wrote to clients.";
+    SHARD_POOL = Gauge "edge_shard_pool_connections" ["shard", "state"] ""
+        "Connections of a shard to endpoints: idle or active.";
+    UPGRADES = Gauge "edge_upgrades_active" ["shard"] "" "Upgraded connections (WebSocket) open.";
+    LIMIT_HITS = Counter "edge_limit_hits_total" ["shard", "limit"] "" "How often a configured bound was hit.";
+    PANICS = Counter "edge_panics_total" ["shard"] "" "Panics caught; each cost one connection.";
+    LOOP_LAG = Histogram "edge_shard_loop_lag_seconds" ["shard"] "seconds" "How late a shard's loop came to what was due.";
+    SHARD_SILENCE = Gauge "edge_shard_silence_seconds" ["shard"] "seconds"
+        "Time since a shard's loop last turned; above 1 the process is not healthy.";
+    SHARD_DRIVER = Gauge "edge_shard_driver" ["shard", "driver"] "" "How a shard talks to the kernel; always 1.";
+    CQ_OVERFLOW = Counter "edge_uring_cq_overflow_total" ["shard"] "" "Completions that did not fit into the queue at once.";
+    LOG_DROPPED = Counter "edge_log_dropped_total" ["shard"] ""
+        "Access-log lines dropped because a shard's ring was full.";
+    LOG_WRITE_DROPPED = Counter "edge_log_write_dropped_total" [] ""
+        "Access-log lines dropped because they could not be written.";
+    LOG_WRITE_ERRORS = Counter "edge_log_write_errors_total" [] "" "Failed writes of the access log.";
+    CONFIG_INFO = Gauge "edge_config_info" ["version", "source"] "" "The configuration in use; always 1.";
+    CONFIG_VERSION = Gauge "edge_config_version" ["shard"] "" "The version of the configuration that a shard serves.";
+    CONFIG_APPLY = Counter "edge_config_apply_total" ["result"] "" "Attempts to apply a configuration.";
+    CONFIG_APPLY_DURATION = Histogram "edge_config_apply_duration_seconds" [] "seconds"
+        "From reading a configuration to the last shard's acknowledgement.";
+    PROCESS_CPU = Counter "process_cpu_seconds_total" [] "seconds" "CPU time of the process, user and system.";
+    PROCESS_RSS = Gauge "process_resident_memory_bytes" [] "bytes" "Resident memory of the process.";
+    PROCESS_VSZ = Gauge "process_virtual_memory_bytes" [] "bytes" "Virtual memory of the process.";
+    PROCESS_FDS = Gauge "process_open_fds" [] "" "Open file descriptors of the process.";
+    PROCESS_MAX_FDS = Gauge "process_max_fds" [] "" "The most file descriptors the process may open.";
+    PROCESS_START = Gauge "process_start_time_seconds" [] "seconds" "When the process started, seconds since 1970.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        let mut seen = std::collections::HashSet::new();
+        for m in ALL {
+            assert!(seen.insert(m.name), "{} twice", m.name);
+            assert!(m.name.starts_with("edge_") || m.name.starts_with("process_"), "{}", m.name);
+            assert!(m.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", m.name);
+            assert_eq!(m.kind == Kind::Counter, m.name.ends_with("_total"), "{}", m.name);
+            assert!(m.name.trim_end_matches("_total").ends_with(m.unit), "{}: unit is the last word", m.name);
+            assert!(m.help.ends_with('.') && !m.help.contains(['\n', '\\']), "{}", m.name);
+        }
+    }
+}

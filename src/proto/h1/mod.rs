@@ -1,0 +1,26 @@
+//! HTTP/1.1 on a stream socket: the reading and the writing half (both roles), and the server's connection loop.
+mod reader;
+mod server;
+mod writer;
+pub use reader::Reader;
+pub use server::{After, Connection, H1Exchange, Lease, ListenerShare, Waiting, serve};
+pub use writer::{Framing, Writer};
+
+use crate::message::{Category, Fault, Side};
+use edge_io::http1::Reject;
+
+/// What a client did wrong, as a fault with the status that the engine names.
+pub fn client_fault(reject: Reject) -> Fault {
+    let category = match reject.status() {
+        405 => Category::MethodNotAllowed,
+        413 => Category::BodyTooLarge,
+        414 | 431 => Category::HeadTooLarge,
+        _ => Category::BadRequest,
+    };
+    Fault::new(category, Side::Downstream, reject.as_str()).with_status(reject.status())
+}
+
+/// What an endpoint did wrong.
+pub fn upstream_fault(reject: Reject) -> Fault {
+    Fault::new(Category::UpstreamProtocol, Side::Upstream, reject.as_str())
+}

@@ -1,0 +1,105 @@
+//! What must not travel on: hop-by-hop fields (RFC 9110 7.6.1) and forwarding fields that the edge states itself.
+use edge_io::head::{FieldId, FieldRef, Head};
+
+/// End-to-end fields of a response. Framing is left out: the next hop frames for itself.
+pub fn response_fields(head: &Head) -> impl Iterator<Item = FieldRef<'_>> {
+    let named = names_fields(head);
+    head.fields().filter(move |f| !is_hop_by_hop(f.id) && f.id != FieldId::ContentLength && !(named && is_named(head, f)))
+}
+
+/// End-to-end fields of a request, without those the edge states itself: `Host`, framing, `Expect`, `Via`, and the
+/// forwarding fields.
+pub fn request_fields(head: &Head) -> impl Iterator<Item = FieldRef<'_>> {
+    let named = names_fields(head);
+    head.fields().filter(move |f| !is_hop_by_hop(f.id) && !is_ours(f.id) && !(named && is_named(head, f)))
+}
+
+fn is_hop_by_hop(id: FieldId) -> bool {
+    matches!(
+        id,
+        FieldId::Connection
+            | FieldId::KeepAlive
+            | FieldId::ProxyConnection
+            | FieldId::ProxyAuthenticate
+            | FieldId::ProxyAuthorization
+            | FieldId::Te
+            | FieldId::Trailer
+            | FieldId::TransferEncoding
+            | FieldId::Upgrade
+    )
+}
+
+fn is_ours(id: FieldId) -> bool {
+    matches!(
+        id,
+        FieldId::Host
+            | FieldId::ContentLength
+            | FieldId::Expect
+            | FieldId::Via
+            | FieldId::Forwarded
+            | FieldId::XForwardedFor
+            | FieldId::XForwardedProto
+            | FieldId::XForwardedHost
+            | FieldId::XForwardedPort
+            | FieldId::XRealIp
+            | FieldId::XRequestId
+            | FieldId::XRequestStart
+    )
+}
+
+/// Whether `Connection` names anything but the usual `keep-alive`, `close` and `upgrade`.
+fn names_fields(head: &Head) -> bool {
+    head.has(FieldId::Connection)
+        && connection_options(head).any(|o| {
+            !o.eq_ignore_ascii_case(b"keep-alive")
+                && !o.eq_ignore_ascii_case(b"close")
+                && !o.eq_ignore_ascii_case(b"upgrade")
+        })
+}
+
+fn is_named(head: &Head, field: &FieldRef<'_>) -> bool {
+    connection_options(head).any(|o| o.eq_ignore_ascii_case(field.name))
+}
+
+fn connection_options(head: &Head) -> impl Iterator<Item = &[u8]> {
+    head.get_all(FieldId::Connection).flat_map(|v| v.split(|b| *b == b',')).map(|o| o.trim_ascii()).filter(|o| !o.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edge_io::head::Version;
+
+    fn names(fields: impl Iterator<Item = FieldRef<'static>>) -> Vec<String> {
+        fields.map(|f| String::from_utf8_lossy(f.name).to_lowercase()).collect()
+    }
+
+    fn request(fields: &[(&str, &str)]) -> &'static Head {
+        let mut head = Head::new();
+        head.set_request(b"GET", b"a.example", b"/", Version::Http11).expect("fits");
+        for (n, v) in fields {
+            head.push(n.as_bytes(), v.as_bytes()).expect("fits");
+        }
+        Box::leak(Box::new(head))
+    }
+
+    #[test]
+    fn fields_named_by_connection_go_with_it() {
+        let head = request(&[
+            ("Connection", "keep-alive, X-Secret"),
+            ("Connection", "foo"),
+            ("X-Secret", "1"),
+            ("Foo", "2"),
+            ("Keep-Alive", "timeout=5"),
+            ("TE", "trailers"),
+            ("X-Kept", "3"),
+        ]);
+        assert_eq!(names(request_fields(head)), ["x-kept"]);
+    }
+
+    #[test]
+    fn a_client_cannot_speak_for_the_edge() {
+        let head = request(&[("X-Forwarded-For", "1.2.3.4"), ("Forwarded", "for=x"), ("X-Real-IP", "1.2.3.4"), ("A", "b")]);
+        assert_eq!(names(request_fields(head)), ["a"]);
+    }
+}

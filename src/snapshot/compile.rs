@@ -1,0 +1,280 @@
+//! From a checked configuration to a snapshot: everything that can be decided before the first request is decided here.
+use super::{
+    AccessLogTarget, Action, AdminAddr, ClientTimeouts, ListenAddr, ListenerRule, PolicyRule, RouteRule, ServerRule,
+    Snapshot,
+};
+use crate::{
+    answer::{RedirectRule, RespondRule},
+    config::{
+        Config, Report,
+        raw::{self, AccessLog, TimeoutChanges},
+        report::{Log, Problem},
+    },
+    message::FieldError,
+    observe::stats::StatsRegistry,
+    policy::rewrite::RewriteRule,
+    route::{RouteConfig, Router},
+    upstream::{EndpointAddr, EndpointRule, PoolRule, Registry, Timeouts},
+};
+use edge_io::http1;
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+/// Compiles `config` as version `version`. State that outlives snapshots comes from `registry` and `stats`.
+///
+/// # Errors
+/// What only compiling finds: patterns, templates and headers that cannot be used, routes that nothing tells apart.
+pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, version: u64) -> Result<Snapshot, Report> {
+    let log = Log::default();
+    let router = compile_router(config, &log);
+    let pools: Vec<Arc<PoolRule>> = config.pools.iter().map(|pool| Arc::new(compile_pool(pool, registry))).collect();
+    let mut policies = Policies { config, made: HashMap::new() };
+    let mut routes = Vec::with_capacity(config.routes.len());
+    for (index, route) in config.routes.iter().enumerate() {
+        if let Some(action) = compile_action(config, index, &log) {
+            let policy = policies.get(route.policy, route.action.pool());
+            let (id, stats) = (route.id.as_ref().into(), stats.route(&route.id));
+            routes.push(RouteRule { id, action, policy, stats, fingerprint: fingerprint(route) });
+        }
+    }
+    let clean = log.is_clean();
+    let mut report = config.report(log);
+    let Some(router) = router.filter(|_| clean) else { return Err(report) };
+    report.prepend(config.warnings.clone());
+    Ok(Snapshot {
+        version,
+        sha256: config.sha256,
+        source: config.file.display().to_string(),
+        compiled_at: SystemTime::now(),
+        server: compile_server(&config.server),
+        listeners: config.listeners.iter().map(|listener| Arc::new(compile_listener(listener))).collect(),
+        router,
+        routes,
+        pools,
+        warnings: report.warning_lines(),
+    })
+}
+
+/// Loads and compiles the file at `path` without binding or creating anything; needs no privileges.
+///
+/// Answers the warnings, among them directories that are not there (yet): of log files and of unix sockets.
+///
+/// # Errors
+/// Everything that is wrong with the file.
+pub fn validate(path: &Path) -> Result<Vec<String>, Report> {
+    let config = crate::config::load(path)?;
+    let snapshot = compile(&config, &Registry::new(), &StatsRegistry::default(), 0)?;
+    let missing = directories(&config).into_iter().filter(|(directory, _)| !directory.is_dir());
+    let missing = missing.map(|(dir, what)| format!("{}: {what}: there is no directory {}", path.display(), dir.display()));
+    Ok(snapshot.warnings.into_iter().chain(missing).collect())
+}
+
+/// The directories that must be there when the edge runs, and what for.
+fn directories(config: &Config) -> Vec<(PathBuf, &'static str)> {
+    let mut found = Vec::new();
+    let mut note = |path: &Path, what| {
+        // the parent of "x.sock" is "": the current directory
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        found.push((parent.to_owned(), what));
+    };
+    if let AccessLog::File(path) = &config.server.access_log {
+        note(path, "access_log");
+    }
+    let sockets = |list: &[EndpointAddr]| list.iter().filter_map(unix_path).cloned().collect::<Vec<_>>();
+    sockets(&config.server.admin).iter().for_each(|path| note(path, "admin"));
+    for listener in &config.listeners {
+        sockets(&listener.address).iter().for_each(|path| note(path, "listener"));
+    }
+    found
+}
+
+fn unix_path(addr: &EndpointAddr) -> Option<&PathBuf> {
+    match addr {
+        EndpointAddr::Unix(path) => Some(path),
+        EndpointAddr::Tcp(_) | EndpointAddr::Abstract(_) => None,
+    }
+}
+
+fn compile_router(config: &Config, log: &Log) -> Option<Router> {
+    let routes: Vec<RouteConfig<'_>> = config
+        .routes
+        .iter()
+        .map(|route| RouteConfig { id: &route.id, priority: route.priority, matches: &route.matches })
+        .collect();
+    match Router::compile(&routes) {
+        Ok((router, warnings)) => {
+            for warning in warnings {
+                let span = config.span_in_route(warning.route, &["match"]);
+                log.warning(Problem::new(span, warning.message).help(warning.help));
+            }
+            Some(router)
+        }
+        Err(errors) => {
+            for error in errors {
+                let span = config.span_in_route(error.route, &["match", error.key, &error.index.to_string()]);
+                log.mistake(Problem::new(span, error.message).help(error.help));
+            }
+            None
+        }
+    }
+}
+
+fn compile_action(config: &Config, index: usize, log: &Log) -> Option<Action> {
+    let (table, result) = match &config.routes.get(index)?.action {
+        raw::Action::Proxy { pool, preserve_host, rewrite } => {
+            let rule = rewrite.as_deref().map(RewriteRule::compile).transpose();
+            let action = |rule: Option<RewriteRule>| Action::Proxy {
+                pool: *pool,
+                rewrite: rule.map(Box::new),
+                preserve_host: *preserve_host,
+            };
+            ("rewrite", rule.map(action))
+        }
+        raw::Action::Redirect(redirect) => {
+            let rule = RedirectRule::compile(&redirect.to, redirect.status);
+            ("redirect", rule.map(|rule| Action::Redirect(Box::new(rule))))
+        }
+        raw::Action::Respond(respond) => ("respond", compile_respond(respond).map(|r| Action::Respond(Box::new(r)))),
+    };
+    let mistake = |error: FieldError| {
+        let span = config.span_in_route(index, &[table, error.key]);
+        log.mistake(Problem::new(span, error.message).help(error.help));
+    };
+    result.map_err(mistake).ok()
+}
+
+/// What [`RouteRule::fingerprint`] says.
+fn fingerprint(route: &raw::Route) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (route.priority, &route.matches).hash(&mut hasher);
+    match &route.action {
+        raw::Action::Proxy { pool: _, preserve_host, rewrite } => (1, preserve_host, rewrite).hash(&mut hasher),
+        raw::Action::Redirect(redirect) => (2, redirect).hash(&mut hasher),
+        raw::Action::Respond(respond) => (3, respond).hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+fn compile_respond(respond: &raw::Respond) -> Result<RespondRule, FieldError> {
+    let content_type = respond.content_type.as_deref();
+    RespondRule::compile(respond.status, content_type, &respond.headers, respond.body.as_bytes())
+}
+
+/// Compiled policies, shared by the routes that mean the same.
+struct Policies<'c> {
+    config: &'c Config,
+    /// By policy, and by pool where the policy replaces some of its timeouts.
+    made: HashMap<(Option<u32>, Option<u32>), Arc<PolicyRule>>,
+}
+
+impl Policies<'_> {
+    fn get(&mut self, policy: Option<u32>, pool: Option<u32>) -> Arc<PolicyRule> {
+        let config = self.config;
+        let given = policy.and_then(|index| config.policies.get(index as usize));
+        let changed = given.filter(|given| given.timeouts != TimeoutChanges::default());
+        let pool = pool.filter(|_| changed.is_some());
+        let make = || {
+            let timeouts = pool.and_then(|index| config.pools.get(index as usize)).map(|pool| pool.timeouts);
+            Arc::new(compile_policy(given.unwrap_or(&raw::Policy::default()), timeouts))
+        };
+        self.made.entry((policy, pool)).or_insert_with(make).clone()
+    }
+}
+
+/// `pool` has the timeouts that the policy replaces some of.
+fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
+    let TimeoutChanges { connect, first_byte, body_idle, total, tunnel_idle } = policy.timeouts;
+    let timeouts = pool.map(|pool| Timeouts {
+        connect: connect.unwrap_or(pool.connect),
+        first_byte: first_byte.unwrap_or(pool.first_byte),
+        body_idle: body_idle.unwrap_or(pool.body_idle),
+        total: total.unwrap_or(pool.total),
+        tunnel_idle: tunnel_idle.unwrap_or(pool.tunnel_idle),
+    });
+    PolicyRule {
+        id: policy.name.as_str().into(),
+        timeouts,
+        max_body: policy.max_body,
+        access_log: policy.access_log,
+    }
+}
+
+fn compile_pool(pool: &raw::Pool, registry: &Registry) -> PoolRule {
+    let endpoint = |endpoint: &raw::Endpoint| EndpointRule {
+        addr: endpoint.addr.clone(),
+        name: endpoint.name.as_str().into(),
+        authority: endpoint.authority.as_str().into(),
+        weight: endpoint.weight,
+        state: registry.endpoint(&pool.name, &endpoint.name),
+    };
+    PoolRule {
+        id: pool.name.as_str().into(),
+        endpoints: pool.endpoints.iter().map(endpoint).collect(),
+        balance: pool.balance,
+        keepalive: pool.keepalive,
+        keepalive_idle: pool.keepalive_idle,
+        keepalive_age: pool.keepalive_age,
+        max_connections: pool.max_connections,
+        max_waiting: pool.max_waiting,
+        wait_timeout: pool.wait_timeout,
+        timeouts: pool.timeouts,
+        state: registry.pool(&pool.name),
+    }
+}
+
+fn compile_server(server: &raw::Server) -> ServerRule {
+    let admin = |addr: &EndpointAddr| match addr {
+        EndpointAddr::Tcp(addr) => Some(AdminAddr::Tcp(*addr)),
+        EndpointAddr::Unix(path) => Some(AdminAddr::Unix(path.clone())),
+        // the reader refuses them
+        EndpointAddr::Abstract(_) => None,
+    };
+    ServerRule {
+        shards: server.shards,
+        admin: server.admin.iter().filter_map(admin).collect(),
+        access_log: match &server.access_log {
+            AccessLog::Off => AccessLogTarget::Off,
+            AccessLog::Stdout => AccessLogTarget::Stdout,
+            AccessLog::File(path) => AccessLogTarget::File(path.clone()),
+        },
+        lb_grace: server.lb_grace,
+        drain_timeout: server.drain_timeout,
+        max_connections: server.max_connections,
+    }
+}
+
+fn compile_listener(listener: &raw::Listener) -> ListenerRule {
+    let addr = |addr: &EndpointAddr| match addr {
+        EndpointAddr::Tcp(addr) => ListenAddr::Tcp(*addr),
+        EndpointAddr::Unix(path) => ListenAddr::Unix(path.clone()),
+        EndpointAddr::Abstract(name) => ListenAddr::Abstract(name.clone()),
+    };
+    let (limits, timeouts) = (&listener.limits, &listener.timeouts);
+    ListenerRule {
+        name: listener.name.as_str().into(),
+        address: listener.address.iter().map(addr).collect(),
+        trusted_proxies: listener.trusted_proxies.clone(),
+        limits: http1::Limits {
+            line_bytes: limits.request_line,
+            head_bytes: limits.head,
+            fields: limits.fields,
+            chunk_line_bytes: limits.chunk_line,
+            trailer_bytes: limits.trailers,
+        },
+        pipeline_depth: limits.pipeline_depth,
+        timeouts: ClientTimeouts {
+            header: timeouts.header,
+            body: timeouts.body,
+            write: timeouts.write,
+            keepalive: timeouts.keepalive,
+            min_body_rate: timeouts.min_body_rate,
+        },
+        early_hints_h1: listener.early_hints_h1,
+        forwarded: listener.forwarded,
+    }
+}

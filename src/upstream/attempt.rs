@@ -1,0 +1,304 @@
+//! One attempt: a request and its answer on one connection, both directions at once, until the answer is through.
+use super::{
+    Request, Timeouts, Trace,
+    h1::{self, Lease, RESPONSE_LIMITS, RequestSink, ResponseBody},
+};
+use crate::{
+    message::{
+        BodySink, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseHead, ResponseSink, Side,
+    },
+    proto::{h1::Framing, h1::upstream_fault, hop},
+};
+use edge_io::{
+    clock::Clock,
+    head::{FieldId, Head, Method},
+    http1,
+    tcp::Stream,
+};
+use std::{
+    task::{Context, Poll},
+    time::Duration,
+};
+
+/// Without an answer to `Expect: 100-continue`, the body is asked for after this (RFC 9110 10.1.1).
+const CONTINUE_AFTER: Duration = Duration::from_secs(1);
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The answer is through and the connection can carry another request.
+    Reusable,
+    /// The answer is through; the connection ends.
+    Spent,
+}
+
+/// A failed attempt, and whether another one is safe.
+#[derive(Clone, Copy, Debug)]
+pub struct Failed {
+    /// Why.
+    pub fault: Fault,
+    /// Nothing of the answer came, and nothing of the body was taken from the client: the request can be sent again if
+    /// its method allows that.
+    pub repeatable: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The client waits for `100 Continue`, and so does its body.
+    Continue,
+    /// The answer's head is to come.
+    Head,
+    /// The answer's body is under way.
+    Body,
+    /// Upgraded: bytes both ways.
+    Tunnel,
+}
+
+/// The parts of one attempt.
+pub struct Attempt<'a, S, D> {
+    /// The connection.
+    pub stream: &'a Stream,
+    /// Its buffers.
+    pub lease: &'a mut Lease,
+    /// The request.
+    pub request: &'a Request<'a>,
+    /// Its head.
+    pub head: &'a Head,
+    /// Its body.
+    pub source: &'a mut S,
+    /// The way of the answer.
+    pub sink: &'a mut D,
+    /// The client connection's deadlines.
+    pub deadlines: &'a Deadlines,
+    /// How long each phase may take.
+    pub timeouts: &'a Timeouts,
+    /// What the log and the metrics want to know.
+    pub trace: &'a mut Trace,
+    /// The shard's clock.
+    pub clock: &'a Clock,
+    /// Moves the request's body.
+    pub up: Pump,
+    /// Moves the answer's body.
+    pub down: Pump,
+}
+
+impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
+    /// Runs it to its end.
+    pub async fn run(mut self, authority: &str) -> Result<Ended, Failed> {
+        self.lease.reader.begin_message();
+        self.lease.head.clear();
+        self.lease.writer.reset();
+        let framing = h1::write_request_head(&mut self.lease.writer.out, self.head, self.request, authority);
+        self.lease.writer.begin(framing);
+        let mut state = State {
+            step: if self.request.expects_continue { Step::Continue } else { Step::Head },
+            send_failed: None,
+            keep_alive: false,
+            seen: 0,
+        };
+        let first = if state.step == Step::Continue { CONTINUE_AFTER } else { self.timeouts.first_byte };
+        self.deadlines.set(Phase::Upstream, first);
+        let result = std::future::poll_fn(|cx| self.poll(cx, &mut state)).await;
+        self.deadlines.clear(Phase::Upstream);
+        self.trace.response_bytes += self.down.bytes;
+        self.trace.request_body_bytes += self.up.bytes;
+        match result {
+            Ok(()) if self.is_reusable(&state) => Ok(Ended::Reusable),
+            Ok(()) => Ok(Ended::Spent),
+            Err(fault) => Err(Failed {
+                fault,
+                repeatable: fault.side == Side::Upstream && self.lease.reader.received == 0 && self.up.bytes == 0,
+            }),
+        }
+    }
+
+    fn is_reusable(&self, state: &State) -> bool {
+        state.step == Step::Body
+            && state.keep_alive
+            && self.up.done
+            && state.send_failed.is_none()
+            && self.lease.reader.is_done()
+            && !self.lease.reader.has_leftover()
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Result<(), Fault>> {
+        if let Poll::Ready(Err(fault)) = self.poll_request(cx, state) {
+            return Poll::Ready(Err(fault));
+        }
+        match self.poll_response(cx, state) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+            Poll::Ready(Err(fault)) => return Poll::Ready(Err(state.send_failed.unwrap_or(fault))),
+            Poll::Pending => {}
+        }
+        self.keep_deadline(state);
+        if (self.up.done || state.step == Step::Continue)
+            && let Poll::Ready(fault) = self.sink.poll_gone(cx)
+        {
+            return Poll::Ready(Err(fault));
+        }
+        match self.deadlines.poll_expired(cx) {
+            Poll::Ready(phase) => self.expired(cx, phase, state),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Progress in either direction gives the endpoint its time anew.
+    fn keep_deadline(&mut self, state: &mut State) {
+        let seen = self.lease.reader.received + self.up.bytes;
+        if seen == state.seen {
+            return;
+        }
+        state.seen = seen;
+        match state.step {
+            Step::Continue => {}
+            Step::Head => self.deadlines.set(Phase::Upstream, self.timeouts.first_byte),
+            Step::Body => self.deadlines.set(Phase::Upstream, self.timeouts.body_idle),
+            Step::Tunnel => self.deadlines.set(Phase::Upstream, self.timeouts.tunnel_idle),
+        }
+    }
+
+    /// Sends head and body. A send that fails is remembered: the endpoint may have answered before it closed.
+    fn poll_request(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Result<(), Fault>> {
+        if self.up.done || state.send_failed.is_some() {
+            return Poll::Pending;
+        }
+        let mut to = RequestSink { stream: self.stream, writer: &mut self.lease.writer };
+        let sent = match state.step {
+            Step::Continue => to.poll_flush(cx),
+            Step::Tunnel => self.up.poll(cx, self.source, &mut to, None),
+            _ => self.up.poll(cx, self.source, &mut to, self.request.max_body),
+        };
+        match sent {
+            Poll::Ready(Err(fault)) if fault.side == Side::Upstream => {
+                state.send_failed = Some(fault);
+                Poll::Pending
+            }
+            other => other,
+        }
+    }
+
+    fn poll_response(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Result<(), Fault>> {
+        while matches!(state.step, Step::Head | Step::Continue) {
+            let reader = &mut self.lease.reader;
+            match reader.poll_head(cx, self.stream, &RESPONSE_LIMITS, &mut self.lease.head) {
+                Poll::Ready(Ok(true)) => self.head_came(state)?,
+                Poll::Ready(Ok(false)) => {
+                    let fault = Fault::new(Category::UpstreamReset, Side::Upstream, "closed without an answer");
+                    return Poll::Ready(Err(fault));
+                }
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+                Poll::Pending => {
+                    // A 1xx may have been gathered.
+                    return match self.sink.poll_flush(cx) {
+                        Poll::Ready(Err(fault)) => Poll::Ready(Err(fault)),
+                        _ => Poll::Pending,
+                    };
+                }
+            }
+        }
+        let mut from = ResponseBody { stream: self.stream, reader: &mut self.lease.reader };
+        self.down.poll(cx, &mut from, self.sink, None)
+    }
+
+    /// Any head: informational ones are passed on, the final one begins the answer.
+    fn head_came(&mut self, state: &mut State) -> Result<(), Fault> {
+        let head = &self.lease.head;
+        let method = self.head.method();
+        let semantics =
+            http1::response_semantics(head, method, self.request.websocket).map_err(upstream_fault)?;
+        let status = head.status();
+        if status < 200 && status != 101 {
+            if status == 100 && state.step == Step::Continue {
+                state.step = Step::Head;
+                self.deadlines.set(Phase::Upstream, self.timeouts.first_byte);
+            }
+            self.sink.inform(status, &mut hop::response_fields(head));
+            self.lease.reader.begin_next_head();
+            self.lease.head.clear();
+            return Ok(());
+        }
+        self.trace.status = status;
+        self.trace.ttfb_us = Some(self.clock.exact_us().saturating_sub(self.trace.began_us));
+        state.keep_alive = semantics.keep_alive;
+        self.lease.reader.begin_body(semantics.framing);
+        if !self.up.done && status != 101 {
+            self.sink.close_after(); // the rest of the request's body will not be read
+        }
+        self.sink.start(ResponseHead {
+            status,
+            reason: head.reason(),
+            fields: hop::response_fields(head),
+            extra: self.request.response_fields,
+            size: h1::body_size(semantics.framing),
+            shown_length: shown_length(head, method, status),
+        });
+        state.step = Step::Body;
+        if semantics.framing == http1::Framing::Tunnel {
+            self.begin_tunnel(state);
+        } else {
+            self.deadlines.set(Phase::Upstream, self.timeouts.body_idle);
+        }
+        Ok(())
+    }
+
+    fn begin_tunnel(&mut self, state: &mut State) {
+        state.step = Step::Tunnel;
+        self.trace.upgraded = true;
+        self.source.upgrade();
+        self.lease.writer.begin(Framing::Tunnel);
+        self.up = Pump { bytes: self.up.bytes, ..Pump::default() };
+        self.deadlines.clear(Phase::Total);
+        self.deadlines.clear(Phase::ClientBody);
+        self.deadlines.set(Phase::Upstream, self.timeouts.tunnel_idle);
+    }
+
+    fn expired(&mut self, cx: &mut Context<'_>, phase: Phase, state: &mut State) -> Poll<Result<(), Fault>> {
+        let fault = match (phase, state.step) {
+            (Phase::Upstream, Step::Continue) => {
+                // The endpoint does not know 100-continue: the body goes ahead.
+                state.step = Step::Head;
+                self.sink.inform(100, &mut std::iter::empty());
+                self.deadlines.set(Phase::Upstream, self.timeouts.first_byte);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            (Phase::Upstream, Step::Head) => {
+                Fault::new(Category::UpstreamTimeout, Side::Upstream, "no answer in time")
+            }
+            (Phase::Upstream, Step::Body) => {
+                Fault::new(Category::UpstreamTimeout, Side::Upstream, "the answer stalled")
+            }
+            (Phase::Upstream, Step::Tunnel) => {
+                Fault::new(Category::UpstreamTimeout, Side::Edge, "the upgraded connection was idle too long")
+            }
+            (Phase::ClientBody, _) => {
+                Fault::new(Category::BodyTimeout, Side::Downstream, "the request body stalled")
+            }
+            (Phase::ClientWrite, _) => {
+                Fault::new(Category::WriteTimeout, Side::Downstream, "the client stopped reading")
+            }
+            (Phase::Total, _) => {
+                Fault::new(Category::UpstreamTimeout, Side::Edge, "the request took longer than its route allows")
+            }
+            (Phase::ClientHead, _) => return Poll::Pending,
+        };
+        Poll::Ready(Err(fault))
+    }
+}
+
+struct State {
+    step: Step,
+    send_failed: Option<Fault>,
+    keep_alive: bool,
+    /// Bytes both ways when the deadline was last set.
+    seen: u64,
+}
+
+/// HEAD and 304 tell the length that a GET would have had.
+fn shown_length(head: &Head, method: Method, status: u16) -> Option<u64> {
+    if method != Method::Head && status != 304 {
+        return None;
+    }
+    let text = std::str::from_utf8(head.get(FieldId::ContentLength)?).ok()?;
+    text.parse().ok()
+}

@@ -1,0 +1,297 @@
+//! The attempt loop: choose an endpoint, get a connection, try; again only where nothing can happen twice.
+use super::{
+    Balance, PoolRule, Timeouts,
+    attempt::{Attempt, Ended, Failed},
+    balance::{self, Candidate, Rng},
+    h1::Lease,
+    pool::{self, Conn, Endpoint, Endpoints, InFlight},
+};
+use crate::message::{BodySize, BodySource, Category, Deadlines, Fault, Pump, ResponseSink, Side};
+use edge_io::{
+    head::{Head, Method},
+    runtime::Local,
+};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+};
+
+/// Attempts at most, whatever the reason: the first, and others on fresh connections or other endpoints.
+const ATTEMPTS: u32 = 3;
+/// Leases kept for reuse per shard.
+const SPARE_LEASES: usize = 64;
+
+/// What `flow` wants sent.
+pub struct Request<'a> {
+    /// Path and query for the endpoint.
+    pub target: &'a [u8],
+    /// The `Host` to send; empty = the endpoint's authority.
+    pub host: &'a [u8],
+    /// Ready-made field lines of the edge: `Via`, forwarding fields, request id.
+    pub our_fields: &'a [u8],
+    /// Fields added to the answer.
+    pub response_fields: &'a [(&'a [u8], &'a [u8])],
+    /// How long the body is.
+    pub body: BodySize,
+    /// Whether the client waits for `100 Continue`.
+    pub expects_continue: bool,
+    /// Whether to ask for WebSocket.
+    pub websocket: bool,
+    /// Whether the client takes trailers.
+    pub te_trailers: bool,
+    /// The most body bytes, and the fault beyond.
+    pub max_body: Option<(u64, Fault)>,
+}
+
+/// What the log and the metrics want to know of a forwarded request. Times in µs of the shard's clock.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// When forwarding began.
+    pub began_us: u64,
+    /// How long connecting took, if it was needed.
+    pub connect_us: Option<u64>,
+    /// From `began_us` to the answer's head.
+    pub ttfb_us: Option<u64>,
+    /// The answer's status, 0 before there is one.
+    pub status: u16,
+    /// Which endpoint of the pool was used last.
+    pub endpoint: Option<usize>,
+    /// Attempts beyond the first.
+    pub retries: u32,
+    /// Whether the connection was upgraded.
+    pub upgraded: bool,
+    /// Body bytes of the answer.
+    pub response_bytes: u64,
+    /// Body bytes of the request that were sent.
+    pub request_body_bytes: u64,
+}
+
+/// One shard's way to all endpoints.
+pub struct Upstreams {
+    local: Local,
+    /// Its view of endpoints, with idle connections.
+    pub endpoints: Endpoints,
+    rng: RefCell<Rng>,
+    /// Round-robin state by pool slot.
+    turns: RefCell<HashMap<usize, Vec<i64>>>,
+    leases: RefCell<Vec<Box<Lease>>>,
+    draining: Cell<bool>,
+}
+
+impl Upstreams {
+    /// None used yet.
+    pub fn new(local: Local, seed: u64) -> Upstreams {
+        Upstreams {
+            local,
+            endpoints: Endpoints::default(),
+            rng: RefCell::new(Rng::new(seed)),
+            turns: RefCell::default(),
+            leases: RefCell::default(),
+            draining: Cell::new(false),
+        }
+    }
+
+    /// No connection is kept from now on.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        self.endpoints.close_idle();
+    }
+
+    fn lease(&self) -> Box<Lease> {
+        self.leases.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn release(&self, mut lease: Box<Lease>) {
+        lease.reset();
+        let mut spare = self.leases.borrow_mut();
+        if spare.len() < SPARE_LEASES {
+            spare.push(lease);
+        }
+    }
+
+    /// The endpoint for the next attempt, among those not yet tried (a bit each; pools beyond 64 try any twice).
+    fn choose(&self, rule: &PoolRule, tried: u64) -> Option<usize> {
+        if rule.endpoints.len() == 1 {
+            return (tried == 0).then_some(0);
+        }
+        let candidates = rule.endpoints.iter().enumerate().map(|(i, e)| Candidate {
+            weight: u32::from(e.weight),
+            load: self.endpoints.get(rule, e).in_flight.get(),
+            excluded: i < 64 && tried >> i & 1 == 1,
+        });
+        match rule.balance {
+            Balance::P2c => balance::p2c(candidates, &mut self.rng.borrow_mut()),
+            Balance::RoundRobin => {
+                let mut turns = self.turns.borrow_mut();
+                let state = turns.entry(rule.state.slot).or_default();
+                state.truncate(rule.endpoints.len());
+                balance::round_robin(candidates, state)
+            }
+        }
+    }
+}
+
+/// Forwards one request to `rule`'s pool and its answer back. Faults: what the client is to be told, if the answer has
+/// not begun; otherwise the connection ends.
+#[allow(clippy::too_many_arguments)] // the parts of one exchange, borrowed apart
+pub async fn forward<S: BodySource, D: ResponseSink>(
+    upstreams: &Upstreams,
+    rule: &PoolRule,
+    timeouts: &Timeouts,
+    request: &Request<'_>,
+    head: &Head,
+    source: &mut S,
+    sink: &mut D,
+    deadlines: &Deadlines,
+    trace: &mut Trace,
+) -> Result<(), Fault> {
+    let mut lease = upstreams.lease();
+    let mut attempts = Attempts { upstreams, rule, timeouts, request, head, source, sink, deadlines, trace };
+    let result = attempts.run(&mut lease).await;
+    upstreams.release(lease);
+    result
+}
+
+struct Attempts<'a, S, D> {
+    upstreams: &'a Upstreams,
+    rule: &'a PoolRule,
+    timeouts: &'a Timeouts,
+    request: &'a Request<'a>,
+    head: &'a Head,
+    source: &'a mut S,
+    sink: &'a mut D,
+    deadlines: &'a Deadlines,
+    trace: &'a mut Trace,
+}
+
+impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
+    async fn run(&mut self, lease: &mut Lease) -> Result<(), Fault> {
+        let mut tried = 0;
+        let mut fresh = false;
+        let mut last = None;
+        for attempt in 0..ATTEMPTS {
+            let Some(index) = self.upstreams.choose(self.rule, tried) else { break };
+            self.trace.retries = attempt;
+            self.trace.endpoint = Some(index);
+            let failed = match self.one(index, fresh, lease).await {
+                Ok(()) => return Ok(()),
+                Err(failed) => failed,
+            };
+            last = Some(failed.fault);
+            match failed.again {
+                Again::Fresh => fresh = true,
+                Again::Elsewhere if index < 64 => tried |= 1 << index,
+                _ => break,
+            }
+        }
+        let none = Fault::new(Category::NoHealthyEndpoint, Side::Edge, "the pool has no endpoint to try");
+        Err(last.unwrap_or(none))
+    }
+
+    async fn one(&mut self, index: usize, fresh: bool, lease: &mut Lease) -> Result<(), OneFailed> {
+        let Some(rule) = self.rule.endpoints.get(index) else {
+            let fault = Fault::new(Category::NoHealthyEndpoint, Side::Edge, "the pool has no endpoint to try");
+            return Err(OneFailed { fault, again: Again::No });
+        };
+        let local = &self.upstreams.local;
+        let endpoint = self.upstreams.endpoints.get(self.rule, rule);
+        let _in_flight = InFlight::new(&endpoint);
+        let conn = self.connect(index, &endpoint, fresh).await?;
+        let reused = conn.reused;
+        let Some(stream) = conn.stream() else {
+            let fault = Fault::new(Category::UpstreamConnectFailed, Side::Edge, "no connection");
+            return Err(OneFailed { fault, again: Again::No });
+        };
+        let attempt = Attempt {
+            stream,
+            lease,
+            request: self.request,
+            head: self.head,
+            source: self.source,
+            sink: self.sink,
+            deadlines: self.deadlines,
+            timeouts: self.timeouts,
+            trace: self.trace,
+            clock: local.timers.clock(),
+            up: Pump::default(),
+            down: Pump::default(),
+        };
+        match attempt.run(&rule.authority).await {
+            Ok(Ended::Reusable) if !self.upstreams.draining.get() => {
+                let jitter = self.upstreams.rng.borrow_mut().next();
+                conn.put_back(self.rule, &local.timers, jitter);
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(failed) => Err(OneFailed { fault: failed.fault, again: self.again(&failed, reused) }),
+        }
+    }
+
+    async fn connect(&mut self, index: usize, endpoint: &Rc<Endpoint>, fresh: bool) -> Result<Conn, OneFailed> {
+        let rule = &self.rule.endpoints[index];
+        let local = &self.upstreams.local;
+        let clock = local.timers.clock();
+        let began = clock.exact_us();
+        if self.trace.began_us == 0 {
+            self.trace.began_us = began;
+        }
+        let careful = !is_idempotent(self.head.method());
+        if fresh {
+            endpoint.drop_idle();
+        }
+        let connect = self.timeouts.connect;
+        let checkout = pool::checkout(local, self.rule, rule, endpoint, careful, connect);
+        match self.unless_gone(checkout).await {
+            Ok(conn) => {
+                if !conn.reused {
+                    self.trace.connect_us = Some(clock.exact_us().saturating_sub(began));
+                }
+                Ok(conn)
+            }
+            // Nothing was sent: another endpoint may do, if there is one.
+            Err(fault) if fault.side == Side::Upstream => Err(OneFailed { fault, again: Again::Elsewhere }),
+            Err(fault) => Err(OneFailed { fault, again: Again::No }),
+        }
+    }
+
+    /// A client that goes away while its request waits takes it along.
+    async fn unless_gone<T>(&mut self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|cx| {
+            if let std::task::Poll::Ready(done) = work.as_mut().poll(cx) {
+                return std::task::Poll::Ready(done);
+            }
+            self.sink.poll_gone(cx).map(Err)
+        })
+        .await
+    }
+
+    /// A kept connection may have died before the request reached anybody: one more on a fresh one, unless it could
+    /// happen twice (RFC 9110 9.2.2, RFC 9112 9.3.1).
+    fn again(&self, failed: &Failed, reused: bool) -> Again {
+        let stale = failed.fault.category == Category::UpstreamReset && reused;
+        match stale && failed.repeatable && is_idempotent(self.head.method()) && !self.sink.started() {
+            true => Again::Fresh,
+            false => Again::No,
+        }
+    }
+}
+
+struct OneFailed {
+    fault: Fault,
+    again: Again,
+}
+
+enum Again {
+    /// On a new connection to the same endpoint.
+    Fresh,
+    /// At another endpoint.
+    Elsewhere,
+    No,
+}
+
+/// RFC 9110 9.2.2.
+fn is_idempotent(method: Method) -> bool {
+    matches!(method, Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace)
+}
