@@ -211,8 +211,7 @@ fn lower_crates_do_not_know_higher_ones() {
 
 #[test]
 fn every_file_says_first_what_it_holds() {
-    let bad: Vec<String> =
-        all_sources().iter().filter(|p| !read(p).starts_with("//! ")).map(|p| shown(p)).collect();
+    let bad: Vec<String> = all_sources().iter().filter(|p| !read(p).starts_with("//! ")).map(|p| shown(p)).collect();
     assert!(bad.is_empty(), "these do not begin with a `//!` line:\n{}", bad.join("\n"));
 }
 

@@ -43,7 +43,8 @@ crate::suite!("body";
 
 fn length_and_chunked_bodies_arrive_whole(driver: Driver) {
     let origin = Origin::answering(|r| {
-        let mut out = format!("HTTP/1.1 200 OK\r\nX-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n", r.body.len()).into_bytes();
+        let mut out =
+            format!("HTTP/1.1 200 OK\r\nX-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n", r.body.len()).into_bytes();
         for (i, piece) in r.body.chunks(7_777).enumerate() {
             let extension = if i % 2 == 0 { "" } else { ";note=\"a b\"" };
             out.extend_from_slice(format!("{:X}{extension}\r\n", piece.len()).as_bytes());
@@ -100,7 +101,11 @@ fn response_trailers_reach_a_client_that_wants_them(driver: Driver) {
     for _ in 0..2 {
         let got = client.ask("GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
         assert_eq!(got.text(), "body");
-        assert_eq!((got.trailer("server-timing"), got.trailer("grpc-status")), (Some("db;dur=1"), Some("0")), "{got:?}");
+        assert_eq!(
+            (got.trailer("server-timing"), got.trailer("grpc-status")),
+            (Some("db;dur=1"), Some("0")),
+            "{got:?}"
+        );
     }
     assert!(origin.requests().iter().all(|r| r.get("te") == Some("trailers")), "{:?}", origin.requests());
 }
@@ -274,7 +279,8 @@ fn other_expectations_fail(driver: Driver) {
 }
 
 fn early_hints_only_where_asked_for(driver: Driver) {
-    let answer = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let answer =
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     for (extra, expected) in [("early_hints_h1 = true", vec![103, 200]), ("", vec![200])] {
         let origin = Origin::answering(|_| answer.into());
         let edge = Setup::proxy_with(driver, &origin, &Extra { listener: extra, ..Extra::default() }).start();
@@ -287,7 +293,11 @@ fn early_hints_only_where_asked_for(driver: Driver) {
                 assert_eq!(got.has("link"), *status == 103);
             }
         }
-        assert_eq!(client.ask("GET / HTTP/1.0\r\nHost: a\r\n\r\n").status(), 200, "no 1xx for HTTP/1.0 (RFC 9110 15.2)");
+        assert_eq!(
+            client.ask("GET / HTTP/1.0\r\nHost: a\r\n\r\n").status(),
+            200,
+            "no 1xx for HTTP/1.0 (RFC 9110 15.2)"
+        );
     }
 }
 

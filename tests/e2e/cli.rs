@@ -50,7 +50,9 @@ fn validate_numbers_every_mistake() {
     let out = cli(&["validate", "--config", &path]);
     assert_eq!((out.code, out.stdout.as_str()), (3, ""), "{out:?}");
     let lines = std::fs::read_to_string(&path).expect("the file just written");
-    for (word, help) in [("99999", ""), ("timeout", "timeouts"), ("ballance", "balance"), ("path_regex", ""), ("\"ap\"", "app")] {
+    for (word, help) in
+        [("99999", ""), ("timeout", "timeouts"), ("ballance", "balance"), ("path_regex", ""), ("\"ap\"", "app")]
+    {
         let number = 1 + lines.lines().position(|l| l.contains(word)).expect("a line of the file");
         assert!(out.stderr.contains(&format!("edge.toml:{number}:")), "line {number} ({word}) in:\n{}", out.stderr);
         assert!(out.stderr.contains(help), "{help} in:\n{}", out.stderr);
@@ -116,7 +118,9 @@ fn run_refuses_a_taken_port() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let addr = taken.local_addr().expect("an address");
     let (_origin, setup) = valid();
-    let text = std::fs::read_to_string(setup.write()).expect("the file just written").replace("127.0.0.1:0\"", &format!("{addr}\""));
+    let text = std::fs::read_to_string(setup.write())
+        .expect("the file just written")
+        .replace("127.0.0.1:0\"", &format!("{addr}\""));
     let path = setup.dir().join("taken.toml");
     std::fs::write(&path, text).expect("the temporary directory takes files");
     let out = cli(&["run", "--config", path.to_str().expect("a plain path")]);
@@ -181,11 +185,15 @@ fn demo_serves_and_says_what_to_try(driver: Driver) {
         all.extend(edge.stderr());
         all
     };
-    let line = eventually("a curl command to try", || said().into_iter().find(|l| l.contains("curl") && address_in(l).is_some()));
+    let line = eventually("a curl command to try", || {
+        said().into_iter().find(|l| l.contains("curl") && address_in(l).is_some())
+    });
     let addr = address_in(&line).expect("just seen");
     let got = eventually("the demo to answer", || Wire::try_connect(&addr).ok()).get("/");
     assert_eq!(got.status(), 200, "{got:?}");
-    eventually("the request to be shown", || said().iter().any(|l| l.contains("GET") && l.contains("200")).then_some(()));
+    eventually("the request to be shown", || {
+        said().iter().any(|l| l.contains("GET") && l.contains("200")).then_some(())
+    });
     edge.signal(Signal::INT);
     edge.signal(Signal::INT);
     edge.wait_exit();
@@ -213,7 +221,10 @@ fn curl_as_a_client() {
     assert_eq!(ask(&["--http1.0", &format!("{url}/old")]), "GET /old 0");
     assert_eq!(ask(&["-d", "a=1&b=2", &format!("{url}/form")]), "POST /form 7");
     assert_eq!(ask(&["-T", upload, &format!("{url}/put")]), "PUT /put 3000000", "with Expect: 100-continue");
-    assert_eq!(ask(&["-T", upload, "-H", "Transfer-Encoding: chunked", &format!("{url}/chunks")]), "PUT /chunks 3000000");
+    assert_eq!(
+        ask(&["-T", upload, "-H", "Transfer-Encoding: chunked", &format!("{url}/chunks")]),
+        "PUT /chunks 3000000"
+    );
     assert!(ask(&["-I", &format!("{url}/head")]).starts_with("HTTP/1.1 200"));
     let (a, b) = (format!("{url}/one"), format!("{url}/two"));
     assert_eq!(ask(&[&a, &b]), "GET /one 0GET /two 0", "two on one connection");

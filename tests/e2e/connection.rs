@@ -22,7 +22,6 @@ crate::suite!("connection";
         head_has_length_and_no_body,
         statuses_without_body_end_at_their_head,
         empty_lines_before_a_request_are_skipped,
-        half_closed_client_still_gets_its_answers,
         hyper_on_both_sides;
     once:
 );
@@ -108,7 +107,8 @@ fn http10_closes_unless_asked_to_stay(driver: Driver) {
     staying.expect_end();
 
     // An HTTP/1.0 client does not know chunks: the body ends with the connection.
-    let chunked = Origin::answering(|_| b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".to_vec());
+    let chunked =
+        Origin::answering(|_| b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n".to_vec());
     let edge = Setup::proxy(driver, &chunked).start();
     let mut client = edge.connect();
     let got = client.ask("GET /c HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n");
@@ -120,7 +120,8 @@ fn close_is_honoured_and_announced(driver: Driver) {
     let origin = Origin::answering(echo_target);
     let edge = Setup::proxy(driver, &origin).start();
     let mut client = edge.connect();
-    let got = client.ask("GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\nHost: a\r\n\r\n");
+    let got =
+        client.ask("GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\nGET /never HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(got.get("connection").map(str::to_ascii_lowercase).as_deref(), Some("close"));
     client.expect_end();
     assert_eq!(edge.connect().get("/after").status(), 200);
@@ -214,17 +215,6 @@ fn empty_lines_before_a_request_are_skipped(driver: Driver) {
     let mut client = edge.connect();
     assert_eq!(client.ask("\r\nGET /one HTTP/1.1\r\nHost: a\r\n\r\n").text(), "/one");
     assert_eq!(client.ask("\r\nGET /two HTTP/1.1\r\nHost: a\r\n\r\n").text(), "/two");
-}
-
-fn half_closed_client_still_gets_its_answers(driver: Driver) {
-    let origin = Origin::answering(echo_target);
-    let edge = Setup::proxy(driver, &origin).start();
-    let mut client = edge.connect();
-    client.send("GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n");
-    client.finish();
-    assert_eq!(client.response().text(), "/a");
-    assert_eq!(client.response().text(), "/b");
-    client.expect_end();
 }
 
 fn hyper_on_both_sides(driver: Driver) {

@@ -53,7 +53,11 @@ fn shows(edge: &Edge, got: &Message, path: &str, status: u16, category: &str) {
 
 fn logged(edge: &Edge, path: &str, status: u16, category: &str) {
     let line = edge.wait_log_path(path);
-    assert_eq!((line["status"].as_u64(), line["category"].as_str()), (Some(u64::from(status)), Some(category)), "{line}");
+    assert_eq!(
+        (line["status"].as_u64(), line["category"].as_str()),
+        (Some(u64::from(status)), Some(category)),
+        "{line}"
+    );
     counted(edge, category, 1.0);
 }
 
@@ -103,7 +107,11 @@ fn unanswered_connection_is_upstream_timeout(driver: Driver) {
 }
 
 /// One request through an origin that does this with each connection after it has read the request's head.
-fn after_head(driver: Driver, pool: &str, act: impl Fn(&mut Wire) -> io::Result<()> + Send + Sync + 'static) -> (Origin, Edge) {
+fn after_head(
+    driver: Driver,
+    pool: &str,
+    act: impl Fn(&mut Wire) -> io::Result<()> + Send + Sync + 'static,
+) -> (Origin, Edge) {
     let origin = Origin::scripted(move |wire, _| {
         wire.head(Kind::Request)?;
         act(wire)
@@ -136,7 +144,9 @@ fn close_within_the_head_is_upstream_reset(driver: Driver) {
 }
 
 fn garbage_is_upstream_protocol(driver: Driver) {
-    for garbage in ["\x16\x03\x01 nothing like HTTP\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nA B: c\r\n\r\n"] {
+    for garbage in
+        ["\x16\x03\x01 nothing like HTTP\r\n\r\n", "HTTP/1.1 2000 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nA B: c\r\n\r\n"]
+    {
         let (_origin, edge) = after_head(driver, "", move |w| {
             w.try_send(garbage)?;
             w.read_to_close();
@@ -380,7 +390,8 @@ fn fresh_connections_are_not_retried(driver: Driver) {
 
 fn no_route_has_its_word(driver: Driver) {
     let origin = Origin::answering(|_| answer_with(200, "", b"ok"));
-    let text = crate::harness::edge::proxy_text(&origin, &Extra::default()).replace("path_prefix = \"/\"", "host = [\"only.test\"]");
+    let text = crate::harness::edge::proxy_text(&origin, &Extra::default())
+        .replace("path_prefix = \"/\"", "host = [\"only.test\"]");
     let edge = Setup::new(driver).text(&text).start();
     let mut client = edge.connect();
     let got = client.get("/nowhere");

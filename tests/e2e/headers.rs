@@ -122,7 +122,10 @@ fn hop_by_hop_fields_of_requests_stop_here(driver: Driver) {
     client.send("POST /named HTTP/1.1\r\nHost: a\r\nConnection: Host, Content-Length, X-Forwarded-For\r\nContent-Length: 2\r\n\r\nok");
     if client.response().status() == 200 {
         let seen = origin.requests().into_iter().find(|r| r.target() == "/named").expect("the request at the origin");
-        assert_eq!((seen.get("host"), seen.text().as_str(), seen.get("x-forwarded-for")), (Some("a"), "ok", Some("127.0.0.1")));
+        assert_eq!(
+            (seen.get("host"), seen.text().as_str(), seen.get("x-forwarded-for")),
+            (Some("a"), "ok", Some("127.0.0.1"))
+        );
     }
 }
 
@@ -158,7 +161,10 @@ fn end_to_end_fields_pass_unchanged(driver: Driver) {
     let seen = origin.requests().remove(0);
     assert_eq!(seen.get("cookie"), Some("a=1; b=2"));
     assert_eq!(seen.get("authorization"), Some("Basic eDp5"));
-    assert_eq!((seen.get("x-tab"), seen.get("x-empty"), seen.get("user-agent")), (Some("a \t b"), Some(""), Some("spaced")));
+    assert_eq!(
+        (seen.get("x-tab"), seen.get("x-empty"), seen.get("user-agent")),
+        (Some("a \t b"), Some(""), Some("spaced"))
+    );
     assert_eq!(seen.all("x-twice"), ["1", "2"]);
     let raw = origin.received().remove(0);
     assert!(raw.windows(4).any(|w| w == b"caf\xe9"), "bytes above 0x7f pass as they are");

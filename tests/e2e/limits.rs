@@ -74,8 +74,7 @@ fn limits_hold_at_their_exact_value(driver: Driver) {
     assert_eq!(edge.connect().ask(fields(5)).status(), 200);
 }
 
-const QUICK: &str =
-    "timeouts = { header = \"300ms\", body = \"300ms\", write = \"500ms\", keepalive = \"300ms\", min_body_rate = \"off\" }";
+const QUICK: &str = "timeouts = { header = \"300ms\", body = \"300ms\", write = \"500ms\", keepalive = \"300ms\", min_body_rate = \"off\" }";
 
 /// Waits for the end of the connection and checks when it came.
 fn ends_between(client: &mut Wire, begun: Instant, least: u64, most: u64) -> Vec<u8> {

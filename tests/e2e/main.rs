@@ -5,6 +5,7 @@ mod connection;
 mod drain;
 mod driver;
 mod failure;
+mod framing;
 mod harness;
 mod headers;
 mod limits;
@@ -29,7 +30,25 @@ fn main() {
 }
 
 fn suites() -> Vec<Test> {
-    [body::tests(), cli::tests(), connection::tests(), drain::tests(), driver::tests(), failure::tests(), headers::tests(), limits::tests(), observe::tests(), reload::tests(), routing::tests(), upgrade::tests(), upstream::tests()].into_iter().flatten().collect()
+    [
+        body::tests(),
+        cli::tests(),
+        connection::tests(),
+        drain::tests(),
+        driver::tests(),
+        failure::tests(),
+        framing::tests(),
+        headers::tests(),
+        limits::tests(),
+        observe::tests(),
+        reload::tests(),
+        routing::tests(),
+        upgrade::tests(),
+        upstream::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn trials(test: Test) -> Vec<Trial> {

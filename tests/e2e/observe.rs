@@ -55,7 +55,10 @@ fn access_log_has_its_fields(driver: Driver) {
     assert!(line["endpoint"].as_str().is_some_and(|e| e.contains(&origin.addr().tcp().to_string())), "{line}");
     assert_eq!((line["status"].as_u64(), line["config_version"].as_u64()), (Some(201), Some(1)), "{line}");
     assert!(line["client_port"].as_u64().is_some_and(|p| p > 0), "{line}");
-    assert!(line["bytes_in"].as_u64().is_some_and(|n| n >= 5) && line["bytes_out"].as_u64().is_some_and(|n| n >= 12), "{line}");
+    assert!(
+        line["bytes_in"].as_u64().is_some_and(|n| n >= 5) && line["bytes_out"].as_u64().is_some_and(|n| n >= 12),
+        "{line}"
+    );
     assert!(line["duration_ms"].as_f64().is_some_and(|d| d > 0.0 && d < 20_000.0), "{line}");
     assert!(line["shard"].as_u64() == Some(0), "{line}");
     let ts = line["ts"].as_str().expect("a time stamp");
@@ -68,7 +71,8 @@ fn access_log_escapes_what_clients_send(driver: Driver) {
     let origin = Origin::ok();
     let edge = Setup::proxy(driver, &origin).start();
     let mut client = edge.connect();
-    client.send(b"GET /quote?a=\"b\"\\ HTTP/1.1\r\nHost: a\r\nUser-Agent: \"quoted\" \\ \ttab \xff\xc3\xa9 end\r\n\r\n");
+    client
+        .send(b"GET /quote?a=\"b\"\\ HTTP/1.1\r\nHost: a\r\nUser-Agent: \"quoted\" \\ \ttab \xff\xc3\xa9 end\r\n\r\n");
     client.response();
     let line = edge.wait_log("any line", |_| true);
     let agent = line["user_agent"].as_str().expect("text");
@@ -190,7 +194,8 @@ fn metrics_are_well_formed(driver: Driver) {
     assert!(kind.starts_with("text/plain") && kind.contains("version=0.0.4") || kind.contains("openmetrics"), "{kind}");
     let metrics = edge.metrics();
     assert_eq!(metrics.faults(), Vec::<String>::new());
-    for name in ["edge_build_info", "edge_config_info", "edge_config_version", "edge_connections", "edge_accepts_total"] {
+    for name in ["edge_build_info", "edge_config_info", "edge_config_version", "edge_connections", "edge_accepts_total"]
+    {
         assert!(metrics.has(name), "{name} is missing");
     }
     assert!(metrics.has("process_resident_memory_bytes") || metrics.has("process_open_fds"), "process_* metrics");
@@ -255,6 +260,7 @@ fn request_ids_are_unique(driver: Driver) {
     let lines = eventually("200 lines", || Some(edge.log()).filter(|l| l.len() >= 200));
     let ids: BTreeSet<_> = lines.iter().map(|l| l["request_id"].as_str().expect("an id").to_owned()).collect();
     assert_eq!(ids.len(), 200);
-    let seen: BTreeSet<_> = origin.requests().iter().map(|r| r.get("x-request-id").expect("an id").to_owned()).collect();
+    let seen: BTreeSet<_> =
+        origin.requests().iter().map(|r| r.get("x-request-id").expect("an id").to_owned()).collect();
     assert_eq!(seen, ids, "the origin and the log know a request by the same id");
 }

@@ -38,7 +38,9 @@ crate::suite!("reload";
 /// A listener `web`, a pool of `origin`, and a route `/version` that says which text this is.
 fn numbered(origin: &Origin, number: usize) -> String {
     proxy_text(origin, &Extra::default())
-        + &format!("[[route]]\nid = \"v{number}\"\nmatch = {{ path = \"/version\" }}\nrespond = {{ body = \"{number}\" }}\n")
+        + &format!(
+            "[[route]]\nid = \"v{number}\"\nmatch = {{ path = \"/version\" }}\nrespond = {{ body = \"{number}\" }}\n"
+        )
 }
 
 fn start(driver: Driver, origin: &Origin, shards: usize) -> Edge {
@@ -123,7 +125,9 @@ fn reloads_under_load_lose_nothing(driver: Driver) {
 
 fn websockets_survive_reloads(driver: Driver) {
     let server = EchoServer::start();
-    let text = |n: usize| server.text("") + &format!("[[route]]\nid = \"r{n}\"\nmatch = {{ path = \"/r{n}\" }}\nrespond = {{}}\n");
+    let text = |n: usize| {
+        server.text("") + &format!("[[route]]\nid = \"r{n}\"\nmatch = {{ path = \"/r{n}\" }}\nrespond = {{}}\n")
+    };
     let edge = Setup::new(driver).shards(2).text(&text(0)).start();
     let mut open: Vec<_> = (0..20).map(|_| websocket(&edge)).collect();
     for n in 1..=20 {
@@ -142,7 +146,8 @@ fn websockets_survive_reloads(driver: Driver) {
     }
 }
 
-const BROKEN: &str = "[[listener]]\nname = \"web\"\naddres = [\"127.0.0.1:0\"]\n[[route]]\nid = \"x\"\npool = \"nowhere\"\n";
+const BROKEN: &str =
+    "[[listener]]\nname = \"web\"\naddres = [\"127.0.0.1:0\"]\n[[route]]\nid = \"x\"\npool = \"nowhere\"\n";
 
 fn invalid_config_keeps_the_old_one(driver: Driver) {
     let origin = Origin::ok();
@@ -151,7 +156,10 @@ fn invalid_config_keeps_the_old_one(driver: Driver) {
     edge.rewrite(BROKEN);
     let out = edge.reload();
     assert_eq!(out.code, 3, "{out:?}");
-    assert!(out.stderr.contains("addres") && out.stderr.contains("address") && out.stderr.contains("nowhere"), "all reasons: {out:?}");
+    assert!(
+        out.stderr.contains("addres") && out.stderr.contains("address") && out.stderr.contains("nowhere"),
+        "all reasons: {out:?}"
+    );
     assert_eq!((edge.version(), client.get("/version").text().as_str()), (1, "0"));
     let metrics = edge.metrics();
     assert!(metrics.has("edge_config_apply_total"));
@@ -205,7 +213,8 @@ fn unchanged_listeners_keep_their_sockets(driver: Driver) {
         assert_eq!(edge.addr(), addr, "port 0 was resolved once");
     }
     // New limits of a listener hold without opening it anew.
-    let limited = numbered(&origin, 9).replace("address = [\"127.0.0.1:0\"]", "address = [\"127.0.0.1:0\"]\nlimits = { fields = 3 }");
+    let limited = numbered(&origin, 9)
+        .replace("address = [\"127.0.0.1:0\"]", "address = [\"127.0.0.1:0\"]\nlimits = { fields = 3 }");
     edge.rewrite(&limited);
     assert_eq!(edge.reload().code, 0);
     assert_eq!(edge.addr(), addr);
@@ -280,6 +289,11 @@ fn every_shard_adopts(driver: Driver) {
         applied(&edge, &origin, n);
         let metrics = edge.metrics();
         assert_eq!(metrics.values("edge_config_version", "shard").len(), 3);
-        assert_eq!(metrics.sum("edge_config_version", &[]), 3.0 * (n + 1) as f64, "each shard serves version {}", n + 1);
+        assert_eq!(
+            metrics.sum("edge_config_version", &[]),
+            3.0 * (n + 1) as f64,
+            "each shard serves version {}",
+            n + 1
+        );
     }
 }

@@ -24,7 +24,8 @@ fn ask(edge: &Edge, method: &str, host: &str, target: &str, fields: &str) -> Mes
 
 /// Routes that answer with their own id.
 fn answering_with_id(matches: &[(&str, &str)]) -> String {
-    let route = |(id, m): &(&str, &str)| format!("[[route]]\nid = \"{id}\"\nmatch = {m}\nrespond = {{ body = \"{id}\" }}\n");
+    let route =
+        |(id, m): &(&str, &str)| format!("[[route]]\nid = \"{id}\"\nmatch = {m}\nrespond = {{ body = \"{id}\" }}\n");
     LISTENER.to_owned() + &matches.iter().map(route).collect::<String>()
 }
 
@@ -128,7 +129,8 @@ fn method_mismatch_is_405_with_allow(driver: Driver) {
     assert_eq!((head.status(), head.get("content-length")), (200, Some("4")));
     let got = ask(&edge, "DELETE", "a", "/item", "");
     assert_eq!(got.status(), 405, "{got:?}");
-    let mut allow: Vec<&str> = got.get("allow").expect("RFC 9110 15.5.6 wants Allow").split(',').map(str::trim).collect();
+    let mut allow: Vec<&str> =
+        got.get("allow").expect("RFC 9110 15.5.6 wants Allow").split(',').map(str::trim).collect();
     allow.sort_unstable();
     assert_eq!(allow, ["GET", "HEAD", "PUT"]);
     assert!(got.text().contains("method_not_allowed"), "{got:?}");
@@ -205,7 +207,9 @@ fn rewrites_change_the_target_and_keep_the_query(driver: Driver) {
     ];
     let routes: String = rewrites
         .iter()
-        .map(|(id, p, r)| format!("[[route]]\nid = \"{id}\"\nmatch = {{ path_prefix = \"{p}\" }}\npool = \"app\"\nrewrite = {r}\n"))
+        .map(|(id, p, r)| {
+            format!("[[route]]\nid = \"{id}\"\nmatch = {{ path_prefix = \"{p}\" }}\npool = \"app\"\nrewrite = {r}\n")
+        })
         .collect();
     let text = format!("{LISTENER}[pool.app]\nendpoints = [{}]\n{routes}", origin.endpoint());
     let edge = Setup::new(driver).text(&text).start();
@@ -238,7 +242,16 @@ fn paths_are_normalised_before_matching(driver: Driver) {
     );
     let edge = Setup::new(driver).text(&text).start();
     // Whatever way around: what matches as public must not be understood as secret by an origin that merges dots.
-    for target in ["/secret", "/secret/x", "/a/../secret", "/./secret", "/a/b/../../secret/x", "/%73ecret", "/a/%2e%2e/secret", "/a/%2E./secret"] {
+    for target in [
+        "/secret",
+        "/secret/x",
+        "/a/../secret",
+        "/./secret",
+        "/a/b/../../secret/x",
+        "/%73ecret",
+        "/a/%2e%2e/secret",
+        "/a/%2E./secret",
+    ] {
         let got = ask(&edge, "GET", "a", target, "");
         assert!(matches!(got.status(), 403 | 400), "{target}: {got:?}");
     }
@@ -246,12 +259,17 @@ fn paths_are_normalised_before_matching(driver: Driver) {
     for nul in ["/a%00b", "/%00"] {
         assert_eq!(ask(&edge, "GET", "a", nul, "").status(), 400, "{nul}");
     }
-    assert!(origin.requests().iter().all(|r| !r.target().contains("secret") && !r.target().contains("..")), "{:?}", origin.requests());
+    assert!(
+        origin.requests().iter().all(|r| !r.target().contains("secret") && !r.target().contains("..")),
+        "{:?}",
+        origin.requests()
+    );
 }
 
 fn error_bodies_follow_accept(driver: Driver) {
     let origin = Origin::ok();
-    let text = crate::harness::edge::proxy_text(&origin, &Extra::default()).replace("path_prefix = \"/\"", "path = \"/only\"");
+    let text =
+        crate::harness::edge::proxy_text(&origin, &Extra::default()).replace("path_prefix = \"/\"", "path = \"/only\"");
     let edge = Setup::new(driver).text(&text).start();
     let get = |accept: &str| ask(&edge, "GET", "a", "/missing", accept);
     let json = get("Accept: application/json\r\n");

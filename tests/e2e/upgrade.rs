@@ -235,4 +235,3 @@ fn open_upgrades_are_counted(driver: Driver) {
     drop(open);
     eventually("no upgrade in the gauge", || (active() == 0).then_some(()));
 }
-

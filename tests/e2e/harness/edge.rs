@@ -255,7 +255,9 @@ impl Process {
     /// # Panics
     /// When none comes.
     pub fn wait_stderr_from(&self, from: usize, what: &str, fits: impl Fn(&str) -> bool) -> String {
-        self.stderr.wait(from, fits).unwrap_or_else(|| panic!("no line on stderr: {what}; but:\n{}", self.stderr().join("\n")))
+        self.stderr
+            .wait(from, fits)
+            .unwrap_or_else(|| panic!("no line on stderr: {what}; but:\n{}", self.stderr().join("\n")))
     }
 
     /// The first stdout line that fits.
@@ -263,7 +265,9 @@ impl Process {
     /// # Panics
     /// When none comes.
     pub fn wait_stdout(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
-        self.stdout.wait(0, fits).unwrap_or_else(|| panic!("no line on stdout: {what}; but:\n{}", self.stdout().join("\n")))
+        self.stdout
+            .wait(0, fits)
+            .unwrap_or_else(|| panic!("no line on stdout: {what}; but:\n{}", self.stdout().join("\n")))
     }
 
     /// How it ended, if it did.

@@ -125,8 +125,8 @@ pub fn ends(m: &Message, kind: Kind) -> Result<Ends, String> {
     if lengths.len() + codings.len() > 1 {
         return Err(format!("ambiguous framing: Content-Length {lengths:?}, Transfer-Encoding {codings:?}"));
     }
-    let bodiless = kind == Kind::ResponseToHead
-        || kind == Kind::Response && matches!(m.status(), 100..=199 | 204 | 304);
+    let bodiless =
+        kind == Kind::ResponseToHead || kind == Kind::Response && matches!(m.status(), 100..=199 | 204 | 304);
     if let Some(coding) = codings.first() {
         if bodiless {
             return Ok(Ends::None);
@@ -186,7 +186,8 @@ fn chunks(bytes: &[u8], m: &mut Message) -> Parsed<usize> {
     loop {
         let Some(line) = line(&bytes[at..])? else { return Ok(None) };
         let hex = !line.is_empty() && line.len() <= 8 && line.bytes().all(|b| b.is_ascii_hexdigit());
-        let size = usize::from_str_radix(&line, 16).ok().filter(|_| hex).ok_or_else(|| format!("chunk size {line:?}"))?;
+        let size =
+            usize::from_str_radix(&line, 16).ok().filter(|_| hex).ok_or_else(|| format!("chunk size {line:?}"))?;
         at += line.len() + 2;
         if size == 0 {
             break;

@@ -54,7 +54,10 @@ impl Origin {
     }
 
     /// As [`Origin::scripted`], at this TCP address.
-    pub fn scripted_at(at: &str, script: impl Fn(&mut Wire, usize) -> io::Result<()> + Send + Sync + 'static) -> Origin {
+    pub fn scripted_at(
+        at: &str,
+        script: impl Fn(&mut Wire, usize) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Origin {
         let l = TcpListener::bind(at).expect("a free port");
         let addr = Addr::Tcp(l.local_addr().expect("a bound socket has an address"));
         Origin::run(Listener::Tcp(l), addr, script)
@@ -83,7 +86,11 @@ impl Origin {
         Origin::run(Listener::Unix(listener.expect("a free unix address")), addr, script)
     }
 
-    fn run(l: Listener, addr: Addr, script: impl Fn(&mut Wire, usize) -> io::Result<()> + Send + Sync + 'static) -> Origin {
+    fn run(
+        l: Listener,
+        addr: Addr,
+        script: impl Fn(&mut Wire, usize) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Origin {
         let shared = Arc::new(Shared::default());
         let script = Arc::new(script);
         let acceptor = std::thread::spawn({
@@ -130,7 +137,8 @@ impl Origin {
     /// # Panics
     /// When the edge sent anything that a strict parser refuses.
     pub fn requests(&self) -> Vec<Message> {
-        let read = |bytes: &Vec<u8>| message::every(bytes, Kind::Request).expect("the edge sends well-formed requests").0;
+        let read =
+            |bytes: &Vec<u8>| message::every(bytes, Kind::Request).expect("the edge sends well-formed requests").0;
         self.received().iter().flat_map(read).collect()
     }
 

@@ -220,7 +220,10 @@ impl Wire {
         self.parse(|bytes, _| message::head(bytes, kind))
     }
 
-    fn parse(&mut self, read: impl Fn(&[u8], bool) -> message::Parsed<(Message, usize)>) -> io::Result<Option<Message>> {
+    fn parse(
+        &mut self,
+        read: impl Fn(&[u8], bool) -> message::Parsed<(Message, usize)>,
+    ) -> io::Result<Option<Message>> {
         loop {
             if !self.unread.is_empty() {
                 match read(&self.unread, self.closed) {
@@ -263,7 +266,9 @@ impl Wire {
     /// # Panics
     /// When there is none, or none that is well-formed.
     pub fn response_to_head(&mut self) -> Message {
-        self.message(Kind::ResponseToHead).expect("a well-formed answer").expect("an answer before the connection closes")
+        self.message(Kind::ResponseToHead)
+            .expect("a well-formed answer")
+            .expect("an answer before the connection closes")
     }
 
     /// Sends a request and reads its answer.
@@ -323,7 +328,9 @@ impl Wire {
             match self.fill() {
                 Ok(0) => break,
                 Ok(_) => {}
-                Err(e) if timed_out(&e) => panic!("the peer does not close; so far: {:?}", String::from_utf8_lossy(&self.unread)),
+                Err(e) if timed_out(&e) => {
+                    panic!("the peer does not close; so far: {:?}", String::from_utf8_lossy(&self.unread))
+                }
                 Err(_) => break,
             }
         }
