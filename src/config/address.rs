@@ -47,7 +47,8 @@ pub(crate) fn endpoint(text: &str, base: &Path) -> Result<(EndpointAddr, String)
         return Ok((unix(socket, base)?, "localhost".to_owned()));
     }
     let Some((scheme, authority)) = text.split_once("://") else {
-        let meant = if socket_addr(text, Some(HTTP_PORT)).is_ok() { format!("write \"http://{text}\"") } else { String::new() };
+        let meant =
+            if socket_addr(text, Some(HTTP_PORT)).is_ok() { format!("write \"http://{text}\"") } else { String::new() };
         return wrong(format!("{text:?} has no scheme"), meant);
     };
     match scheme {
@@ -102,7 +103,10 @@ fn unix(socket: &str, base: &Path) -> Result<EndpointAddr, Wrong> {
         };
     }
     if let Some(path) = socket.strip_prefix("//") {
-        return wrong("a unix socket is written without slashes before its path", format!("write \"unix:/{}\"", path.trim_start_matches('/')));
+        return wrong(
+            "a unix socket is written without slashes before its path",
+            format!("write \"unix:/{}\"", path.trim_start_matches('/')),
+        );
     }
     if socket.is_empty() || socket.ends_with('/') {
         return wrong("the unix socket has no file name", "write \"unix:/run/edge/app.sock\"");
@@ -179,8 +183,19 @@ mod tests {
         ] {
             assert_eq!(listen(text, base()), Ok(addr), "{text}");
         }
-        for text in ["", ":80", "80", "*:80", "::1:80", "::1", "1.2.3.4", "1.2.3:80", "example.com:80", "http://1.2.3.4:80", "1.2.3.4:99999"]
-        {
+        for text in [
+            "",
+            ":80",
+            "80",
+            "*:80",
+            "::1:80",
+            "::1",
+            "1.2.3.4",
+            "1.2.3:80",
+            "example.com:80",
+            "http://1.2.3.4:80",
+            "1.2.3.4:99999",
+        ] {
             assert!(listen(text, base()).is_err(), "{text}");
         }
     }
@@ -197,8 +212,23 @@ mod tests {
             let expected = (EndpointAddr::Tcp(addr.parse().unwrap()), authority.to_owned());
             assert_eq!(endpoint(text, base()), Ok(expected), "{text}");
         }
-        for text in ["", "127.0.0.1:80", "https://1.2.3.4", "ftp://1.2.3.4", "http://", "http://1.2.3.4/x", "http://1.2.3.4?x", "http://u@1.2.3.4", "http://1.2.3.4:0", "http://[::1", "unix:", "unix:@", "unix:/", "unix://run/x", "unix:/a\0b"]
-        {
+        for text in [
+            "",
+            "127.0.0.1:80",
+            "https://1.2.3.4",
+            "ftp://1.2.3.4",
+            "http://",
+            "http://1.2.3.4/x",
+            "http://1.2.3.4?x",
+            "http://u@1.2.3.4",
+            "http://1.2.3.4:0",
+            "http://[::1",
+            "unix:",
+            "unix:@",
+            "unix:/",
+            "unix://run/x",
+            "unix:/a\0b",
+        ] {
             assert!(endpoint(text, base()).is_err(), "{text}");
         }
         assert!(endpoint(&format!("unix:/{}", "x".repeat(107)), base()).is_err());

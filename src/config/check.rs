@@ -143,7 +143,10 @@ pub(crate) fn no_id_twice(config: &Config, log: &Log) {
     let mut seen: HashSet<&str> = HashSet::with_capacity(config.routes.len());
     for (index, route) in config.routes.iter().enumerate() {
         if !seen.insert(&route.id) {
-            log.mistake(Problem::new(config.span_in_route(index, &["id"]), format!("there are two routes {:?}", route.id)));
+            log.mistake(Problem::new(
+                config.span_in_route(index, &["id"]),
+                format!("there are two routes {:?}", route.id),
+            ));
         }
     }
 }

@@ -18,8 +18,6 @@ pub const ROUTES_MAX: usize = 200_000;
 pub const LIST_MAX: usize = 10_000;
 /// Deepest nesting of `any` and `not` in a match.
 pub const MATCH_DEPTH_MAX: usize = 4;
-/// Longest body of a fixed answer, bytes: it is written in one piece.
-pub const RESPOND_BODY_BYTES_MAX: usize = 64 * 1024;
 /// The port of an `http://` endpoint that names none (RFC 9110 4.2.1).
 pub const HTTP_PORT: u16 = 80;
 /// The statuses that redirect (RFC 9110 15.4).
@@ -44,30 +42,41 @@ pub enum Default {
     From(&'static str),
 }
 
+/// Default and bounds of a number, in the unit of its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Its default.
+    pub default: Default,
+    /// The least that is allowed.
+    pub min: u64,
+    /// The most that is allowed.
+    pub max: u64,
+}
+
 /// What a key takes.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
-    /// `true` or `false`.
+    /// `true` or `false`; the default.
     Flag(bool),
-    /// A whole number of `unit`; with `word`, that word instead stands for "none".
-    Count { default: Default, min: u64, max: u64, word: Option<&'static str> },
-    /// A signed whole number.
-    Signed { default: i64, min: i64, max: i64 },
-    /// A duration in milliseconds; `off` says whether `"off"` is allowed.
-    Time { default: Default, min: u64, max: u64, off: bool },
-    /// A size in bytes; `off` says whether `"off"` is allowed.
-    Size { default: Default, min: u64, max: u64, off: bool },
-    /// Bytes per second, `"500B/s"`; `"off"` is 0.
-    Rate { default: Default, max: u64 },
-    /// One of these words.
-    Word { default: &'static str, words: &'static [&'static str] },
+    /// A whole number; a word, if there is one, stands for "chosen by the program".
+    Count(Bounds, Option<&'static str>),
+    /// A whole number from minus this to this; 0 unless given.
+    Signed(i64),
+    /// A duration in milliseconds, and whether `"off"` is allowed.
+    Time(Bounds, bool),
+    /// A size in bytes, and whether `"off"` is allowed.
+    Size(Bounds, bool),
+    /// Bytes per second; `"off"` is 0.
+    Rate(Bounds),
+    /// One of these words; the first is the default.
+    Word(&'static [&'static str]),
     /// A string: what it is.
     Text(&'static str),
     /// A string or a list of strings: what each is.
     Texts(&'static str),
     /// A table.
     Table(&'static Shape),
-    /// One table, or a list of them.
+    /// A list of tables.
     Tables(&'static Shape),
     /// Something with a reader of its own: what it is.
     Other(&'static str),
@@ -111,48 +120,35 @@ impl Shape {
     }
 }
 
+/// A key with nothing but its kind.
+const fn key(name: &'static str, kind: Kind, about: &'static str) -> Key {
+    Key { name, kind, default: "", example: "", about }
+}
+
+const fn is(default: u64, min: u64, max: u64) -> Bounds {
+    Bounds { default: Default::Is(default), min, max }
+}
+
 const fn flag(name: &'static str, default: bool, about: &'static str) -> Key {
-    Key { name, kind: Kind::Flag(default), default: "", example: "", about }
+    key(name, Kind::Flag(default), about)
 }
 
 const fn count(name: &'static str, default: u64, min: u64, max: u64, about: &'static str) -> Key {
-    Key {
-        name,
-        kind: Kind::Count { default: Default::Is(default), min, max, word: None },
-        default: "",
-        example: "",
-        about,
-    }
+    key(name, Kind::Count(is(default, min, max), None), about)
 }
 
 const fn time(name: &'static str, default: u64, min: u64, max: u64, about: &'static str) -> Key {
-    Key {
-        name,
-        kind: Kind::Time { default: Default::Is(default), min, max, off: false },
-        default: "",
-        example: "",
-        about,
-    }
-}
-
-const fn time_or_off(name: &'static str, default: Default, min: u64, max: u64, about: &'static str) -> Key {
-    Key { name, kind: Kind::Time { default, min, max, off: true }, default: "", example: "", about }
+    key(name, Kind::Time(is(default, min, max), false), about)
 }
 
 /// A timeout of a policy: the pool's own unless given.
-const fn time_of_pool(name: &'static str, off: bool, example: &'static str, about: &'static str) -> Key {
-    let kind = Kind::Time { default: Default::From("the pool's"), min: 1, max: DAY, off };
-    Key { name, kind, default: "", example, about }
+const fn time_of_pool(name: &'static str, off: bool, max: u64, example: &'static str, about: &'static str) -> Key {
+    let bounds = Bounds { default: Default::From("the pool's"), min: 1, max };
+    Key { name, kind: Kind::Time(bounds, off), default: "", example, about }
 }
 
 const fn size(name: &'static str, default: u64, min: u64, max: u64, about: &'static str) -> Key {
-    Key {
-        name,
-        kind: Kind::Size { default: Default::Is(default), min, max, off: false },
-        default: "",
-        example: "",
-        about,
-    }
+    key(name, Kind::Size(is(default, min, max), false), about)
 }
 
 const fn text(name: &'static str, what: &'static str, example: &'static str, about: &'static str) -> Key {
@@ -164,7 +160,11 @@ const fn texts(name: &'static str, what: &'static str, example: &'static str, ab
 }
 
 const fn table(name: &'static str, shape: &'static Shape, about: &'static str) -> Key {
-    Key { name, kind: Kind::Table(shape), default: "", example: "", about }
+    key(name, Kind::Table(shape), about)
+}
+
+const fn tables(name: &'static str, shape: &'static Shape, about: &'static str) -> Key {
+    key(name, Kind::Tables(shape), about)
 }
 
 const fn other(name: &'static str, what: &'static str, example: &'static str, about: &'static str) -> Key {
@@ -176,21 +176,9 @@ pub static TOP: Shape = Shape {
     title: "Top level",
     about: "",
     keys: &[
-        Key {
-            name: "version",
-            kind: Kind::Count { default: Default::Is(1), min: 1, max: 1, word: None },
-            default: "",
-            example: "",
-            about: "Version of this vocabulary",
-        },
+        key("version", Kind::Count(is(1, 1, 1), None), "Version of this vocabulary"),
         table("server", &SERVER, "Node-wide settings"),
-        Key {
-            name: "listener",
-            kind: Kind::Tables(&LISTENER),
-            default: "",
-            example: "",
-            about: "Where clients connect, one `[[listener]]` each",
-        },
+        tables("listener", &LISTENER, "Where clients connect, one `[[listener]]` each"),
         other("pool", "a table of pools, each `[pool.NAME]`", "", "Groups of endpoints that serve the same thing"),
         other(
             "policy",
@@ -198,13 +186,7 @@ pub static TOP: Shape = Shape {
             "",
             "Limits and timeouts that routes refer to by name",
         ),
-        Key {
-            name: "route",
-            kind: Kind::Tables(&ROUTE),
-            default: "",
-            example: "",
-            about: "What is done with which requests, one `[[route]]` each",
-        },
+        tables("route", &ROUTE, "What is done with which requests, one `[[route]]` each"),
     ],
 };
 
@@ -213,13 +195,11 @@ pub static SERVER: Shape = Shape {
     title: "[server]",
     about: "Node-wide settings. `shards` and `admin` are read at the start; changing them needs a restart.",
     keys: &[
-        Key {
-            name: "shards",
-            kind: Kind::Count { default: Default::Off, min: 1, max: 1024, word: Some("auto") },
-            default: "",
-            example: "",
-            about: "Threads that serve traffic, each pinned to a core; `auto` is one per core that the process may use",
-        },
+        key(
+            "shards",
+            Kind::Count(Bounds { default: Default::Off, min: 1, max: 1024 }, Some("auto")),
+            "Threads that serve traffic, each pinned to a core; `auto` is one per core that the process may use",
+        ),
         Key {
             name: "admin",
             kind: Kind::Texts("address"),
@@ -234,7 +214,13 @@ pub static SERVER: Shape = Shape {
             example: "",
             about: "Where access-log lines go: `off`, `stdout` or the path of a file (reopened on SIGUSR1)",
         },
-        time("lb_grace", 10 * SECOND, 0, HOUR, "After SIGTERM, how long connections are still accepted while `/ready` says 503"),
+        time(
+            "lb_grace",
+            10 * SECOND,
+            0,
+            HOUR,
+            "After SIGTERM, how long connections are still accepted while `/ready` says 503",
+        ),
         time("drain_timeout", 30 * SECOND, 0, DAY, "After that, how long requests in flight may take"),
         count("max_connections", 100_000, 1, 10_000_000, "Client connections per shard; further ones are not accepted"),
     ],
@@ -294,15 +280,19 @@ pub static LISTENER_TIMEOUTS: Shape = Shape {
     keys: &[
         time("header", 10 * SECOND, 1, HOUR, "From a request's first byte to the end of its head; then 408"),
         time("body", 30 * SECOND, 1, HOUR, "Between two reads of a request's body; then 408"),
-        time("write", 30 * SECOND, 1, HOUR, "Between two writes of an answer that make progress; then the connection is closed"),
+        time(
+            "write",
+            30 * SECOND,
+            1,
+            HOUR,
+            "Between two writes of an answer that make progress; then the connection is closed",
+        ),
         time("keepalive", 75 * SECOND, 1, DAY, "Between two requests; then the connection is closed"),
-        Key {
-            name: "min_body_rate",
-            kind: Kind::Rate { default: Default::Is(500), max: GIB },
-            default: "",
-            example: "",
-            about: "Least average rate of a request's body after 10 s; slower ones get 408",
-        },
+        key(
+            "min_body_rate",
+            Kind::Rate(is(500, 1, GIB)),
+            "Least average rate of a request's body after 10 s; slower ones get 408",
+        ),
     ],
 };
 
@@ -317,18 +307,22 @@ pub static POOL: Shape = Shape {
             "[\"http://127.0.0.1:3000\"]",
             "Where requests go: `http://127.0.0.1:8000`, `unix:/run/app.sock`, `unix:@abstract`, or a table with `address` and `weight`",
         ),
-        Key {
-            name: "balance",
-            kind: Kind::Word { default: "p2c", words: &["p2c", "round_robin"] },
-            default: "",
-            example: "",
-            about: "How an endpoint is chosen: the better of two random ones by load, or in turn by weight",
-        },
+        key(
+            "balance",
+            Kind::Word(&["p2c", "round_robin"]),
+            "How an endpoint is chosen: the better of two random ones by load, or in turn by weight",
+        ),
         count("keepalive", 64, 0, 10_000, "Idle connections kept per shard and endpoint"),
         time("keepalive_idle", 55 * SECOND, 1, DAY, "An idle connection is closed after this"),
         time("keepalive_age", 10 * MINUTE, 1, 7 * DAY, "A connection is not reused past this age (each ±10 %)"),
         count("max_connections", 1024, 1, 1_000_000, "Open connections per endpoint, of all shards together"),
-        count("max_waiting", 100, 0, 100_000, "Requests that may wait for a connection, per shard and endpoint; more get 503"),
+        count(
+            "max_waiting",
+            100,
+            0,
+            100_000,
+            "Requests that may wait for a connection, per shard and endpoint; more get 503",
+        ),
         time("wait_timeout", SECOND, 0, HOUR, "How long a request waits for a connection; then 503"),
         table("timeouts", &POOL_TIMEOUTS, "How slow an endpoint may be"),
     ],
@@ -352,7 +346,7 @@ pub static POOL_TIMEOUTS: Shape = Shape {
         time("connect", SECOND, 1, HOUR, "Until the connection stands"),
         time("first_byte", 30 * SECOND, 1, DAY, "From the request's last byte to the answer's head"),
         time("body_idle", MINUTE, 1, DAY, "Between two reads of the answer's body"),
-        time_or_off("total", Default::Off, 1, DAY, "The whole exchange"),
+        key("total", Kind::Time(Bounds { default: Default::Off, min: 1, max: DAY }, true), "The whole exchange"),
         time("tunnel_idle", HOUR, 1, 7 * DAY, "An upgraded connection (WebSocket) without a byte either way"),
     ],
 };
@@ -362,15 +356,9 @@ pub static POLICY: Shape = Shape {
     title: "[policy.NAME]",
     about: "Routes without a policy have `[policy.default]` if there is one, and otherwise every key at its default.",
     keys: &[
-        time_of_pool("timeout", true, "\"3s\"", "The whole exchange; short for `timeouts.total`"),
+        time_of_pool("timeout", true, DAY, "\"3s\"", "The whole exchange; short for `timeouts.total`"),
         table("timeouts", &POLICY_TIMEOUTS, "Replace the pool's, each on its own"),
-        Key {
-            name: "max_body",
-            kind: Kind::Size { default: Default::Is(10 * MIB), min: 0, max: 1024 * GIB, off: true },
-            default: "",
-            example: "",
-            about: "Largest request body; larger ones get 413",
-        },
+        key("max_body", Kind::Size(is(10 * MIB, 0, 1024 * GIB), true), "Largest request body; larger ones get 413"),
         flag("access_log", true, "Write access-log lines for these routes"),
     ],
 };
@@ -380,11 +368,17 @@ pub static POLICY_TIMEOUTS: Shape = Shape {
     title: "[policy.NAME.timeouts]",
     about: "As in `[pool.NAME.timeouts]`; what is not given is the pool's.",
     keys: &[
-        time_of_pool("connect", false, "\"1s\"", "Until the connection stands"),
-        time_of_pool("first_byte", false, "\"30s\"", "From the request's last byte to the answer's head"),
-        time_of_pool("body_idle", false, "\"1m\"", "Between two reads of the answer's body"),
-        time_of_pool("total", true, "\"off\"", "The whole exchange"),
-        time_of_pool("tunnel_idle", false, "\"1h\"", "An upgraded connection (WebSocket) without a byte either way"),
+        time_of_pool("connect", false, HOUR, "\"1s\"", "Until the connection stands"),
+        time_of_pool("first_byte", false, DAY, "\"30s\"", "From the request's last byte to the answer's head"),
+        time_of_pool("body_idle", false, DAY, "\"1m\"", "Between two reads of the answer's body"),
+        time_of_pool("total", true, DAY, "\"off\"", "The whole exchange"),
+        time_of_pool(
+            "tunnel_idle",
+            false,
+            7 * DAY,
+            "\"1h\"",
+            "An upgraded connection (WebSocket) without a byte either way",
+        ),
     ],
 };
 
@@ -393,14 +387,13 @@ pub static ROUTE: Shape = Shape {
     title: "[[route]]",
     about: "Exactly one of `pool`, `redirect` and `respond`. The most specific match wins, whatever the order in the file.",
     keys: &[
-        text("id", "name", "\"api\"", "Label in logs and metrics; `route-1`, `route-2` … by place in the file unless given"),
-        Key {
-            name: "priority",
-            kind: Kind::Signed { default: 0, min: -1_000_000, max: 1_000_000 },
-            default: "",
-            example: "",
-            about: "Higher wins over every other rule of precedence",
-        },
+        text(
+            "id",
+            "name",
+            "\"api\"",
+            "Label in logs and metrics; `route-1`, `route-2` … by place in the file unless given",
+        ),
+        key("priority", Kind::Signed(1_000_000), "Higher wins over every other rule of precedence"),
         other(
             "match",
             "a string (`\"example.com/api/\"`) or a table",
@@ -421,18 +414,54 @@ pub static MATCH: Shape = Shape {
     title: "[route.match]",
     about: "Every given key must hold; a list holds when one of its elements does, but `header`, `query` and `cookie` need all. At most one of the four `path` keys.",
     keys: &[
-        texts("host", "host", "[\"example.com\", \"*.example.com\"]", "Exact, `*.example.com`, `*`, or a regular expression `~^shop-[0-9]+[.]`; without port"),
+        texts(
+            "host",
+            "host",
+            "[\"example.com\", \"*.example.com\"]",
+            "Exact, `*.example.com`, `*`, or a regular expression `~^shop-[0-9]+[.]`; without port",
+        ),
         text("path", "path", "\"/login\"", "The whole path"),
-        text("path_prefix", "path prefix", "\"/api\"", "Whole segments: `/api` matches `/api` and `/api/x`, not `/apix`"),
-        text("path_glob", "path pattern", "\"/img/*.png\"", "`*` is one segment or a part of one, `**` is all that is left"),
-        text("path_regex", "regular expression", "\"^/user/([0-9]+)$\"", "Anywhere in the path unless anchored; groups are `{1}` … in redirects"),
+        text(
+            "path_prefix",
+            "path prefix",
+            "\"/api\"",
+            "Whole segments: `/api` matches `/api` and `/api/x`, not `/apix`",
+        ),
+        text(
+            "path_glob",
+            "path pattern",
+            "\"/img/*.png\"",
+            "`*` is one segment or a part of one, `**` is all that is left",
+        ),
+        text(
+            "path_regex",
+            "regular expression",
+            "\"^/user/([0-9]+)$\"",
+            "Anywhere in the path unless anchored; groups are `{1}` … in redirects",
+        ),
         texts("method", "method", "[\"GET\", \"HEAD\"]", "Methods; GET includes HEAD"),
-        other("header", "a table of fields", "{ x-canary = \"1\" }", "Request fields: name = value, or `{ present = true }`, `{ exact = … }`, `{ prefix = … }`, `{ regex = … }`"),
+        other(
+            "header",
+            "a table of fields",
+            "{ x-canary = \"1\" }",
+            "Request fields: name = value, or `{ present = true }`, `{ exact = … }`, `{ prefix = … }`, `{ regex = … }`",
+        ),
         other("query", "a table of parameters", "{ debug = { present = true } }", "Query parameters, as with `header`"),
         other("cookie", "a table of cookies", "{ beta = \"1\" }", "Cookies, as with `header`"),
         texts("client", "address or CIDR range", "[\"10.0.0.0/8\"]", "Client addresses"),
-        Key { name: "tls", kind: Kind::Other("true or false"), default: "", example: "false", about: "Whether the request came over TLS" },
-        other("any", "a list of matches", "[{ method = \"PUT\" }, { header = { x-write = \"1\" } }]", "At least one of these"),
+        Key {
+            name: "tls",
+            kind: Kind::Other("true or false"),
+            default: "",
+            example: "false",
+            about: "Whether the request came over TLS",
+        },
+        other(
+            "any",
+            "a list of matches",
+            "[{ method = \"PUT\" }, { header = { x-write = \"1\" } }]",
+            "At least one of these",
+        ),
         other("not", "a match", "{ path_prefix = \"/internal\" }", "None of this"),
     ],
 };
@@ -442,7 +471,13 @@ pub static FIELD: Shape = Shape {
     title: "[route.match].header, .query, .cookie",
     about: "Exactly one of these; a plain string is `exact`.",
     keys: &[
-        Key { name: "present", kind: Kind::Other("true"), default: "", example: "true", about: "It is there, whatever its value" },
+        Key {
+            name: "present",
+            kind: Kind::Other("true"),
+            default: "",
+            example: "true",
+            about: "It is there, whatever its value",
+        },
         text("exact", "value", "\"1\"", "This value"),
         text("prefix", "prefix", "\"v2\"", "A value that begins so"),
         text("regex", "regular expression", "\"^v[0-9]+$\"", "A value in which this is found"),
@@ -452,13 +487,23 @@ pub static FIELD: Shape = Shape {
 /// `rewrite`.
 pub static REWRITE: Shape = Shape {
     title: "[route.rewrite]",
-    about: "In this order: `strip_prefix`, `regex`, `add_prefix`, `query`.",
+    about: "The path is changed in this order: `strip_prefix`, `regex` with `replace`, `add_prefix`.",
     keys: &[
         text("strip_prefix", "path prefix", "\"/api\"", "Taken off the path"),
         text("add_prefix", "path prefix", "\"/v1\"", "Put before the path"),
-        text("regex", "regular expression", "\"^/old/(.*)$\"", "What `replace` replaces in the path"),
-        text("replace", "replacement", "\"/new/$1\"", "The replacement, with `$1` … for groups"),
-        text("host", "host", "\"app.internal\"", "The `Host` that is forwarded"),
+        text("regex", "regular expression", "\"^/old/(.*)$\"", "What `replace` replaces: the first match in the path"),
+        text(
+            "replace",
+            "template",
+            "\"/new/{1}\"",
+            "The replacement, with `{1}` … for the groups of `regex`, and `{host}`",
+        ),
+        text(
+            "host",
+            "host",
+            "\"app.internal\"",
+            "The `Host` that is forwarded; may hold `{host}`, the client's without port",
+        ),
         text("query", "query", "\"a=1\"", "Replaces the query; empty takes it off"),
     ],
 };
@@ -468,8 +513,18 @@ pub static REDIRECT: Shape = Shape {
     title: "[route.redirect]",
     about: "",
     keys: &[
-        text("to", "location", "\"https://{host}{path}{query}\"", "The `Location`, with `{scheme}` `{host}` `{path}` `{query}` and groups of `path_regex` as `{1}` …"),
+        text(
+            "to",
+            "location",
+            "\"https://{host}{path}{query}\"",
+            "The `Location`, with `{scheme}` `{host}` `{path}` `{query}` and groups of `path_regex` as `{1}` …",
+        ),
         count("status", 302, 300, 399, "301, 302, 303, 307 or 308"),
+        flag(
+            "append",
+            false,
+            "Append what follows the route's `path_prefix` in the path (without one: the path), and the query",
+        ),
     ],
 };
 
@@ -480,13 +535,12 @@ pub static RESPOND: Shape = Shape {
     keys: &[
         count("status", 200, 200, 599, "Status code"),
         Key { name: "body", kind: Kind::Text("text"), default: "\"\"", example: "", about: "Body, at most 64 KiB" },
-        Key {
-            name: "content_type",
-            kind: Kind::Text("media type"),
-            default: "\"text/plain; charset=utf-8\"",
-            example: "",
-            about: "`Content-Type`; none without a body",
-        },
+        text(
+            "content_type",
+            "media type",
+            "\"text/html\"",
+            "`Content-Type`; with a body `text/plain; charset=utf-8` unless given",
+        ),
         other("headers", "a table of strings", "{ cache-control = \"no-store\" }", "Further fields"),
     ],
 };

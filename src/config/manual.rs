@@ -1,6 +1,6 @@
 //! Writes `docs/CONFIG.md` and `configs/everything.toml` from the table of keys.
 use super::{
-    limits::{Default, Key, Kind, SHAPES},
+    limits::{Bounds, Default, Key, Kind, SHAPES},
     units::{show_size, show_time},
 };
 use std::fmt::Write as _;
@@ -16,9 +16,9 @@ pub fn config_md() -> String {
         out.push_str("| key | takes | default | what it does |\n|---|---|---|---|\n");
         for key in shape.keys {
             let example = if key.example.is_empty() { String::new() } else { format!("; e.g. `{}`", key.example) };
-            let (takes, default) = (takes(key), default(key).map(|d| format!("`{d}`")).unwrap_or_default());
-            let row = format!("| `{}` | {takes} | {default} | {}{example} |", key.name, key.about);
-            out.push_str(&row.replace('|', "\\|").replacen("\\|", "|", 1).replace(" \\| ", " | ").replace(" \\|", " |"));
+            let (takes, default) = (takes(key), shown_default(key));
+            let about = format!("{}{example}", key.about).replace('|', "\\|");
+            let _ = write!(out, "| `{}` | {takes} | {default} | {about} |", key.name);
             out.push('\n');
         }
     }
@@ -43,14 +43,14 @@ fn takes(key: &Key) -> String {
     let or_off = |off: bool| if off { " or `\"off\"`" } else { "" };
     match key.kind {
         Kind::Flag(_) => "`true` or `false`".to_owned(),
-        Kind::Count { min, max, .. } if min == max => format!("{min}"),
-        Kind::Count { min, max, word: Some(word), .. } => format!("{min} to {max}, or `\"{word}\"`"),
-        Kind::Count { min, max, word: None, .. } => format!("{min} to {max}"),
-        Kind::Signed { min, max, .. } => format!("{min} to {max}"),
-        Kind::Time { min, max, off, .. } => format!("duration, {} to {}{}", show_time(min), show_time(max), or_off(off)),
-        Kind::Size { min, max, off, .. } => format!("size, {} to {}{}", show_size(min), show_size(max), or_off(off)),
-        Kind::Rate { max, .. } => format!("rate, 1B/s to {}/s or `\"off\"`", show_size(max)),
-        Kind::Word { words, .. } => words.iter().map(|w| format!("`\"{w}\"`")).collect::<Vec<_>>().join(" or "),
+        Kind::Count(Bounds { min, max, .. }, _) if min == max => format!("{min}"),
+        Kind::Count(Bounds { min, max, .. }, Some(word)) => format!("{min} to {max}, or `\"{word}\"`"),
+        Kind::Count(Bounds { min, max, .. }, None) => format!("{min} to {max}"),
+        Kind::Signed(max) => format!("-{max} to {max}"),
+        Kind::Time(b, off) => format!("duration, {} to {}{}", show_time(b.min), show_time(b.max), or_off(off)),
+        Kind::Size(b, off) => format!("size, {} to {}{}", show_size(b.min), show_size(b.max), or_off(off)),
+        Kind::Rate(b) => format!("rate, {}/s to {}/s{}", show_size(b.min), show_size(b.max), or_off(true)),
+        Kind::Word(words) => words.iter().map(|w| format!("`\"{w}\"`")).collect::<Vec<_>>().join(" or "),
         Kind::Text(what) => format!("string: {what}"),
         Kind::Texts(what) => format!("string or list: {what}"),
         Kind::Table(shape) => format!("table `{}`", shape.title),
@@ -59,21 +59,30 @@ fn takes(key: &Key) -> String {
     }
 }
 
+/// The key's default, for the manual.
+fn shown_default(key: &Key) -> String {
+    match (default(key), key.kind) {
+        (Some(default), _) => format!("`{default}`"),
+        (None, Kind::Time(Bounds { default: Default::From(whose), .. }, _)) => whose.to_owned(),
+        (None, _) => String::new(),
+    }
+}
+
 /// The key's default in TOML; `None` when there is none, or it is somebody else's.
 pub(crate) fn default(key: &Key) -> Option<String> {
-    let number = |default: Default, show: &dyn Fn(u64) -> String, off: &str| match default {
+    let number = |bounds: Bounds, show: &dyn Fn(u64) -> String, off: &str| match bounds.default {
         Default::Is(n) => Some(show(n)),
         Default::Off => Some(format!("\"{off}\"")),
         Default::From(_) => None,
     };
     match key.kind {
         Kind::Flag(flag) => Some(flag.to_string()),
-        Kind::Count { default, word, .. } => number(default, &|n| n.to_string(), word.unwrap_or("")),
-        Kind::Signed { default, .. } => Some(default.to_string()),
-        Kind::Time { default, .. } => number(default, &|ms| format!("\"{}\"", show_time(ms)), "off"),
-        Kind::Size { default, .. } => number(default, &|n| format!("\"{}\"", show_size(n)), "off"),
-        Kind::Rate { default, .. } => number(default, &|n| format!("\"{}/s\"", show_size(n)), "off"),
-        Kind::Word { default, .. } => Some(format!("\"{default}\"")),
+        Kind::Count(bounds, word) => number(bounds, &|n| n.to_string(), word.unwrap_or("")),
+        Kind::Signed(_) => Some("0".to_owned()),
+        Kind::Time(bounds, _) => number(bounds, &|ms| format!("\"{}\"", show_time(ms)), "off"),
+        Kind::Size(bounds, _) => number(bounds, &|n| format!("\"{}\"", show_size(n)), "off"),
+        Kind::Rate(bounds) => number(bounds, &|n| format!("\"{}/s\"", show_size(n)), "off"),
+        Kind::Word(words) => words.first().map(|word| format!("\"{word}\"")),
         _ if !key.default.is_empty() => Some(key.default.to_owned()),
         _ => None,
     }

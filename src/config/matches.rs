@@ -36,7 +36,10 @@ fn short(route: &Section<'_>, text: &Text<'_>) -> MatchConfig {
         return mistake("match is empty", "leave it out to match every request".to_owned());
     }
     if text.value.starts_with('~') && text.value.contains('/') {
-        return mistake("match is a regular expression with a path", "write { host = \"~…\", path_prefix = \"…\" }".into());
+        return mistake(
+            "match is a regular expression with a path",
+            "write { host = \"~…\", path_prefix = \"…\" }".into(),
+        );
     }
     let at = text.value.find('/').unwrap_or(text.value.len());
     let (host, path) = text.value.split_at(at);
@@ -138,7 +141,8 @@ fn op<'a>(section: &Section<'a>, name: &Text<'_>, value: &'a Spanned<DeValue<'a>
     let present = table.value("present").and_then(|value| table.flag_of("present", value));
     if present == Some(false) {
         table.scene.mistake(table.span_of("present"), |at| {
-            Problem::new(at, "present = false").help("write it inside `not`: { not = { header = { … = { present = true } } } }")
+            Problem::new(at, "present = false")
+                .help("write it inside `not`: { not = { header = { … = { present = true } } } }")
         });
     }
     let string = |name: &str| table.text(name).map(|text| text.value.to_owned());

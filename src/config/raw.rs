@@ -9,6 +9,7 @@ use super::{
     split::split,
 };
 use crate::{
+    answer::RespondConfig,
     policy::rewrite::RewriteConfig,
     route::MatchConfig,
     upstream::{Balance, EndpointAddr, Timeouts},
@@ -159,7 +160,7 @@ impl Default for Policy {
     fn default() -> Policy {
         let kind = |name: &str| limits::POLICY.key(name).map(|(_, key)| key.kind);
         let max_body = match kind("max_body") {
-            Some(limits::Kind::Size { default: limits::Default::Is(bytes), .. }) => Some(bytes),
+            Some(limits::Kind::Size(limits::Bounds { default: limits::Default::Is(bytes), .. }, _)) => Some(bytes),
             _ => None,
         };
         let access_log = matches!(kind("access_log"), Some(limits::Kind::Flag(true)));
@@ -209,7 +210,7 @@ pub(crate) enum Place {
 }
 
 /// What a route does.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Forwards.
     Proxy {
@@ -223,7 +224,7 @@ pub enum Action {
     /// Redirects.
     Redirect(Box<Redirect>),
     /// Answers.
-    Respond(Box<Respond>),
+    Respond(Box<RespondConfig>),
 }
 
 impl Action {
@@ -243,19 +244,8 @@ pub struct Redirect {
     pub to: String,
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
-}
-
-/// `respond`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Respond {
-    /// Status code, 200 to 599.
-    pub status: u16,
-    /// The body.
-    pub body: String,
-    /// Its media type, if given.
-    pub content_type: Option<String>,
-    /// Further fields, in file order.
-    pub headers: Vec<(String, String)>,
+    /// Append what follows the route's `path_prefix`, and the query.
+    pub append: bool,
 }
 
 /// Everything that a source says.

@@ -72,8 +72,9 @@ impl Log {
         let mistakes = show(self.mistakes.into_inner());
         let warnings = show(self.warnings.into_inner());
         let total = (mistakes.len(), warnings.len());
-        let items =
-            |problems: Vec<Problem>| problems.into_iter().take(REPORT_ITEMS_MAX).map(|p| Item::new(p, &lines)).collect();
+        let items = |problems: Vec<Problem>| {
+            problems.into_iter().take(REPORT_ITEMS_MAX).map(|p| Item::new(p, &lines)).collect()
+        };
         Report { file: file.to_owned(), mistakes: items(mistakes), warnings: items(warnings), total }
     }
 }

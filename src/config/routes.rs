@@ -1,13 +1,13 @@
 //! Reads `[[route]]` tables, one parsed piece at a time.
 use super::{
     check::{self, Names},
-    limits::{self, HTTP_STATUS_REDIRECTS, RESPOND_BODY_BYTES_MAX, ROUTES_MAX},
+    limits::{self, HTTP_STATUS_REDIRECTS, ROUTES_MAX},
     matches,
-    raw::{Action, Place, Redirect, Respond, Route, parse, to_u16},
+    raw::{Action, Place, Redirect, Route, parse, to_u16},
     report::{Log, Problem},
     section::{Origin, Scene, Section, Text, cut},
 };
-use crate::policy::rewrite::RewriteConfig;
+use crate::{answer::RespondConfig, policy::rewrite::RewriteConfig};
 use std::ops::Range;
 use toml::{
     Spanned,
@@ -19,8 +19,9 @@ pub(crate) fn read(text: &str, top: &Section<'_>, tables: &[Range<usize>], names
     if let (Some(first), true) = (tables.first(), top.has("route")) {
         top.scene.mistake(top.span_of_key("route"), |at| {
             let line = text.get(..first.start).unwrap_or("").matches('\n').count() + 1;
-            Problem::new(at, "route is given apart from the [[route]] tables")
-                .help(format!("the first [[route]] is in line {line}; a [route.…] table follows its [[route]] directly"))
+            Problem::new(at, "route is given apart from the [[route]] tables").help(format!(
+                "the first [[route]] is in line {line}; a [route.…] table follows its [[route]] directly"
+            ))
         });
         return Vec::new();
     }
@@ -124,21 +125,16 @@ fn read_redirect(section: Section<'_>) -> Option<Redirect> {
             Problem::new(at, format!("{status} is not a redirect")).expected("301, 302, 303, 307 or 308")
         });
     }
+    let append = section.flag("append");
     section.finish();
-    Some(Redirect { to: to?.value.to_owned(), status })
+    Some(Redirect { to: to?.value.to_owned(), status, append })
 }
 
-fn read_respond(section: Section<'_>) -> Option<Respond> {
-    let body = section.text("body");
-    if let Some(text) = body.as_ref().filter(|text| text.value.len() > RESPOND_BODY_BYTES_MAX) {
-        section.scene.mistake(text.span.clone(), |at| {
-            Problem::new(at, format!("the body has {} bytes, more than {RESPOND_BODY_BYTES_MAX}", text.value.len()))
-        });
-    }
+fn read_respond(section: Section<'_>) -> Option<RespondConfig> {
     let content_type = section.text_not_empty("content_type").map(|text| text.value.to_owned());
-    let respond = Respond {
+    let respond = RespondConfig {
         status: to_u16(section.count("status")),
-        body: body.map(|text| text.value.to_owned()).unwrap_or_default(),
+        body: section.text("body").map(|text| text.value.to_owned()).unwrap_or_default(),
         content_type,
         headers: read_headers(&section),
     };

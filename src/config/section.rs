@@ -1,6 +1,6 @@
 //! Reads one table of the document against its shape: typed values, bounds, unknown keys, all mistakes noted.
 use super::{
-    limits::{Default, Key, Kind, LIST_MAX, Shape},
+    limits::{Bounds, Default, Key, Kind, LIST_MAX, Shape},
     report::{Log, Problem},
     suggest, units,
 };
@@ -187,7 +187,7 @@ impl<'a> Section<'a> {
 
     /// A whole number, or `None` for the key's word ("auto").
     pub fn count_or_word(&self, name: &str) -> Option<u64> {
-        let Some(Kind::Count { default, min, max, word }) = self.key(name).map(|k| k.kind) else { return None };
+        let Some(Kind::Count(Bounds { default, min, max }, word)) = self.key(name).map(|k| k.kind) else { return None };
         let Some((_, value)) = self.get(name) else { return default.value() };
         if word.is_some() && value.get_ref().as_str() == word {
             return None;
@@ -207,18 +207,18 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A signed whole number; its default when absent or wrong.
+    /// A signed whole number; 0 when absent or wrong.
     pub fn signed(&self, name: &str) -> i64 {
-        let Some(Kind::Signed { default, min, max }) = self.key(name).map(|k| k.kind) else { return 0 };
-        let Some((_, value)) = self.get(name) else { return default };
-        let expected = format!("a whole number from {min} to {max}");
+        let Some(Kind::Signed(max)) = self.key(name).map(|k| k.kind) else { return 0 };
+        let Some((_, value)) = self.get(name) else { return 0 };
+        let expected = format!("a whole number from -{max} to {max}");
         match self.integer(name, value, &expected) {
-            Some(n) if (i128::from(min)..=i128::from(max)).contains(&n) => i64::try_from(n).unwrap_or(default),
+            Some(n) if n.unsigned_abs() <= u128::from(max.unsigned_abs()) => i64::try_from(n).unwrap_or(0),
             Some(n) => {
                 self.out_of_bounds(name, &n.to_string(), value.span(), &expected);
-                default
+                0
             }
-            None => default,
+            None => 0,
         }
     }
 
@@ -241,7 +241,8 @@ impl<'a> Section<'a> {
     }
 
     fn out_of_bounds(&self, name: &str, given: &str, span: Range<usize>, expected: &str) {
-        self.scene.mistake(span, |at| Problem::new(at, format!("{name} = {given} is out of bounds")).expected(expected));
+        self.scene
+            .mistake(span, |at| Problem::new(at, format!("{name} = {given} is out of bounds")).expected(expected));
     }
 
     /// A duration that always has a value: its default when absent or wrong.
@@ -251,9 +252,9 @@ impl<'a> Section<'a> {
 
     /// A duration, or `None` for "off".
     pub fn time_or_off(&self, name: &str) -> Option<Duration> {
-        let Some(Kind::Time { default, min, max, off }) = self.key(name).map(|k| k.kind) else { return None };
+        let Some(Kind::Time(bounds, off)) = self.key(name).map(|k| k.kind) else { return None };
         let spelling = Spelling { read: units::time, show: units::show_time, what: "a duration", example: "30s" };
-        self.amount(name, default, (min, max), off, &spelling).map(Duration::from_millis)
+        self.amount(name, bounds, off, &spelling).map(Duration::from_millis)
     }
 
     /// A size that always has a value: its default when absent or wrong.
@@ -263,29 +264,30 @@ impl<'a> Section<'a> {
 
     /// A size, or `None` for "off".
     pub fn size_or_off(&self, name: &str) -> Option<u64> {
-        let Some(Kind::Size { default, min, max, off }) = self.key(name).map(|k| k.kind) else { return None };
+        let Some(Kind::Size(bounds, off)) = self.key(name).map(|k| k.kind) else { return None };
         let spelling = Spelling { read: units::size, show: units::show_size, what: "a size", example: "64KiB" };
-        self.amount(name, default, (min, max), off, &spelling)
+        self.amount(name, bounds, off, &spelling)
     }
 
     /// A rate in bytes per second; 0 for "off".
     pub fn rate(&self, name: &str) -> u64 {
-        let Some(Kind::Rate { default, max }) = self.key(name).map(|k| k.kind) else { return 0 };
+        let Some(Kind::Rate(bounds)) = self.key(name).map(|k| k.kind) else { return 0 };
         let show = |n| format!("{}/s", units::show_size(n));
         let spelling = Spelling { read: units::rate, show, what: "a rate", example: "500B/s" };
-        self.amount(name, default, (1, max), true, &spelling).unwrap_or(0)
+        self.amount(name, bounds, true, &spelling).unwrap_or(0)
     }
 
-    fn amount(&self, name: &str, default: Default, bounds: (u64, u64), off: bool, s: &Spelling) -> Option<u64> {
+    fn amount(&self, name: &str, bounds: Bounds, off: bool, s: &Spelling) -> Option<u64> {
+        let Bounds { default, min, max } = bounds;
         let Some((_, value)) = self.get(name) else { return default.value() };
         let text = value.get_ref().as_str();
         if off && text == Some("off") {
             return None;
         }
         let or_off = if off { ", or \"off\"" } else { "" };
-        let range = format!("{} from \"{}\" to \"{}\"{or_off}", s.what, (s.show)(bounds.0), (s.show)(bounds.1));
+        let range = format!("{} from \"{}\" to \"{}\"{or_off}", s.what, (s.show)(min), (s.show)(max));
         let problem = match (text.map(s.read), value.get_ref()) {
-            (Some(Ok(n)), _) if (bounds.0..=bounds.1).contains(&n) => return Some(n),
+            (Some(Ok(n)), _) if (min..=max).contains(&n) => return Some(n),
             (Some(Ok(_)), _) => {
                 self.out_of_bounds(name, &cut(&format!("{:?}", text.unwrap_or(""))), value.span(), &range);
                 return default.value();
@@ -305,7 +307,8 @@ impl<'a> Section<'a> {
 
     /// One of the key's words; its default when absent or wrong.
     pub fn word(&self, name: &str) -> &'static str {
-        let Some(Kind::Word { default, words }) = self.key(name).map(|k| k.kind) else { return "" };
+        let Some(Kind::Word(words)) = self.key(name).map(|k| k.kind) else { return "" };
+        let default = words.first().copied().unwrap_or("");
         let Some(text) = self.text(name) else { return default };
         words.iter().copied().find(|w| *w == text.value).unwrap_or_else(|| {
             let quoted: Vec<String> = words.iter().map(|w| format!("\"{w}\"")).collect();
@@ -369,7 +372,8 @@ impl<'a> Section<'a> {
         match list {
             None => self.scene.mistake(value.span(), |at| wrong_type(at, name, value.get_ref()).expected(expected)),
             Some(list) if list.len() > LIST_MAX => {
-                let problem = |at| Problem::new(at, format!("{name} has {} elements, more than {LIST_MAX}", list.len()));
+                let problem =
+                    |at| Problem::new(at, format!("{name} has {} elements, more than {LIST_MAX}", list.len()));
                 self.scene.mistake(value.span(), problem);
             }
             Some(_) => {}
@@ -384,7 +388,8 @@ impl<'a> Section<'a> {
             self.scene.mistake(value.span(), |at| wrong_type(at, name, value.get_ref()).expected(expected));
             return Vec::new();
         };
-        let entry = |(key, value): (&'a Spanned<_>, _)| (Text { value: string(key.get_ref()), span: key.span() }, value);
+        let entry =
+            |(key, value): (&'a Spanned<_>, _)| (Text { value: string(key.get_ref()), span: key.span() }, value);
         let mut entries: Vec<_> = table.iter().map(entry).collect();
         entries.sort_by_key(|(name, _)| name.span.start);
         entries

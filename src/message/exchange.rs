@@ -1,6 +1,6 @@
 //! One request and its answer, whatever protocol carries them: what `flow` sees of a connection.
 use super::{BodySink, BodySize, BodySource, Deadlines, Fault};
-use edge_io::head::{FieldRef, Head, Version};
+use edge_io::head::{FieldRef, Head};
 use std::{
     net::{IpAddr, Ipv4Addr},
     task::{Context, Poll},
@@ -68,8 +68,22 @@ pub trait Exchange {
     fn protocol(&self) -> &'static str;
     /// The connection's deadlines.
     fn deadlines(&self) -> &Deadlines;
-    /// Request head, body and answer, borrowed apart.
-    fn parts(&mut self) -> (&Head, Self::Source<'_>, Self::Sink<'_>);
+    /// Whether the client takes trailers.
+    fn takes_trailers(&self) -> bool;
+    /// Whether the answer has begun.
+    fn started(&self) -> bool;
+    /// Whether the request's body has been read to its end.
+    fn is_body_read(&self) -> bool;
+    /// After this answer the connection ends.
+    fn close_after(&mut self);
+    /// The status that was sent, 0 before there is one.
+    fn status(&self) -> u16;
+    /// Bytes of the request so far, head included.
+    fn bytes_in(&self) -> u64;
+    /// Bytes of the answer so far, head included.
+    fn bytes_out(&self) -> u64;
+    /// Request head, body, answer and deadlines, borrowed apart.
+    fn parts(&mut self) -> (&Head, Self::Source<'_>, Self::Sink<'_>, &Deadlines);
 }
 
 /// The way of an answer: informational heads, one final head, then the body.
@@ -84,8 +98,6 @@ pub trait ResponseSink: BodySink {
     fn close_after(&mut self);
     /// Ready when the client is gone (not merely silent). Cheap: no system call while nothing happened.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Fault>;
-    /// The version the client speaks.
-    fn version(&self) -> Version;
-    /// Bytes of the answer that went out, head included.
-    fn bytes(&self) -> u64;
+    /// Whether a body may follow the head that `start` sent (not after HEAD, 204, 304).
+    fn has_body(&self) -> bool;
 }

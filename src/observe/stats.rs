@@ -675,6 +675,13 @@ fn open<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Default for StatsRegistry {
+    /// Without shards: for looking at a configuration that nobody serves.
+    fn default() -> Self {
+        StatsRegistry::new(0)
+    }
+}
+
 impl StatsRegistry {
     /// For shards `0..shards`.
     pub fn new(shards: usize) -> StatsRegistry {

@@ -4,7 +4,7 @@ use super::{
     Snapshot,
 };
 use crate::{
-    answer::{RedirectRule, RespondRule},
+    answer::{RedirectConfig, RedirectRule, RespondRule},
     config::{
         Config, Report,
         raw::{self, AccessLog, TimeoutChanges},
@@ -13,7 +13,7 @@ use crate::{
     message::FieldError,
     observe::stats::StatsRegistry,
     policy::rewrite::RewriteRule,
-    route::{RouteConfig, Router},
+    route::{MatchConfig, RouteConfig, Router},
     upstream::{EndpointAddr, EndpointRule, PoolRule, Registry, Timeouts},
 };
 use edge_io::http1;
@@ -125,7 +125,8 @@ fn compile_router(config: &Config, log: &Log) -> Option<Router> {
 }
 
 fn compile_action(config: &Config, index: usize, log: &Log) -> Option<Action> {
-    let (table, result) = match &config.routes.get(index)?.action {
+    let route = config.routes.get(index)?;
+    let (table, result) = match &route.action {
         raw::Action::Proxy { pool, preserve_host, rewrite } => {
             let rule = rewrite.as_deref().map(RewriteRule::compile).transpose();
             let action = |rule: Option<RewriteRule>| Action::Proxy {
@@ -136,10 +137,12 @@ fn compile_action(config: &Config, index: usize, log: &Log) -> Option<Action> {
             ("rewrite", rule.map(action))
         }
         raw::Action::Redirect(redirect) => {
-            let rule = RedirectRule::compile(&redirect.to, redirect.status);
+            let rule = RedirectRule::compile(&redirect_config(redirect, &route.matches));
             ("redirect", rule.map(|rule| Action::Redirect(Box::new(rule))))
         }
-        raw::Action::Respond(respond) => ("respond", compile_respond(respond).map(|r| Action::Respond(Box::new(r)))),
+        raw::Action::Respond(respond) => {
+            ("respond", RespondRule::compile(respond).map(|rule| Action::Respond(Box::new(rule))))
+        }
     };
     let mistake = |error: FieldError| {
         let span = config.span_in_route(index, &[table, error.key]);
@@ -153,16 +156,26 @@ fn fingerprint(route: &raw::Route) -> u64 {
     let mut hasher = DefaultHasher::new();
     (route.priority, &route.matches).hash(&mut hasher);
     match &route.action {
-        raw::Action::Proxy { pool: _, preserve_host, rewrite } => (1, preserve_host, rewrite).hash(&mut hasher),
+        raw::Action::Proxy { pool: _, preserve_host, rewrite } => {
+            let r = rewrite.as_deref();
+            let rewrite = r.map(|r| (&r.strip_prefix, &r.add_prefix, &r.regex, &r.replace, &r.host, &r.query));
+            (1, preserve_host, rewrite).hash(&mut hasher);
+        }
         raw::Action::Redirect(redirect) => (2, redirect).hash(&mut hasher),
-        raw::Action::Respond(respond) => (3, respond).hash(&mut hasher),
+        raw::Action::Respond(r) => (3, r.status, &r.content_type, &r.headers, &r.body).hash(&mut hasher),
     }
     hasher.finish()
 }
 
-fn compile_respond(respond: &raw::Respond) -> Result<RespondRule, FieldError> {
-    let content_type = respond.content_type.as_deref();
-    RespondRule::compile(respond.status, content_type, &respond.headers, respond.body.as_bytes())
+/// A redirect may use what its route matched.
+fn redirect_config(redirect: &raw::Redirect, matches: &MatchConfig) -> RedirectConfig {
+    RedirectConfig {
+        status: redirect.status,
+        to: redirect.to.clone(),
+        append: redirect.append,
+        path_prefix: matches.path_prefix.clone(),
+        path_regex: matches.path_regex.clone(),
+    }
 }
 
 /// Compiled policies, shared by the routes that mean the same.

@@ -1,4 +1,5 @@
 //! One version of the configuration, compiled: immutable, shared by all shards, pinned by each request for its life.
+pub mod command;
 pub mod compile;
 pub mod diff;
 pub use compile::{compile, validate};
@@ -8,6 +9,7 @@ use crate::{
     answer::{RedirectRule, RespondRule},
     observe::stats::RouteStats,
     policy::rewrite::RewriteRule,
+    proto::ClientTimeouts,
     route::Router,
     upstream::{PoolRule, Timeouts},
 };
@@ -108,21 +110,6 @@ pub struct ListenerRule {
     pub forwarded: bool,
 }
 
-/// One timeout for each phase on the client's side (FEATURES A1, A20).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientTimeouts {
-    /// From a request's first byte to the end of its head.
-    pub header: Duration,
-    /// Between two reads of a request body.
-    pub body: Duration,
-    /// Between two writes of an answer that make progress.
-    pub write: Duration,
-    /// Between two requests.
-    pub keepalive: Duration,
-    /// Least average rate of a request body after 10 s, bytes per second; 0 is no limit.
-    pub min_body_rate: u64,
-}
-
 /// One `[[route]]`.
 pub struct RouteRule {
     /// Its id: the label in logs and metrics.
@@ -135,6 +122,16 @@ pub struct RouteRule {
     pub stats: Arc<RouteStats>,
     /// Hash of what the route says but for its policy and the name of its pool; equal within one process only.
     pub fingerprint: u64,
+}
+
+impl RouteRule {
+    /// The pool it forwards to, if it does.
+    pub fn pool<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s PoolRule> {
+        match self.action {
+            Action::Proxy { pool, .. } => snapshot.pools.get(pool as usize).map(|p| &**p),
+            _ => None,
+        }
+    }
 }
 
 /// What a route does with a request.

@@ -7,6 +7,7 @@ use crate::{
     message::{
         BodySink, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseHead, ResponseSink, Side,
     },
+    observe::stats::Gauge,
     proto::{h1::Framing, h1::upstream_fault, hop},
 };
 use edge_io::{
@@ -76,6 +77,8 @@ pub struct Attempt<'a, S, D> {
     pub trace: &'a mut Trace,
     /// The shard's clock.
     pub clock: &'a Clock,
+    /// Upgraded connections of this shard.
+    pub upgrades: &'a Gauge,
     /// Moves the request's body.
     pub up: Pump,
     /// Moves the answer's body.
@@ -100,6 +103,9 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         self.deadlines.set(Phase::Upstream, first);
         let result = std::future::poll_fn(|cx| self.poll(cx, &mut state)).await;
         self.deadlines.clear(Phase::Upstream);
+        if self.trace.upgraded {
+            self.upgrades.dec();
+        }
         self.trace.response_bytes += self.down.bytes;
         self.trace.request_body_bytes += self.up.bytes;
         match result {
@@ -218,7 +224,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             return Ok(());
         }
         self.trace.status = status;
-        self.trace.ttfb_us = Some(self.clock.exact_us().saturating_sub(self.trace.began_us));
+        self.trace.ttfb_us = Some(self.clock.now_us().saturating_sub(self.trace.began_us));
         state.keep_alive = semantics.keep_alive;
         self.lease.reader.begin_body(semantics.framing);
         if !self.up.done && status != 101 {
@@ -244,6 +250,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
     fn begin_tunnel(&mut self, state: &mut State) {
         state.step = Step::Tunnel;
         self.trace.upgraded = true;
+        self.upgrades.inc();
         self.source.upgrade();
         self.lease.writer.begin(Framing::Tunnel);
         self.up = Pump { bytes: self.up.bytes, ..Pump::default() };

@@ -6,7 +6,10 @@ use super::{
     h1::Lease,
     pool::{self, Conn, Endpoint, Endpoints, InFlight},
 };
-use crate::message::{BodySize, BodySource, Category, Deadlines, Fault, Pump, ResponseSink, Side};
+use crate::{
+    message::{BodySize, BodySource, Category, Deadlines, Fault, Pump, ResponseSink, Side},
+    observe::stats::{Limit, ShardStats},
+};
 use edge_io::{
     head::{Head, Method},
     runtime::Local,
@@ -15,6 +18,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     rc::Rc,
+    sync::Arc,
 };
 
 /// Attempts at most, whatever the reason: the first, and others on fresh connections or other endpoints.
@@ -70,6 +74,7 @@ pub struct Trace {
 /// One shard's way to all endpoints.
 pub struct Upstreams {
     local: Local,
+    stats: Arc<ShardStats>,
     /// Its view of endpoints, with idle connections.
     pub endpoints: Endpoints,
     rng: RefCell<Rng>,
@@ -81,15 +86,21 @@ pub struct Upstreams {
 
 impl Upstreams {
     /// None used yet.
-    pub fn new(local: Local, seed: u64) -> Upstreams {
+    pub fn new(local: Local, stats: Arc<ShardStats>, seed: u64) -> Upstreams {
         Upstreams {
             local,
+            stats,
             endpoints: Endpoints::default(),
             rng: RefCell::new(Rng::new(seed)),
             turns: RefCell::default(),
             leases: RefCell::default(),
             draining: Cell::new(false),
         }
+    }
+
+    /// Endpoints that are not in `pools` drain.
+    pub fn adopt(&self, pools: &[Arc<PoolRule>]) {
+        self.endpoints.adopt(pools);
     }
 
     /// No connection is kept from now on.
@@ -214,6 +225,7 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             timeouts: self.timeouts,
             trace: self.trace,
             clock: local.timers.clock(),
+            upgrades: &self.upstreams.stats.upgrades_active,
             up: Pump::default(),
             down: Pump::default(),
         };
@@ -232,7 +244,7 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         let rule = &self.rule.endpoints[index];
         let local = &self.upstreams.local;
         let clock = local.timers.clock();
-        let began = clock.exact_us();
+        let began = clock.now_us();
         if self.trace.began_us == 0 {
             self.trace.began_us = began;
         }
@@ -251,7 +263,12 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             }
             // Nothing was sent: another endpoint may do, if there is one.
             Err(fault) if fault.side == Side::Upstream => Err(OneFailed { fault, again: Again::Elsewhere }),
-            Err(fault) => Err(OneFailed { fault, again: Again::No }),
+            Err(fault) => {
+                if fault.category == Category::Overloaded {
+                    self.upstreams.stats.limit_hit(Limit::PoolConnections);
+                }
+                Err(OneFailed { fault, again: Again::No })
+            }
         }
     }
 

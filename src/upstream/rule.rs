@@ -1,5 +1,6 @@
 //! Pools and endpoints as a snapshot holds them: immutable, compiled from the configuration.
 use super::registry::{EndpointState, PoolState};
+use crate::observe::stats::EndpointStats;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// Where an endpoint listens.
@@ -51,6 +52,8 @@ pub struct EndpointRule {
     pub weight: u16,
     /// Node-wide state that outlives snapshots.
     pub state: Arc<EndpointState>,
+    /// What is counted of it.
+    pub stats: Arc<EndpointStats>,
 }
 
 /// One pool.

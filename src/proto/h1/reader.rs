@@ -26,6 +26,8 @@ pub struct Reader {
     bulk: bool,
     /// Bytes taken from the socket since `begin_message`.
     pub received: u64,
+    /// Bytes of the message that were understood so far, head and framing included.
+    pub taken: u64,
 }
 
 impl Reader {
@@ -42,6 +44,7 @@ impl Reader {
             side,
             bulk: false,
             received: 0,
+            taken: 0,
         }
     }
 
@@ -64,6 +67,7 @@ impl Reader {
         self.behind = 0;
         self.bulk = false;
         self.received = 0;
+        self.taken = 0;
     }
 
     /// After an informational head another one follows.
@@ -85,6 +89,7 @@ impl Reader {
                     self.parser.parse(self.buf.filled(), limits, head).map_err(|r| self.fault_of(r))?
             {
                 self.buf.consume(n);
+                self.taken += n as u64;
                 return Poll::Ready(Ok(true));
             }
             if ready!(self.poll_more(cx, stream))? == 0 {
@@ -131,6 +136,7 @@ impl Reader {
             Ok(step) => step,
             Err(reject) => return Err(self.fault_of(reject)),
         };
+        self.taken += step.consumed as u64;
         if step.data.is_empty() {
             self.buf.consume(step.consumed);
             return Ok(step.consumed > 0 || step.done);

@@ -220,12 +220,12 @@ where
         head: &work.head,
         limits,
         semantics,
-        state: State { keep_alive, started: false, head_request: work.head.method() == Method::Head },
+        state: State { keep_alive, status: 0, head_request: work.head.method() == Method::Head },
     };
     handle(&mut exchange, refused).await;
     let state = exchange.state;
     conn.deadlines.clear_all();
-    if !state.started || !work.writer.is_complete() {
+    if state.status == 0 || !work.writer.is_complete() {
         return false; // the answer was cut off: the end of the connection says so
     }
     if state.keep_alive && work.reader.is_done() {
@@ -305,7 +305,8 @@ pub struct H1Exchange<'c> {
 #[derive(Clone, Copy)]
 struct State {
     keep_alive: bool,
-    started: bool,
+    /// The final status that was sent; 0 before.
+    status: u16,
     head_request: bool,
 }
 
@@ -351,7 +352,35 @@ impl Exchange for H1Exchange<'_> {
         self.deadlines
     }
 
-    fn parts(&mut self) -> (&Head, RequestBody<'_>, Response<'_>) {
+    fn takes_trailers(&self) -> bool {
+        self.semantics.te_trailers
+    }
+
+    fn started(&self) -> bool {
+        self.state.status != 0
+    }
+
+    fn is_body_read(&self) -> bool {
+        self.reader.is_done()
+    }
+
+    fn close_after(&mut self) {
+        self.state.keep_alive = false;
+    }
+
+    fn status(&self) -> u16 {
+        self.state.status
+    }
+
+    fn bytes_in(&self) -> u64 {
+        self.reader.taken
+    }
+
+    fn bytes_out(&self) -> u64 {
+        self.writer.bytes
+    }
+
+    fn parts(&mut self) -> (&Head, RequestBody<'_>, Response<'_>, &Deadlines) {
         let source = RequestBody {
             stream: self.stream,
             reader: self.reader,
@@ -371,7 +400,7 @@ impl Exchange for H1Exchange<'_> {
             te_trailers: self.semantics.te_trailers,
             state: &mut self.state,
         };
-        (self.head, source, sink)
+        (self.head, source, sink, self.deadlines)
     }
 }
 
@@ -505,7 +534,7 @@ impl BodySink for Response<'_> {
 impl ResponseSink for Response<'_> {
     fn inform(&mut self, status: u16, fields: &mut dyn Iterator<Item = FieldRef<'_>>) {
         let wanted = if status == 100 { self.expect_continue } else { self.early_hints };
-        if !wanted || self.state.started || self.request.version() == Version::Http10 {
+        if !wanted || self.state.status != 0 || self.request.version() == Version::Http10 {
             return;
         }
         let out = &mut self.writer.out;
@@ -516,7 +545,7 @@ impl ResponseSink for Response<'_> {
 
     fn start<'f, F: Iterator<Item = FieldRef<'f>>>(&mut self, head: ResponseHead<'_, F>) {
         let framing = self.frame(head.size, head.status);
-        self.state.started = true;
+        self.state.status = head.status;
         self.writer.begin(framing);
         let out = &mut self.writer.out;
         let reason = if head.reason.is_empty() { http1::reason_phrase(head.status).as_bytes() } else { head.reason };
@@ -547,7 +576,7 @@ impl ResponseSink for Response<'_> {
     }
 
     fn started(&self) -> bool {
-        self.state.started
+        self.state.status != 0
     }
 
     fn close_after(&mut self) {
@@ -567,11 +596,7 @@ impl ResponseSink for Response<'_> {
         }
     }
 
-    fn version(&self) -> Version {
-        self.request.version()
-    }
-
-    fn bytes(&self) -> u64 {
-        self.writer.bytes
+    fn has_body(&self) -> bool {
+        !matches!(self.writer.framing(), Framing::None | Framing::Length(0))
     }
 }

@@ -1,0 +1,285 @@
+//! A request's whole life, in order, on one screen. The same for every protocol.
+mod account;
+mod forwarding;
+mod ids;
+mod shard;
+pub use ids::RequestIds;
+pub use shard::{Pinned, Scratch, Shard};
+
+use crate::{
+    answer::{self, RedirectRule, RespondRule},
+    message::{
+        BodySink, BodySize, Category, Deadlines, Exchange, Fault, Phase, ResponseHead, ResponseSink, Side,
+        path::{self, Normalized},
+    },
+    policy::rewrite::RewriteRule,
+    route::{Found, Query},
+    snapshot::{Action, ListenerRule, PolicyRule, RouteRule, Snapshot},
+    upstream::{self, PoolRule, Trace},
+};
+use account::Account;
+use edge_io::head::{FieldId, Head};
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+/// Answers one request, or refuses it with the fault its connection found; then counts and logs it.
+///
+/// Order: request id → client address → route → (policies) → answer or upstream → count → log.
+pub async fn handle<E: Exchange>(shard: &Shard, listener: &ListenerRule, exchange: &mut E, refused: Option<Fault>) {
+    let pinned = shard.pin();
+    let mut scratch = shard.scratch();
+    let mut account = Account::begin(shard);
+    forwarding::identify(shard, listener, exchange.head(), exchange.peer(), &mut scratch);
+    let result = match refused {
+        Some(fault) => Err(fault),
+        None => respond(shard, listener, &pinned.snapshot, exchange, &mut scratch, &mut account).await,
+    };
+    if let Err(fault) = result {
+        account.fault = Some(fault);
+        // A client that cannot be told either is counted with the first fault.
+        let _ = refuse(shard, exchange, fault, account.allow.as_deref(), &mut scratch).await;
+    }
+    account.finish(shard, listener, &pinned.snapshot, exchange, &scratch);
+    shard.give_back(scratch);
+}
+
+/// Finds the route and does what it says.
+async fn respond<E: Exchange>(
+    shard: &Shard,
+    listener: &ListenerRule,
+    snapshot: &Snapshot,
+    exchange: &mut E,
+    scratch: &mut Scratch,
+    account: &mut Account,
+) -> Result<(), Fault> {
+    let head = exchange.head();
+    scratch.path.clear();
+    scratch.rewritten = path::normalize(head.path(), &mut scratch.path) == Normalized::Rewritten;
+    let path = if scratch.rewritten { &scratch.path } else { head.path() };
+    let query = Query { head, path, client: scratch.client, tls: exchange.peer().tls };
+    let index = match snapshot.router.find(&query) {
+        Found::Route(index) => index,
+        Found::MethodNotAllowed(allow) => {
+            account.allow = Some(allow.to_owned());
+            return Err(Fault::new(Category::MethodNotAllowed, Side::Downstream, "no route takes this method here"));
+        }
+        Found::None => return Err(Fault::new(Category::NoRoute, Side::Downstream, "no route matches")),
+    };
+    let Some(route) = snapshot.routes.get(index as usize) else {
+        return Err(Fault::new(Category::NoRoute, Side::Edge, "the route is not in the snapshot"));
+    };
+    account.route(index, route, shard);
+    match &route.action {
+        Action::Proxy { pool, rewrite, preserve_host } => {
+            let Some(pool) = snapshot.pools.get(*pool as usize) else {
+                return Err(Fault::new(Category::NoHealthyEndpoint, Side::Edge, "the pool is not in the snapshot"));
+            };
+            target(head, rewrite.as_deref(), *preserve_host, scratch)?;
+            forwarding::fields(shard, listener, head, exchange.peer(), scratch);
+            proxy(shard, pool, route, exchange, scratch, &mut account.trace).await
+        }
+        Action::Redirect(rule) => redirect(shard, rule, exchange, scratch).await,
+        Action::Respond(rule) => fixed(shard, rule, exchange, scratch).await,
+    }
+}
+
+/// What the endpoint is asked for: `scratch.target` and `scratch.host`.
+fn target(
+    head: &Head,
+    rewrite: Option<&RewriteRule>,
+    preserve_host: bool,
+    scratch: &mut Scratch,
+) -> Result<(), Fault> {
+    scratch.target.clear();
+    scratch.host.clear();
+    let path: &[u8] = if scratch.rewritten { &scratch.path } else { head.path() };
+    match rewrite {
+        Some(rule) if rule.changes_target() => rule.apply(head, path, &mut scratch.target)?,
+        _ if scratch.rewritten => {
+            scratch.target.extend_from_slice(path);
+            if let Some(query) = head.query() {
+                scratch.target.push(b'?');
+                scratch.target.extend_from_slice(query);
+            }
+        }
+        _ => scratch.target.extend_from_slice(head.path_and_query()),
+    }
+    let chosen = match rewrite {
+        Some(rule) => rule.host(head, &mut scratch.host)?,
+        None => false,
+    };
+    if !chosen && preserve_host {
+        scratch.host.extend_from_slice(head.authority());
+    }
+    Ok(())
+}
+
+async fn proxy<E: Exchange>(
+    shard: &Shard,
+    pool: &PoolRule,
+    route: &RouteRule,
+    exchange: &mut E,
+    scratch: &mut Scratch,
+    trace: &mut Trace,
+) -> Result<(), Fault> {
+    let policy: &PolicyRule = &route.policy;
+    let max_body = policy.max_body.map(|most| {
+        (most, Fault::new(Category::BodyTooLarge, Side::Downstream, "the request body is larger than the route allows"))
+    });
+    let body = exchange.body_size();
+    if let (BodySize::Exact(n), Some((most, fault))) = (body, max_body)
+        && n > most
+    {
+        return Err(fault);
+    }
+    let timeouts = policy.timeouts.unwrap_or(pool.timeouts);
+    if let Some(total) = timeouts.total {
+        exchange.deadlines().set(Phase::Total, total);
+    }
+    let (expects_continue, websocket) = (exchange.expects_continue(), exchange.wants_websocket());
+    let te_trailers = exchange.takes_trailers();
+    let (head, mut source, mut sink, deadlines) = exchange.parts();
+    let request = upstream::Request {
+        target: &scratch.target,
+        host: &scratch.host,
+        our_fields: &scratch.ours,
+        response_fields: &[(b"x-request-id", &scratch.id)],
+        body,
+        expects_continue,
+        websocket,
+        te_trailers,
+        max_body,
+    };
+    let result = upstream::forward(
+        &shard.upstreams,
+        pool,
+        &timeouts,
+        &request,
+        head,
+        &mut source,
+        &mut sink,
+        deadlines,
+        trace,
+    )
+    .await;
+    deadlines.clear(Phase::Total);
+    result
+}
+
+async fn redirect<E: Exchange>(
+    shard: &Shard,
+    rule: &RedirectRule,
+    exchange: &mut E,
+    scratch: &mut Scratch,
+) -> Result<(), Fault> {
+    let scheme = if exchange.peer().tls { "https" } else { "http" };
+    let head = exchange.head();
+    let path: &[u8] = if scratch.rewritten { &scratch.path } else { head.path() };
+    scratch.target.clear();
+    rule.location(head, path, scheme, &mut scratch.target)?;
+    let fields: [(&[u8], &[u8]); 3] =
+        [(b"location", &scratch.target), (b"date", &shard.date()), (b"x-request-id", &scratch.id)];
+    send(exchange, rule.status, &fields, b"").await
+}
+
+async fn fixed<E: Exchange>(
+    shard: &Shard,
+    rule: &RespondRule,
+    exchange: &mut E,
+    scratch: &mut Scratch,
+) -> Result<(), Fault> {
+    let date = shard.date();
+    let mut fields: Vec<(&[u8], &[u8])> = Vec::new();
+    let own: [(&[u8], &[u8]); 3] = [
+        (b"date", &date),
+        (b"x-request-id", &scratch.id),
+        (b"content-type", rule.content_type.as_deref().unwrap_or_default().as_bytes()),
+    ];
+    let own = if rule.content_type.is_some() { &own[..] } else { &own[..2] };
+    if rule.headers.is_empty() {
+        return send(exchange, rule.status, own, &rule.body).await;
+    }
+    fields.extend_from_slice(own);
+    fields.extend(rule.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())));
+    send(exchange, rule.status, &fields, &rule.body).await
+}
+
+/// Tells the client what went wrong, if it can still be told.
+async fn refuse<E: Exchange>(
+    shard: &Shard,
+    exchange: &mut E,
+    fault: Fault,
+    allow: Option<&str>,
+    scratch: &mut Scratch,
+) -> Result<(), Fault> {
+    if exchange.started() || matches!(fault.category, Category::ClientAbort | Category::WriteTimeout) {
+        return Ok(());
+    }
+    if !exchange.is_body_read() {
+        exchange.close_after();
+    }
+    let mut body = std::mem::take(&mut scratch.body);
+    body.clear();
+    let id = std::str::from_utf8(&scratch.id).unwrap_or_default();
+    let accept = exchange.head().get(FieldId::Accept);
+    let content_type = answer::error::render(&fault, accept, id, &mut body);
+    let date = shard.date();
+    let mut fields: Vec<(&[u8], &[u8])> = vec![
+        (b"content-type", content_type.as_bytes()),
+        (b"cache-control", b"no-store"),
+        (b"date", &date),
+        (b"x-request-id", &scratch.id),
+        (b"proxy-status", answer::error::proxy_status(&fault).as_bytes()),
+    ];
+    if let Some(allow) = allow {
+        fields.push((b"allow", allow.as_bytes()));
+    }
+    if fault.status == 503 {
+        fields.push((b"retry-after", b"1"));
+    }
+    let sent = send(exchange, fault.status, &fields, &body).await;
+    scratch.body = body;
+    sent
+}
+
+/// Sends an answer of our own.
+async fn send<E: Exchange>(
+    exchange: &mut E,
+    status: u16,
+    fields: &[(&[u8], &[u8])],
+    body: &[u8],
+) -> Result<(), Fault> {
+    let (_, _, mut sink, deadlines) = exchange.parts();
+    let empty = Head::new();
+    sink.start(ResponseHead {
+        status,
+        reason: b"",
+        fields: std::iter::empty(),
+        extra: fields,
+        size: if body.is_empty() { BodySize::Empty } else { BodySize::Exact(body.len() as u64) },
+        shown_length: Some(body.len() as u64),
+    });
+    let mut rest = if sink.has_body() { body } else { &[] };
+    poll_fn(|cx| {
+        while !rest.is_empty() {
+            match sink.poll_push(cx, rest) {
+                Poll::Ready(Ok(n)) => rest = &rest[n..],
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+                Poll::Pending => return expired(deadlines, cx),
+            }
+        }
+        match sink.poll_finish(cx, &empty) {
+            Poll::Pending => expired(deadlines, cx),
+            done => done,
+        }
+    })
+    .await
+}
+
+fn expired(deadlines: &Deadlines, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+    deadlines.poll_expired(cx).map(|_| {
+        Err(Fault::new(Category::WriteTimeout, Side::Downstream, "the client stopped reading"))
+    })
+}

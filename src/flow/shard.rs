@@ -1,0 +1,142 @@
+//! What one shard's requests share: the snapshot in force, ways upstream, counters, log, and lent scratch space.
+use super::RequestIds;
+use crate::{
+    observe::{access_log, stats::ShardStats},
+    snapshot::Snapshot,
+    upstream::Upstreams,
+};
+use edge_io::runtime::Local;
+use std::{
+    cell::{Cell, RefCell},
+    net::{IpAddr, Ipv4Addr},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+/// Scratch spaces kept for reuse per shard.
+const SPARE_SCRATCH: usize = 64;
+
+/// A snapshot as a request holds it: counted inside the shard, so that no other core is touched.
+pub struct Pinned {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// What requests of one shard share.
+pub struct Shard {
+    /// Reactor and clock.
+    pub local: Local,
+    /// Its number.
+    pub index: usize,
+    /// Ways to endpoints.
+    pub upstreams: Upstreams,
+    /// What it counts.
+    pub stats: Arc<ShardStats>,
+    /// Its end of the access log.
+    pub log: RefCell<access_log::Writer>,
+    pub(super) ids: RefCell<RequestIds>,
+    snapshot: RefCell<Rc<Pinned>>,
+    #[allow(clippy::vec_box)] // lent out whole: a scratch space moves as a pointer
+    scratch: RefCell<Vec<Box<Scratch>>>,
+    date: RefCell<(u64, Rc<[u8]>)>,
+    /// The process is going: answers close their connections.
+    pub draining: Cell<bool>,
+}
+
+/// Space that one request works in.
+pub struct Scratch {
+    /// The normalized path, where it differs from the one received.
+    pub path: Vec<u8>,
+    /// Whether it does.
+    pub rewritten: bool,
+    /// Path and query for the endpoint, or a redirect's location.
+    pub target: Vec<u8>,
+    /// `Host` for the endpoint.
+    pub host: Vec<u8>,
+    /// Field lines of the edge for the endpoint.
+    pub ours: Vec<u8>,
+    /// A generated body.
+    pub body: Vec<u8>,
+    /// The request's id: its own, or one a trusted peer gave it.
+    pub id: Vec<u8>,
+    /// The client's address, after trusted proxies.
+    pub client: IpAddr,
+    /// Whether the peer's forwarding fields are believed.
+    pub trusted: bool,
+}
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch {
+            path: Vec::new(),
+            rewritten: false,
+            target: Vec::with_capacity(256),
+            host: Vec::with_capacity(64),
+            ours: Vec::with_capacity(512),
+            body: Vec::new(),
+            id: Vec::with_capacity(64),
+            client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            trusted: false,
+        }
+    }
+}
+
+impl Shard {
+    /// A shard that serves `snapshot`. `seed` sets its random choices and request ids apart from other shards'.
+    pub fn new(
+        local: Local,
+        snapshot: Arc<Snapshot>,
+        stats: Arc<ShardStats>,
+        log: access_log::Writer,
+        seed: u64,
+    ) -> Shard {
+        Shard {
+            index: local.shard,
+            upstreams: Upstreams::new(local.clone(), stats.clone(), seed),
+            local,
+            stats,
+            log: RefCell::new(log),
+            ids: RefCell::new(RequestIds::new(seed)),
+            snapshot: RefCell::new(Rc::new(Pinned { snapshot })),
+            scratch: RefCell::default(),
+            date: RefCell::new((0, Rc::from(&b""[..]))),
+            draining: Cell::new(false),
+        }
+    }
+
+    /// The snapshot in force, held as long as the result lives.
+    pub fn pin(&self) -> Rc<Pinned> {
+        self.snapshot.borrow().clone()
+    }
+
+    /// Requests that begin from now on see `snapshot`.
+    pub fn adopt(&self, snapshot: Arc<Snapshot>) {
+        self.upstreams.adopt(&snapshot.pools);
+        *self.snapshot.borrow_mut() = Rc::new(Pinned { snapshot });
+    }
+
+    /// Space for a request.
+    pub fn scratch(&self) -> Box<Scratch> {
+        self.scratch.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// The request is done with it.
+    pub fn give_back(&self, scratch: Box<Scratch>) {
+        let mut spare = self.scratch.borrow_mut();
+        if spare.len() < SPARE_SCRATCH {
+            spare.push(scratch);
+        }
+    }
+
+    /// The value of `Date` (RFC 9110 6.6.1), formatted once a second.
+    pub fn date(&self) -> Rc<[u8]> {
+        let second = self.local.timers.clock().wall_us() / 1_000_000;
+        let mut cached = self.date.borrow_mut();
+        if cached.0 != second {
+            let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
+            *cached = (second, Rc::from(text.as_bytes()));
+        }
+        cached.1.clone()
+    }
+}
