@@ -22,6 +22,7 @@ crate::suite!("failure";
     each_driver:
         refused_connection_is_upstream_connect_failed,
         unanswered_connection_is_upstream_timeout,
+        refusing_endpoint_is_passed_over,
         reset_before_the_answer_is_upstream_reset,
         close_before_the_answer_is_upstream_reset,
         close_within_the_head_is_upstream_reset,
@@ -104,6 +105,22 @@ fn unanswered_connection_is_upstream_timeout(driver: Driver) {
     let edge = Setup::new(driver).text(&text(addr, "timeouts = { connect = \"300ms\" }")).start();
     let got = edge.connect().get("/unanswered");
     shows(&edge, &got, "/unanswered", 504, "upstream_timeout");
+}
+
+fn refusing_endpoint_is_passed_over(driver: Driver) {
+    // Nothing was sent to the endpoint that refuses, so any request may go to another one.
+    let (_held, dead) = not_listening();
+    let alive = Origin::ok();
+    let text = text(dead, "").replace("endpoints = [", &format!("endpoints = [{}, ", alive.endpoint()));
+    let edge = Setup::new(driver).text(&text).start();
+    let mut client = edge.connect();
+    for i in 0..40 {
+        let got = match i % 2 {
+            0 => client.get("/get"),
+            _ => client.ask("POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok"),
+        };
+        assert_eq!(got.status(), 200, "request {i}: {got:?}");
+    }
 }
 
 /// One request through an origin that does this with each connection after it has read the request's head.

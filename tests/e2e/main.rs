@@ -12,6 +12,7 @@ mod limits;
 mod observe;
 mod reload;
 mod routing;
+mod self_test;
 mod upgrade;
 mod upstream;
 
@@ -43,6 +44,7 @@ fn suites() -> Vec<Test> {
         observe::tests(),
         reload::tests(),
         routing::tests(),
+        self_test::tests(),
         upgrade::tests(),
         upstream::tests(),
     ]

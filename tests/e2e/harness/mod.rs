@@ -79,13 +79,18 @@ macro_rules! suite {
 
 static NOT_RUN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
-/// Remembers that something was left out, for the last lines of the run.
+/// Remembers that a program is missing, for the last lines of the run.
 ///
 /// # Panics
-/// With `EDGE_TEST_REQUIRE=all`, where everything has to run.
+/// With `EDGE_TEST_REQUIRE=all`, where every program has to be there.
+pub fn not_installed(program: &str) {
+    assert!(std::env::var("EDGE_TEST_REQUIRE").as_deref() != Ok("all"), "EDGE_TEST_REQUIRE=all, and no {program}");
+    not_run(format!("tests with {program}: it is not installed"));
+}
+
+/// Remembers that this kernel leaves something out, for the last lines of the run.
 pub fn not_run(what: impl Into<String>) {
     let what = what.into();
-    assert!(std::env::var("EDGE_TEST_REQUIRE").as_deref() != Ok("all"), "EDGE_TEST_REQUIRE=all, but not run: {what}");
     NOT_RUN.lock().expect("no test panics while it holds this").insert(what);
 }
 

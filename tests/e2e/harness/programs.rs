@@ -1,5 +1,5 @@
 //! Programs of the system that serve as peers where they are installed.
-use super::not_run;
+use super::not_installed;
 use std::{
     path::PathBuf,
     process::{Command, Stdio},
@@ -11,7 +11,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
     let beside = ["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from);
     let found = std::env::split_paths(&path).chain(beside).map(|dir| dir.join(name)).find(|p| p.is_file());
     if found.is_none() {
-        not_run(format!("tests with {name}: it is not installed"));
+        not_installed(name);
     }
     found
 }
