@@ -56,7 +56,7 @@ async fn respond<E: Exchange>(
 ) -> Result<(), Fault> {
     let head = exchange.head();
     scratch.path.clear();
-    scratch.rewritten = path::normalize(head.path(), &mut scratch.path) == Normalized::Rewritten;
+    scratch.rewritten = path::normalize(head.path(), &mut scratch.path) == Normalized::Changed;
     let path = if scratch.rewritten { &scratch.path } else { head.path() };
     let query = Query { head, path, client: scratch.client, tls: exchange.peer().tls };
     let index = match snapshot.router.find(&query) {

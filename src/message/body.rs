@@ -61,6 +61,11 @@ pub struct Pump {
 }
 
 impl Pump {
+    /// One for another body, which goes on counting.
+    pub fn again(&self) -> Pump {
+        Pump { bytes: self.bytes, ended: false, done: false }
+    }
+
     /// Moves what can be moved now. Ready when the sink has the whole body; `limit` is the most bytes it may have, and
     /// `over` the fault if it has more. Errors name the side they came from.
     pub fn poll<S: BodySource, D: BodySink>(

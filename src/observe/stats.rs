@@ -19,6 +19,11 @@ use std::{
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// Takes over a count kept elsewhere.
+    pub fn set_total(&self, total: u64) {
+        self.0.store(total, Relaxed);
+    }
+
     /// Adds `n`. Only the owning thread may call it: two writers would lose counts (but nothing worse).
     #[inline]
     pub fn add(&self, n: u64) {

@@ -32,7 +32,7 @@ use std::{
 pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, version: u64) -> Result<Snapshot, Report> {
     let log = Log::default();
     let router = compile_router(config, &log);
-    let pools: Vec<Arc<PoolRule>> = config.pools.iter().map(|pool| Arc::new(compile_pool(pool, registry))).collect();
+    let pools: Vec<Arc<PoolRule>> = config.pools.iter().map(|pool| Arc::new(compile_pool(pool, registry, stats))).collect();
     let mut policies = Policies { config, made: HashMap::new() };
     let mut routes = Vec::with_capacity(config.routes.len());
     for (index, route) in config.routes.iter().enumerate() {
@@ -217,13 +217,14 @@ fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
     }
 }
 
-fn compile_pool(pool: &raw::Pool, registry: &Registry) -> PoolRule {
+fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry) -> PoolRule {
     let endpoint = |endpoint: &raw::Endpoint| EndpointRule {
         addr: endpoint.addr.clone(),
         name: endpoint.name.as_str().into(),
         authority: endpoint.authority.as_str().into(),
         weight: endpoint.weight,
         state: registry.endpoint(&pool.name, &endpoint.name),
+        stats: stats.endpoint(&pool.name, &endpoint.name),
     };
     PoolRule {
         id: pool.name.as_str().into(),

@@ -253,7 +253,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         self.upgrades.inc();
         self.source.upgrade();
         self.lease.writer.begin(Framing::Tunnel);
-        self.up = Pump { bytes: self.up.bytes, ..Pump::default() };
+        self.up = self.up.again();
         self.deadlines.clear(Phase::Total);
         self.deadlines.clear(Phase::ClientBody);
         self.deadlines.set(Phase::Upstream, self.timeouts.tunnel_idle);

@@ -3,7 +3,7 @@ mod reader;
 mod server;
 mod writer;
 pub use reader::Reader;
-pub use server::{After, Connection, H1Exchange, Lease, ListenerShare, Waiting, serve};
+pub use server::{After, Connection, H1Exchange, Lease, ListenerShare, PARK_AFTER, Waiting, serve};
 pub use writer::{Framing, Writer};
 
 use crate::message::{Category, Fault, Side};

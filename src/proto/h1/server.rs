@@ -24,7 +24,7 @@ use std::{
 };
 
 /// An idle connection sleeps as a whole task for so long, then as a small record.
-const PARK_AFTER: Duration = Duration::from_secs(1);
+pub const PARK_AFTER: Duration = Duration::from_secs(1);
 /// Of a refused request's body so much is read and thrown away, so that the answer arrives; bytes and time.
 const LINGER_BYTES: u64 = 256 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(2);

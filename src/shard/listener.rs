@@ -1,0 +1,110 @@
+//! The listeners of one shard: opened and closed as snapshots say; each has its accept loop.
+use super::{Shard, accept};
+use crate::{
+    observe::stats::{ListenerStats, StatsRegistry},
+    proto::h1::{ListenerShare, Waiting},
+    snapshot::{ListenAddr, ListenerRule, command::ShardListener},
+};
+use edge_io::tcp;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+/// One listening socket's settings and counters, shared by its connections.
+pub(crate) struct Listener {
+    pub id: u64,
+    pub tcp: bool,
+    pub rule: RefCell<Arc<ListenerRule>>,
+    pub share: Rc<ListenerShare>,
+    pub stats: Arc<ListenerStats>,
+    /// The accept loop ends; waiting in `stop`.
+    pub closed: Cell<bool>,
+    pub stop: Waiting,
+}
+
+/// All of a shard.
+pub(crate) struct Listeners {
+    open: RefCell<Vec<Rc<Listener>>>,
+    registry: Arc<StatsRegistry>,
+}
+
+impl Listeners {
+    pub fn new(registry: Arc<StatsRegistry>) -> Listeners {
+        Listeners { open: RefCell::default(), registry }
+    }
+
+    /// No connection is accepted any more, idle ones end, busy ones end after their answer.
+    pub fn close_all(&self) {
+        for listener in self.open.borrow_mut().drain(..) {
+            listener.close();
+        }
+    }
+}
+
+impl Listener {
+    fn close(&self) {
+        self.closed.set(true);
+        self.stop.wake_all();
+        self.share.closing.set(true);
+        self.share.waiting.wake_all();
+    }
+
+    fn renew(&self, rule: Arc<ListenerRule>) {
+        self.share.limits.set(rule.limits);
+        self.share.timeouts.set(rule.timeouts);
+        self.share.early_hints.set(rule.early_hints_h1);
+        *self.rule.borrow_mut() = rule;
+    }
+}
+
+/// Listens on `wanted` and nothing else; why some could not be opened.
+pub(super) fn adopt(shard: &Rc<Shard>, wanted: Vec<ShardListener>) -> Vec<String> {
+    let mut errors = Vec::new();
+    let before = std::mem::take(&mut *shard.listeners.open.borrow_mut());
+    let mut after = Vec::with_capacity(wanted.len());
+    for want in wanted {
+        if let Some(known) = before.iter().find(|l| l.id == want.id) {
+            known.renew(want.rule);
+            after.push(known.clone());
+            continue;
+        }
+        match open(shard, want) {
+            Ok(listener) => after.push(listener),
+            Err(e) => errors.push(e),
+        }
+    }
+    for gone in before.iter().filter(|l| !after.iter().any(|a| a.id == l.id)) {
+        gone.close();
+    }
+    *shard.listeners.open.borrow_mut() = after;
+    errors
+}
+
+fn open(shard: &Rc<Shard>, want: ShardListener) -> Result<Rc<Listener>, String> {
+    let name = want.rule.name.clone();
+    let Some(fd) = want.fd else {
+        return Err(format!("listener \"{name}\": its socket was not handed over"));
+    };
+    let socket = tcp::Listener::from_fd(&shard.flow.local.reactor, fd)
+        .map_err(|e| format!("listener \"{name}\": cannot be watched: {e}"))?;
+    let share = ListenerShare {
+        limits: Cell::new(want.rule.limits),
+        timeouts: Cell::new(want.rule.timeouts),
+        early_hints: Cell::new(want.rule.early_hints_h1),
+        closing: Cell::new(false),
+        waiting: Waiting::default(),
+    };
+    let listener = Rc::new(Listener {
+        id: want.id,
+        tcp: matches!(want.addr, ListenAddr::Tcp(_)),
+        stats: shard.listeners.registry.listener(&name),
+        rule: RefCell::new(want.rule),
+        share: Rc::new(share),
+        closed: Cell::new(false),
+        stop: Waiting::default(),
+    });
+    edge_io::tasks::spawn(accept::run(shard.clone(), listener.clone(), socket));
+    Ok(listener)
+}
