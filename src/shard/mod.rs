@@ -34,6 +34,9 @@ use std::{
 /// How often a shard looks after its pools, buffers and counters; also its heartbeat.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
+/// Upgraded connections have so long to say goodbye when a drain ends.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// What a shard is given.
 pub struct Start {
     /// Its number, from 0.
@@ -150,6 +153,13 @@ async fn drain(shard: &Rc<Shard>, mailbox: &Receiver<Command>, bell: &Source, ac
     poll_fn(|cx| {
         shard.connections.wait_for_none(cx);
         stop(force, &gone, cx)
+    })
+    .await;
+    shard.flow.upstreams.end_tunnels();
+    let last_words = Instant::now() + LAST_WORDS;
+    poll_fn(|cx| {
+        shard.connections.wait_for_none(cx);
+        stop(last_words, &gone, cx)
     })
     .await;
 }
