@@ -77,13 +77,16 @@ async fn run(local: Local, start: Start) {
     };
     let Start { mailbox, stats, registry, log, seed, .. } = start;
     let flow = Rc::new(flow::Shard::new(local, first.snapshot.clone(), stats, log, seed));
-    let shard = Rc::new(Shard { flow, listeners: Listeners::new(registry), connections: connection::Shared::default() });
+    let shard =
+        Rc::new(Shard { flow, listeners: Listeners::new(registry), connections: connection::Shared::default() });
     tasks::spawn(housekeeping(shard.clone()));
     adopt(&shard, first);
     loop {
         match next_command(&mailbox, &bell).await {
             Some(Command::Adopt(next)) => adopt(&shard, next),
-            Some(Command::Drain { accept_until, force }) => return drain(&shard, &mailbox, &bell, accept_until, force).await,
+            Some(Command::Drain { accept_until, force }) => {
+                return drain(&shard, &mailbox, &bell, accept_until, force).await;
+            }
             Some(Command::Stop) | None => return,
         }
     }

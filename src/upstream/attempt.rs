@@ -4,9 +4,7 @@ use super::{
     h1::{self, Lease, RESPONSE_LIMITS, RequestSink, ResponseBody},
 };
 use crate::{
-    message::{
-        BodySink, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseHead, ResponseSink, Side,
-    },
+    message::{BodySink, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseHead, ResponseSink, Side},
     observe::stats::Gauge,
     proto::{h1::Framing, h1::upstream_fault, hop},
 };
@@ -248,8 +246,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
     fn head_came(&mut self, state: &mut State) -> Result<(), Fault> {
         let head = &self.lease.head;
         let method = self.head.method();
-        let semantics =
-            http1::response_semantics(head, method, self.request.websocket).map_err(upstream_fault)?;
+        let semantics = http1::response_semantics(head, method, self.request.websocket).map_err(upstream_fault)?;
         let status = head.status();
         if status < 200 && status != 101 {
             state.informational += 1;
@@ -311,18 +308,14 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            (Phase::Upstream, Step::Head) => {
-                Fault::new(Category::UpstreamTimeout, Side::Upstream, "no answer in time")
-            }
+            (Phase::Upstream, Step::Head) => Fault::new(Category::UpstreamTimeout, Side::Upstream, "no answer in time"),
             (Phase::Upstream, Step::Body) => {
                 Fault::new(Category::UpstreamTimeout, Side::Upstream, "the answer stalled")
             }
             (Phase::Upstream, Step::Tunnel) => {
                 Fault::new(Category::UpstreamTimeout, Side::Edge, "the upgraded connection was idle too long")
             }
-            (Phase::ClientBody, _) => {
-                Fault::new(Category::BodyTimeout, Side::Downstream, "the request body stalled")
-            }
+            (Phase::ClientBody, _) => Fault::new(Category::BodyTimeout, Side::Downstream, "the request body stalled"),
             (Phase::ClientWrite, _) => {
                 Fault::new(Category::WriteTimeout, Side::Downstream, "the client stopped reading")
             }

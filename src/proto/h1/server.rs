@@ -245,7 +245,12 @@ where
         head: &work.head,
         limits,
         semantics,
-        state: State { keep_alive, status: 0, head_request: work.head.method() == Method::Head, frames: Frames::default() },
+        state: State {
+            keep_alive,
+            status: 0,
+            head_request: work.head.method() == Method::Head,
+            frames: Frames::default(),
+        },
     };
     handle(&mut exchange, refused).await;
     let state = exchange.state;
@@ -260,11 +265,7 @@ where
     false
 }
 
-async fn read_head(
-    conn: &Connection,
-    work: &mut Lease,
-    limits: &Limits,
-) -> Result<Option<RequestSemantics>, Fault> {
+async fn read_head(conn: &Connection, work: &mut Lease, limits: &Limits) -> Result<Option<RequestSemantics>, Fault> {
     let (reader, head) = (&mut work.reader, &mut work.head);
     let complete = poll_fn(|cx| {
         if let Poll::Ready(done) = reader.poll_head(cx, &conn.stream, limits, head) {
@@ -273,9 +274,9 @@ async fn read_head(
         if !conn.deadlines.is_set(Phase::ClientHead) {
             conn.deadlines.set(Phase::ClientHead, conn.share.timeouts.get().header);
         }
-        conn.deadlines.poll_expired(cx).map(|_| {
-            Err(Fault::new(Category::RequestTimeout, Side::Downstream, "the request head took too long"))
-        })
+        conn.deadlines
+            .poll_expired(cx)
+            .map(|_| Err(Fault::new(Category::RequestTimeout, Side::Downstream, "the request head took too long")))
     })
     .await?;
     conn.deadlines.clear(Phase::ClientHead);
@@ -621,7 +622,9 @@ impl ResponseSink for Response<'_> {
         }
         ready!(readable);
         match self.stream.at_end() {
-            true => Poll::Ready(Fault::new(Category::ClientAbort, Side::Downstream, "the client closed the connection")),
+            true => {
+                Poll::Ready(Fault::new(Category::ClientAbort, Side::Downstream, "the client closed the connection"))
+            }
             false => Poll::Pending,
         }
     }
