@@ -150,7 +150,7 @@ fn batches(case: &Case, mut work: impl FnMut(&Head, &[u8])) -> Vec<f64> {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            let n = (random >> 32) as usize * case.count >> 32;
+            let n = ((random >> 32) as usize * case.count) >> 32;
             head.clear();
             let written = head.set_request(b"GET", authority.with(n), target.with(n), Version::Http11);
             assert!(written.is_ok());
