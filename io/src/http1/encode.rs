@@ -51,7 +51,7 @@ pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 /// `name: value CRLF`, for fields that this engine has parsed: they are not looked at again.
 pub fn write_valid_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    debug_assert!(run(name, TOKEN) == name.len() && value_run(value) == value.len());
+    debug_assert!(token_run(name, TOKEN) == name.len() && value_run(value) == value.len());
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
