@@ -33,6 +33,20 @@ pub fn tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// Whether `addr` is free: nobody listens there, not even with `SO_REUSEPORT`. Port 0 always is.
+///
+/// # Errors
+/// `AddrInUse`, or whatever else would keep `tcp` from listening there.
+pub fn probe(addr: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    // Connections of an earlier process that are still closing do not count.
+    socket.set_reuse_address(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&addr.into())
+}
+
 /// The TCP address that a listener really has: what port 0 became.
 pub fn local_addr(listener: &impl AsFd) -> io::Result<SocketAddr> {
     let addr = socket2::SockRef::from(listener).local_addr()?;

@@ -41,6 +41,12 @@ pub struct Snapshot {
     pub warnings: Vec<String>,
 }
 
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("version", &self.version).field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
 /// Node-wide settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerRule {

@@ -1,0 +1,153 @@
+//! What the admin API shows, as it goes over the wire.
+use serde::{Deserialize, Serialize};
+
+/// Everything `edge status` shows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Of the program.
+    pub edge_version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Since the start.
+    pub uptime_seconds: f64,
+    /// Whether clients should be sent here.
+    pub ready: bool,
+    /// Whether it is coming to its end.
+    pub draining: bool,
+    /// The configuration in use.
+    pub config: Config,
+    /// Open data listeners.
+    pub listeners: Vec<Listener>,
+    /// Where the admin API listens.
+    pub admin: Vec<String>,
+    /// By number.
+    pub shards: Vec<Shard>,
+}
+
+/// The configuration in use.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Counts up from 1 with every configuration that this process applied.
+    pub version: u64,
+    /// Of the source text, in hexadecimal.
+    pub sha256: String,
+    /// A path, or the option it came from.
+    pub source: String,
+    /// Seconds since 1970.
+    pub compiled_at: u64,
+    /// How many.
+    pub routes: usize,
+    /// How many.
+    pub pools: usize,
+    /// What is hardly meant so.
+    pub warnings: Vec<String>,
+}
+
+/// One address of a listener.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Listener {
+    /// The listener's name.
+    pub name: String,
+    /// Where it really listens: with the port that 0 became.
+    pub address: String,
+}
+
+/// One shard.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shard {
+    /// Its number.
+    pub shard: usize,
+    /// The core it is pinned to.
+    pub core: Option<usize>,
+    /// `io_uring` or `epoll`.
+    pub driver: Option<String>,
+    /// Time since its loop last turned.
+    pub silence_ms: u64,
+    /// The version of the configuration it serves.
+    pub config_version: u64,
+    /// Client connections accepted.
+    pub accepts: u64,
+    /// Client connections open.
+    pub connections: i64,
+    /// Of those, parked between two requests.
+    pub connections_idle: i64,
+    /// Requests being served.
+    pub requests_in_flight: i64,
+    /// Upgraded connections open.
+    pub upgrades_active: i64,
+    /// Panics caught.
+    pub panics: u64,
+    /// Access-log lines lost.
+    pub log_dropped: u64,
+}
+
+/// How a reload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every shard serves it.
+    Applied,
+    /// It has mistakes; the old one stays.
+    Invalid,
+    /// A listener or the log could not be opened; the old one stays.
+    BindFailed,
+    /// Too many retired configurations are still in use by long requests; the old one stays.
+    ConfigPressure,
+    /// Too many reloads are waiting already.
+    Busy,
+    /// The process is coming to its end.
+    Draining,
+    /// It is applied, but some shards did not acknowledge in time.
+    Timeout,
+}
+
+impl Outcome {
+    /// The HTTP status that says so.
+    pub const fn status(self) -> u16 {
+        match self {
+            Outcome::Applied => 200,
+            Outcome::Invalid => 422,
+            Outcome::BindFailed | Outcome::Draining => 409,
+            Outcome::ConfigPressure | Outcome::Busy => 429,
+            Outcome::Timeout => 504,
+        }
+    }
+
+    /// A few words.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Outcome::Applied => "applied",
+            Outcome::Invalid => "the configuration has mistakes",
+            Outcome::BindFailed => "something could not be opened",
+            Outcome::ConfigPressure => "too many retired configurations are still in use",
+            Outcome::Busy => "too many reloads are waiting",
+            Outcome::Draining => "the edge is shutting down",
+            Outcome::Timeout => "not every shard acknowledged in time",
+        }
+    }
+}
+
+/// The answer to a reload; a superset of RFC 9457's problem details.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reload {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// In a few words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The version in use now.
+    pub version: u64,
+    /// What changed, or every reason why not; may have several lines.
+    pub detail: String,
+    /// What is hardly meant so.
+    pub warnings: Vec<String>,
+}
+
+impl Reload {
+    /// An answer without warnings.
+    pub fn new(outcome: Outcome, version: u64, detail: impl Into<String>) -> Reload {
+        let (title, status) = (outcome.title().to_owned(), outcome.status());
+        Reload { outcome, title, status, version, detail: detail.into(), warnings: Vec::new() }
+    }
+}

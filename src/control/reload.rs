@@ -1,0 +1,239 @@
+//! From a source to a snapshot that every shard serves, or to the reasons why not. Nothing changes before all that can
+//! fail has been tried.
+use super::{Control, broadcast};
+use crate::{
+    admin::view::{Outcome, Reload},
+    config::{self, Config},
+    observe::{
+        access_log::{Handle, Target},
+        stats::ApplyResult,
+    },
+    snapshot::{self, AccessLogTarget, Snapshot},
+};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Weak, mpsc},
+    time::{Duration, Instant},
+};
+use tokio::sync::oneshot;
+
+/// Retired configurations that may still be in use, each pinned by some long request.
+pub const RETIRED_MAX: usize = 8;
+/// Reloads that may wait for the one being applied.
+const WAITING_MAX: usize = 8;
+/// How long opening the access log may take: it waits for what is being written to the old one.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file, read anew for each reload.
+    File(PathBuf),
+    /// A text made from the command line.
+    Text {
+        /// The option it came from.
+        name: &'static str,
+        /// TOML.
+        text: String,
+    },
+}
+
+impl Source {
+    /// Reads and checks it. Returns everything that is wrong with it, as `edge validate` shows it.
+    pub fn load(&self) -> Result<Config, String> {
+        match self {
+            Source::File(path) => config::load(path),
+            Source::Text { name, text } => config::parse(text, name.as_ref()),
+        }
+        .map_err(|report| report.to_string())
+    }
+}
+
+/// Runs `work` on a thread of its own: what it allocates on the way goes back to the system with the thread, and the
+/// control thread goes on meanwhile. `None` when it panicked.
+pub fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> oneshot::Receiver<T> {
+    let (done, result) = oneshot::channel();
+    let spawned = std::thread::Builder::new().name("compile".into()).spawn(move || drop(done.send(work())));
+    // Without a thread the sender is dropped, and the receiver says so.
+    drop(spawned);
+    result
+}
+
+/// What keeps a configuration from being applied.
+struct Refusal(Outcome, String);
+
+impl Control {
+    /// Reads the configuration again and applies it. Reloads happen one after the other.
+    pub async fn reload(&self) -> Reload {
+        self.apply(None).await
+    }
+
+    /// Applies a configuration that was read already: the first one.
+    pub async fn apply_first(&self, config: Config) -> Reload {
+        self.apply(Some(config)).await
+    }
+
+    async fn apply(&self, config: Option<Config>) -> Reload {
+        if self.waiting.get() >= WAITING_MAX {
+            return self.refused(Refusal(Outcome::Busy, format!("{WAITING_MAX} reloads are waiting already")));
+        }
+        self.waiting.set(self.waiting.get() + 1);
+        let turn = self.turn.lock().await;
+        self.waiting.set(self.waiting.get() - 1);
+        let start = Instant::now();
+        let reload = match self.try_apply(config).await {
+            Ok(reload) => reload,
+            Err(refusal) => self.refused(refusal),
+        };
+        drop(turn);
+        if let Some(result) = counted(reload.outcome) {
+            self.stats.control.applied(result, start.elapsed());
+        }
+        self.tell(&reload, start.elapsed());
+        reload
+    }
+
+    async fn try_apply(&self, config: Option<Config>) -> Result<Reload, Refusal> {
+        self.check_pressure()?;
+        let new = Arc::new(self.compile(config).await?);
+        let old = self.state.borrow().current.clone();
+        let plan = self.state.borrow().sockets.plan(&new, self.shards.len());
+        let plan = plan.map_err(|errors| Refusal(Outcome::BindFailed, errors.join("\n")))?;
+        self.retarget_log(old.as_deref(), &new).await?;
+        // From here on nothing can be refused.
+        let answers = broadcast::adopt(&self.shards, &new, plan.per_shard, broadcast::ACK_TIMEOUT).await;
+        let diff = old.as_deref().map_or("first configuration".to_owned(), |old| snapshot::diff(old, &new).to_string());
+        let mut warnings = new.warnings.clone();
+        warnings.extend(old.as_deref().into_iter().flat_map(|old| needs_restart(old, &new)));
+        let version = new.version;
+        self.stats.control.set_config(version, &new.source);
+        let mut state = self.state.borrow_mut();
+        if !state.draining {
+            state.sockets = plan.sockets;
+        }
+        state.retired.extend(old.as_ref().map(Arc::downgrade));
+        state.current = Some(new);
+        let mut reload = Reload::new(Outcome::Applied, version, diff);
+        if !answers.silent.is_empty() {
+            let detail = format!("shards that have not acknowledged yet: {:?}", answers.silent);
+            reload = Reload::new(Outcome::Timeout, version, detail);
+        }
+        warnings.extend(answers.errors);
+        Ok(Reload { warnings, ..reload })
+    }
+
+    /// A request pins its snapshot for its whole life. If many long ones pin many old snapshots, memory would grow with
+    /// every reload, so at some point there is no other one.
+    fn check_pressure(&self) -> Result<(), Refusal> {
+        let mut state = self.state.borrow_mut();
+        if state.draining {
+            return Err(Refusal(Outcome::Draining, "no configuration is applied any more".to_owned()));
+        }
+        state.retired.retain(|old: &Weak<Snapshot>| old.strong_count() > 0);
+        if state.retired.len() < RETIRED_MAX {
+            return Ok(());
+        }
+        let versions: Vec<u64> = state.retired.iter().filter_map(|old| Some(old.upgrade()?.version)).collect();
+        Err(Refusal(
+            Outcome::ConfigPressure,
+            format!("requests that began under versions {versions:?} are still running; try again when they are done"),
+        ))
+    }
+
+    async fn compile(&self, config: Option<Config>) -> Result<Snapshot, Refusal> {
+        let version = self.state.borrow().current.as_ref().map_or(0, |current| current.version) + 1;
+        let (source, registry, stats) = (self.source.clone(), self.registry.clone(), self.stats.clone());
+        let work = move || {
+            let config = config.map_or_else(|| source.load(), Ok)?;
+            snapshot::compile(&config, &registry, &stats, version).map_err(|report| report.to_string())
+        };
+        let invalid = |report| Refusal(Outcome::Invalid, report);
+        aside(work)
+            .await
+            .map_err(|_| invalid("the compiler of the configuration failed; this is a bug".to_owned()))?
+            .map_err(invalid)
+    }
+
+    /// Opens the access log of the new configuration, if it is another one.
+    async fn retarget_log(&self, old: Option<&Snapshot>, new: &Snapshot) -> Result<(), Refusal> {
+        if old.is_none_or(|old| old.server.access_log == new.server.access_log) {
+            return Ok(()); // the first one's was opened at the start
+        }
+        let opened = wait(self.log.retarget(log_target(&new.server.access_log))).await;
+        let failed = |why: String| Refusal(Outcome::BindFailed, format!("access_log: {why}"));
+        match opened {
+            Some(Ok(())) => Ok(()),
+            Some(Err(e)) => Err(failed(e.to_string())),
+            None => Err(failed("the log thread does not answer; its target may be blocked".to_owned())),
+        }
+    }
+
+    fn refused(&self, Refusal(outcome, detail): Refusal) -> Reload {
+        let version = self.state.borrow().current.as_ref().map_or(0, |current| current.version);
+        Reload::new(outcome, version, detail)
+    }
+
+    fn tell(&self, reload: &Reload, took: Duration) {
+        for warning in &reload.warnings {
+            eprintln!("edge: warning: {warning}");
+        }
+        match reload.outcome {
+            Outcome::Applied if reload.version == 1 => {}
+            Outcome::Applied => {
+                let ms = took.as_secs_f64() * 1e3;
+                eprintln!("edge: configuration {} applied in {ms:.1} ms: {}", reload.version, reload.detail);
+            }
+            Outcome::Timeout => eprintln!("edge: configuration {}: {}", reload.version, reload.detail),
+            _ => eprintln!(
+                "edge: configuration {} stays: {}\n{}",
+                reload.version,
+                reload.title,
+                reload.detail.trim_end()
+            ),
+        }
+    }
+}
+
+/// Waits for the log thread without holding up the control thread. `None` when it does not answer.
+pub(super) async fn wait<T: Send + 'static>(answer: mpsc::Receiver<T>) -> Option<T> {
+    aside(move || answer.recv_timeout(LOG_TIMEOUT).ok()).await.ok().flatten()
+}
+
+/// What the metrics call it; what was not tried is not counted.
+fn counted(outcome: Outcome) -> Option<ApplyResult> {
+    match outcome {
+        Outcome::Applied => Some(ApplyResult::Applied),
+        Outcome::Invalid => Some(ApplyResult::Invalid),
+        Outcome::BindFailed => Some(ApplyResult::BindFailed),
+        Outcome::ConfigPressure => Some(ApplyResult::Pressure),
+        Outcome::Timeout => Some(ApplyResult::Timeout),
+        Outcome::Busy | Outcome::Draining => None,
+    }
+}
+
+/// Settings that only a restart changes.
+fn needs_restart(old: &Snapshot, new: &Snapshot) -> impl Iterator<Item = String> {
+    let changed = [("shards", old.server.shards != new.server.shards), ("admin", old.server.admin != new.server.admin)];
+    changed
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(key, _)| format!("server.{key} changes with a restart only"))
+}
+
+/// What the log room calls it.
+pub fn log_target(target: &AccessLogTarget) -> Target {
+    match target {
+        AccessLogTarget::Off => Target::Off,
+        AccessLogTarget::Stdout => Target::Stdout,
+        AccessLogTarget::File(path) => Target::File(path.clone()),
+    }
+}
+
+/// Opens the access log files again: what a log rotator asks for after moving them.
+pub(super) async fn reopen_logs(log: Handle) {
+    match wait(log.reopen()).await {
+        Some(Ok(())) => {}
+        Some(Err(e)) => eprintln!("edge: access log: {e}; the old file stays in use"),
+        None => eprintln!("edge: access log: the log thread does not answer; its target may be blocked"),
+    }
+}
