@@ -2,6 +2,7 @@
 pub mod buf;
 pub mod clock;
 pub mod cores;
+pub mod count_alloc;
 pub mod head;
 pub mod http1;
 pub mod listen;

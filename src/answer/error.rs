@@ -255,3 +255,113 @@ pub const fn proxy_status(fault: &Fault) -> &'static str {
         Category::Panic => value!("proxy_internal_error", "panic"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Side;
+
+    fn body(fault: &Fault, accept: Option<&str>, id: &str) -> (&'static str, String) {
+        let mut out = Vec::new();
+        let content_type = render(fault, accept.map(str::as_bytes), id, &mut out);
+        (content_type, String::from_utf8(out).unwrap())
+    }
+
+    fn fault(category: Category) -> Fault {
+        Fault::new(category, Side::Upstream, "not for the client")
+    }
+
+    #[test]
+    fn c9_every_category_in_every_form() {
+        for category in Category::ALL {
+            for (accept, form) in [(None, PROBLEM_JSON), (Some("text/html"), HTML), (Some("text/plain"), TEXT)] {
+                let (content_type, body) = body(&fault(category), accept, "id-7");
+                assert_eq!(content_type, form);
+                let body = body.replace("&#39;", "'");
+                for part in [category.as_str(), "id-7", &category.status().to_string(), explain(category)] {
+                    assert!(body.contains(part), "{part} is not in {body}");
+                }
+                assert!(!body.contains("not for the client") && body.len() < 1024, "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn json_is_json_and_carries_what_rfc_9457_names() {
+        let (_, body) = body(&fault(Category::UpstreamReset).with_status(503), None, "a\"b\\c\n<\u{1}é");
+        let value: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(value["type"], "about:blank");
+        assert_eq!(value["status"], 503);
+        assert_eq!(value["title"], "Service Unavailable");
+        assert_eq!(value["category"], "upstream_reset");
+        assert_eq!(value["request_id"], "a\"b\\c\n<\u{1}é");
+    }
+
+    #[test]
+    fn html_and_text_are_escaped() {
+        let id = "<script>&\"'\r\n";
+        let (_, html) = body(&fault(Category::NoRoute), Some("text/html"), id);
+        assert!(html.contains("&lt;script&gt;&amp;&quot;&#39;") && !html.contains("<script>"), "{html}");
+        let (_, text) = body(&fault(Category::NoRoute), Some("text/plain"), id);
+        assert!(text.ends_with("request_id: <script>&\"'??\n"), "{text}");
+    }
+
+    #[test]
+    fn forms_are_chosen_by_accept() {
+        for (accept, expected) in [
+            ("*/*", PROBLEM_JSON),
+            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", HTML),
+            ("text/html, */*", HTML),
+            ("application/json", PROBLEM_JSON),
+            ("Text/Plain", TEXT),
+            ("text/*", HTML),
+            ("text/*, text/html;q=0.1", TEXT),
+            ("text/plain;q=0.5, text/html;q=0.4", TEXT),
+            ("text/html;q=0.3, application/problem+json;q=0.301", PROBLEM_JSON),
+            ("text/html;q=0, */*", PROBLEM_JSON),
+            ("application/json;q=0, application/problem+json;q=0, text/plain;q=0.1", TEXT),
+            ("text/plain;format=flowed;q=0.2, text/html ; q=0.1", TEXT),
+            ("text/html;q=2, text/plain;q=0.1", TEXT),
+            ("text/html;q=0.1234, text/plain;q=0.1", TEXT),
+            ("image/png", PROBLEM_JSON),
+            ("", PROBLEM_JSON),
+            (",;q=,;;", PROBLEM_JSON),
+        ] {
+            assert_eq!(negotiate(Some(accept.as_bytes())), expected, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn j6_each_category_has_its_proxy_status() {
+        let expected = [
+            "destination_not_found",
+            "http_request_error",
+            "http_request_error",
+            "http_request_error",
+            "http_request_error",
+            "http_request_error",
+            "http_request_error",
+            "http_request_error",
+            "http_request_error",
+            "connection_refused",
+            "http_response_timeout",
+            "connection_terminated",
+            "tls_protocol_error",
+            "http_protocol_error",
+            "destination_unavailable",
+            "destination_unavailable",
+            "connection_limit_reached",
+            "http_request_denied",
+            "http_request_denied",
+            "http_request_denied",
+            "proxy_internal_response",
+            "proxy_internal_error",
+        ];
+        for (category, error) in Category::ALL.into_iter().zip(expected) {
+            let value = proxy_status(&fault(category));
+            assert_eq!(value, format!("edge; error={error}; details=\"{}\"", category.as_str()));
+        }
+        let unsent = fault(Category::UpstreamTimeout).unsent();
+        assert_eq!(proxy_status(&unsent), "edge; error=connection_timeout; details=\"upstream_timeout\"");
+    }
+}

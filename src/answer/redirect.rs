@@ -172,3 +172,112 @@ fn regex_of(to: &Template, path_regex: Option<&str>) -> Result<Option<Regex>, Fi
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edge_io::head::Version;
+    use proptest::prelude::*;
+
+    fn location(config: &RedirectConfig, authority: &str, target: &str) -> Result<String, Fault> {
+        let rule = RedirectRule::compile(config).unwrap();
+        let mut head = Head::new();
+        head.set_request(b"GET", authority.as_bytes(), target.as_bytes(), Version::Http11).unwrap();
+        let mut out = b"Location: ".to_vec();
+        rule.location(&head, head.path(), "http", &mut out)?;
+        Ok(String::from_utf8(out).unwrap().strip_prefix("Location: ").unwrap().to_string())
+    }
+
+    fn to(to: &str) -> RedirectConfig {
+        RedirectConfig { to: to.into(), ..RedirectConfig::default() }
+    }
+
+    #[test]
+    fn c6_location_table() {
+        let regex = |t: &str, pattern: &str| RedirectConfig { path_regex: Some(pattern.into()), ..to(t) };
+        let append = |t: &str, prefix: &str| RedirectConfig {
+            append: true,
+            path_prefix: Some(prefix.into()).filter(|p: &String| !p.is_empty()),
+            ..to(t)
+        };
+        for (config, authority, target, expected) in [
+            (to("https://{host}{path}{query}"), "a.example:8080", "/x%2Fy?q=%20&r", "https://a.example/x%2Fy?q=%20&r"),
+            (to("https://{host}{path}{query}"), "[::1]:80", "/", "https://[::1]/"),
+            (to("https://{host}:8443{path}"), "a.example", "/x?y", "https://a.example:8443/x"),
+            (to("{scheme}://www.{host}{path}{query}"), "a.example", "/?", "http://www.a.example/?"),
+            (to("/new"), "h", "/old?q", "/new"),
+            (to("{path}/"), "h", "/dir", "/dir/"),
+            (to("{path}/"), "h", "//evil.example", "/evil.example/"),
+            (to("https://x.example/{path}"), "h", "/a", "https://x.example//a"),
+            (regex("/u/{2}/{1}", "^/(a+)/(b+)"), "h", "/aa/bb/cc", "/u/bb/aa"),
+            (regex("/{1}", "^/go/(.*)$"), "h", "/go//evil.example", "/evil.example"),
+            (regex("https://x.example/{1}", "^/go/(.*)$"), "h", "/go/b c\u{e9}", "https://x.example/b%20c%C3%A9"),
+            (append("https://x.example", "/old"), "h", "/old/a/b?c=d", "https://x.example/a/b?c=d"),
+            (append("https://x.example/new/", "/old"), "h", "/old/a", "https://x.example/new/a"),
+            (append("https://x.example/new", "/old/"), "h", "/old/a", "https://x.example/new/a"),
+            (append("https://x.example/new", "/old"), "h", "/old", "https://x.example/new"),
+            (append("https://x.example/new", "/old"), "h", "/old/", "https://x.example/new/"),
+            (append("/", "/old"), "h", "/old//evil.example", "/evil.example"),
+            (append("https://x.example", ""), "h", "/a?b", "https://x.example/a?b"),
+        ] {
+            assert_eq!(location(&config, authority, target).unwrap(), expected, "{config:?} {authority} {target}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_fits_no_url_is_refused() {
+        for authority in ["", "a b", "a/b", "user@a", "a\u{e9}"] {
+            let fault = location(&to("https://{host}/"), authority, "/").unwrap_err();
+            assert_eq!((fault.category, fault.status), (Category::BadRequest, 400), "{authority:?}");
+        }
+        assert!(location(&to("https://x.example/"), "", "/").is_ok());
+    }
+
+    #[test]
+    fn mistakes_name_key_and_remedy() {
+        let pattern = RedirectConfig { path_regex: Some("^/(a)".into()), ..to("/{2}") };
+        for (config, key, message) in [
+            (RedirectConfig { status: 200, ..to("/x") }, "status", "200"),
+            (RedirectConfig { status: 304, ..to("/x") }, "status", "304"),
+            (to(""), "to", "where to go"),
+            (to("example.com/x"), "to", "where to go"),
+            (to("javascript:alert(1)"), "to", "where to go"),
+            (to("/a\r\nb"), "to", "cannot stand"),
+            (to("/a b"), "to", "cannot stand"),
+            (to("/{uri}"), "to", "placeholder"),
+            (to("/{1}"), "to", "path_regex"),
+            (pattern, "to", "1 groups"),
+            (to("https://{1}/"), "to", "choose the host"),
+            (to("https://x.example{1}"), "to", "choose the host"),
+            (to("https://"), "to", "choose the host"),
+            (to("//{1}"), "to", "choose the host"),
+            (to("{path}?{query}"), "to", "brings its own"),
+            (RedirectConfig { append: true, ..to("https://x.example{query}") }, "to", "brings its own"),
+        ] {
+            let error = RedirectRule::compile(&config).unwrap_err();
+            assert_eq!(error.key, key, "{config:?}");
+            assert!(error.message.contains(message), "{}", error.message);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever the client sends, a location is a visible line, and its host is the template's.
+        #[test]
+        fn locations_are_clean(rest in prop::collection::vec(any::<u8>(), 0..40), query in prop::collection::vec(any::<u8>(), 0..20)) {
+            let target = [b"/go/", &rest[..], b"?", &query[..]].concat();
+            for (text, start) in [("https://x.example{path}{query}", "https://x.example/"), ("{path}{query}", "/"), ("/{1}", "/"),
+                ("https://x.example/a{1}", "https://x.example/a")] {
+                let rule = RedirectRule::compile(&RedirectConfig { path_regex: Some("(?s)^/go/(.*)".into()), ..to(text) }).unwrap();
+                let mut head = Head::new();
+                head.set_request(b"GET", b"h", &target, Version::Http11).unwrap();
+                let mut out = Vec::new();
+                rule.location(&head, head.path(), "http", &mut out).unwrap();
+                let out = String::from_utf8(out).unwrap();
+                prop_assert!(out.bytes().all(|b| b.is_ascii_graphic()), "{}", out);
+                prop_assert!(out.starts_with(start) && !out.starts_with("//"), "{}", out);
+            }
+        }
+    }
+}

@@ -30,6 +30,9 @@ pub(crate) fn listen(text: &str, base: &Path) -> Result<EndpointAddr, Wrong> {
     if let Some(socket) = text.strip_prefix("unix:") {
         return unix(socket, base);
     }
+    if text.is_empty() {
+        return wrong("the address is empty", "");
+    }
     if let Some((_, rest)) = text.split_once("://") {
         return wrong(format!("{text:?} is a URL"), format!("write {:?}", rest.trim_end_matches('/')));
     }
@@ -127,7 +130,8 @@ fn socket_addr(text: &str, default_port: Option<u16>) -> Result<SocketAddr, Wron
         };
     }
     if let Ok(ip) = text.parse::<Ipv6Addr>() {
-        let port = default_port.unwrap_or(HTTP_PORT);
+        let with_port = text.rsplit_once(':').and_then(|(ip, port)| Some((ip.parse().ok()?, port.parse().ok()?)));
+        let (ip, port): (Ipv6Addr, u16) = with_port.unwrap_or((ip, default_port.unwrap_or(HTTP_PORT)));
         return wrong(format!("{text:?}: an IPv6 address stands in brackets"), format!("write \"[{ip}]:{port}\""));
     }
     let (host, port) = match text.rsplit_once(':') {

@@ -15,55 +15,69 @@ use std::{
 
 /// The names that routes may refer to.
 pub(crate) struct Names<'r> {
-    pools: HashMap<&'r str, u32>,
-    policies: HashMap<&'r str, u32>,
+    pools: Table<'r>,
+    policies: Table<'r>,
+}
+
+/// Names of one kind.
+#[derive(Default)]
+struct Table<'r> {
+    index: HashMap<&'r str, u32>,
     /// Whether these are all; otherwise an unknown name is no mistake.
     complete: bool,
 }
 
+impl<'r> Table<'r> {
+    fn new(names: impl Iterator<Item = &'r str>, complete: bool) -> Table<'r> {
+        Table { index: names.zip(0..).collect(), complete }
+    }
+}
+
 impl<'r> Names<'r> {
-    /// The names of `pools` and `policies`.
-    pub fn new(pools: &'r [Pool], policies: &'r [Policy], complete: bool) -> Names<'r> {
-        Names {
-            pools: (0..).zip(pools).map(|(i, p)| (p.name.as_str(), i)).collect(),
-            policies: (0..).zip(policies).map(|(i, p)| (p.name.as_str(), i)).collect(),
-            complete,
-        }
+    /// The names of `pools`; `complete` says whether these are all there are.
+    pub fn new(pools: &'r [Pool], complete: bool) -> Names<'r> {
+        let pools = Table::new(pools.iter().map(|pool| pool.name.as_str()), complete);
+        Names { pools, policies: Table::default() }
+    }
+
+    /// With the names of `policies`.
+    pub fn with_policies(self, policies: &'r [Policy], complete: bool) -> Names<'r> {
+        Names { policies: Table::new(policies.iter().map(|policy| policy.name.as_str()), complete), ..self }
     }
 
     /// The index of the pool that `text` names; 0 and a mistake when there is none.
     pub fn pool(&self, scene: Scene<'_>, text: &Text<'_>) -> u32 {
-        self.find(&self.pools, "pool", scene, text).unwrap_or(0)
+        find(&self.pools, "pool", scene, text).unwrap_or(0)
     }
 
     /// The index of the policy that `text` names; a mistake when there is none.
     pub fn policy(&self, scene: Scene<'_>, text: &Text<'_>) -> Option<u32> {
-        self.find(&self.policies, "policy", scene, text)
+        find(&self.policies, "policy", scene, text)
     }
 
     /// The index of `[policy.default]`, which routes without a policy have.
     pub fn default_policy(&self) -> Option<u32> {
-        self.policies.get("default").copied()
+        self.policies.index.get("default").copied()
     }
+}
 
-    fn find(&self, table: &HashMap<&str, u32>, kind: &str, scene: Scene<'_>, text: &Text<'_>) -> Option<u32> {
-        let found = table.get(text.value).copied();
-        if found.is_none() && self.complete {
-            scene.mistake(text.span.clone(), |at| {
-                let mut known: Vec<&str> = table.keys().copied().collect();
-                known.sort_unstable();
-                let help = match suggest::did_you_mean(text.value, known) {
-                    help if help.is_empty() && text.value.contains("://") => {
-                        format!("define [{kind}.app] with endpoints = [{:?}] and write \"app\"", cut(text.value))
-                    }
-                    help if help.is_empty() => format!("define [{kind}.{}]", cut(text.value)),
-                    help => help,
-                };
-                Problem::new(at, format!("there is no {kind} {:?}", cut(text.value))).help(help)
-            });
-        }
-        found
+fn find(table: &Table<'_>, kind: &str, scene: Scene<'_>, text: &Text<'_>) -> Option<u32> {
+    let found = table.index.get(text.value).copied();
+    if found.is_none() && table.complete {
+        scene.mistake(text.span.clone(), |at| {
+            let mut known: Vec<&str> = table.index.keys().copied().collect();
+            known.sort_unstable();
+            let help = match suggest::did_you_mean(text.value, known) {
+                help if help.is_empty() && text.value.contains("://") => {
+                    format!("define [{kind}.app] with endpoints = [{:?}] and write \"app\"", cut(text.value))
+                }
+                help if help.is_empty() => format!("define [{kind}.{}]", cut(text.value)),
+                help => help,
+            };
+            Problem::new(at, format!("there is no {kind} {:?}", cut(text.value))).help(help)
+        });
     }
+    found
 }
 
 /// Checks a name or id: it becomes the label of metrics and a word in the log.
@@ -113,12 +127,12 @@ pub(crate) fn no_endpoint_twice(scene: Scene<'_>, seen: &[Endpoint], new: &Endpo
 
 /// What only the whole file shows.
 pub(crate) fn whole(top: &Section<'_>, read: &Read, tables: &[Range<usize>]) {
-    if read.listeners.is_empty() && !top.has("listener") {
+    if top.misses("listener") {
         top.scene.log.mistake(
             Problem::of_file("there is no listener").help("add [[listener]] with address = \"127.0.0.1:8080\""),
         );
     }
-    if read.routes.is_empty() && tables.is_empty() && !top.has("route") {
+    if tables.is_empty() && top.misses("route") {
         top.scene.log.mistake(Problem::of_file("there is no route").help("add [[route]] with pool = \"NAME\""));
     }
     if top.scene.log.is_clean() {

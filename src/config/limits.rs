@@ -22,9 +22,6 @@ pub const MATCH_DEPTH_MAX: usize = 4;
 pub const CONNECTIONS_DEFAULT: usize = 100_000;
 /// The port of an `http://` endpoint that names none (RFC 9110 4.2.1).
 pub const HTTP_PORT: u16 = 80;
-/// The statuses that redirect (RFC 9110 15.4).
-pub const HTTP_STATUS_REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
-
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
@@ -102,8 +99,10 @@ pub struct Key {
 /// The keys of one table.
 #[derive(Debug)]
 pub struct Shape {
-    /// As a header in the manual: `[[listener]]`, `[pool.NAME].timeouts`.
+    /// As a header in the manual: `[[listener]]`, `[pool.NAME.timeouts]`.
     pub title: &'static str,
+    /// Where a key of it stands, for messages: "in [[listener]]".
+    pub place: &'static str,
     /// What the table is for.
     pub about: &'static str,
     /// Its keys, in the order of the manual.
@@ -176,6 +175,7 @@ const fn other(name: &'static str, what: &'static str, example: &'static str, ab
 /// The top of the file.
 pub static TOP: Shape = Shape {
     title: "Top level",
+    place: "at the top level",
     about: "",
     keys: &[
         key("version", Kind::Count(is(1, 1, 1), None), "Version of this vocabulary"),
@@ -195,6 +195,7 @@ pub static TOP: Shape = Shape {
 /// `[server]`.
 pub static SERVER: Shape = Shape {
     title: "[server]",
+    place: "in [server]",
     about: "Node-wide settings. `shards` and `admin` are read at the start; changing them needs a restart.",
     keys: &[
         key(
@@ -231,6 +232,7 @@ pub static SERVER: Shape = Shape {
 /// `[[listener]]`.
 pub static LISTENER: Shape = Shape {
     title: "[[listener]]",
+    place: "in [[listener]]",
     about: "",
     keys: &[
         text("name", "name", "\"web\"", "Label in logs and metrics; `listener-1`, `listener-2` … unless given"),
@@ -264,6 +266,7 @@ pub static LISTENER: Shape = Shape {
 /// `[listener.limits]`.
 pub static LISTENER_LIMITS: Shape = Shape {
     title: "[listener.limits]",
+    place: "in [listener.limits]",
     about: "Bounds of what a client sends.",
     keys: &[
         size("request_line", 8 * KIB, 64, 64 * KIB, "Request line; longer ones get 414"),
@@ -278,6 +281,7 @@ pub static LISTENER_LIMITS: Shape = Shape {
 /// `[listener.timeouts]`.
 pub static LISTENER_TIMEOUTS: Shape = Shape {
     title: "[listener.timeouts]",
+    place: "in [listener.timeouts]",
     about: "",
     keys: &[
         time("header", 10 * SECOND, 1, HOUR, "From a request's first byte to the end of its head; then 408"),
@@ -301,6 +305,7 @@ pub static LISTENER_TIMEOUTS: Shape = Shape {
 /// `[pool.NAME]`.
 pub static POOL: Shape = Shape {
     title: "[pool.NAME]",
+    place: "in [pool.NAME]",
     about: "",
     keys: &[
         other(
@@ -333,6 +338,7 @@ pub static POOL: Shape = Shape {
 /// An element of `endpoints` as a table.
 pub static ENDPOINT: Shape = Shape {
     title: "[pool.NAME].endpoints",
+    place: "in an endpoint",
     about: "An endpoint as a table.",
     keys: &[
         text("address", "address", "\"http://127.0.0.1:3000\"", "Where it listens"),
@@ -343,6 +349,7 @@ pub static ENDPOINT: Shape = Shape {
 /// `[pool.NAME.timeouts]`.
 pub static POOL_TIMEOUTS: Shape = Shape {
     title: "[pool.NAME.timeouts]",
+    place: "in [pool.NAME.timeouts]",
     about: "Past any of these the client gets 504.",
     keys: &[
         time("connect", SECOND, 1, HOUR, "Until the connection stands"),
@@ -356,6 +363,7 @@ pub static POOL_TIMEOUTS: Shape = Shape {
 /// `[policy.NAME]`.
 pub static POLICY: Shape = Shape {
     title: "[policy.NAME]",
+    place: "in [policy.NAME]",
     about: "Routes without a policy have `[policy.default]` if there is one, and otherwise every key at its default.",
     keys: &[
         time_of_pool("timeout", true, DAY, "\"3s\"", "The whole exchange; short for `timeouts.total`"),
@@ -368,6 +376,7 @@ pub static POLICY: Shape = Shape {
 /// `[policy.NAME.timeouts]`.
 pub static POLICY_TIMEOUTS: Shape = Shape {
     title: "[policy.NAME.timeouts]",
+    place: "in [policy.NAME.timeouts]",
     about: "As in `[pool.NAME.timeouts]`; what is not given is the pool's.",
     keys: &[
         time_of_pool("connect", false, HOUR, "\"1s\"", "Until the connection stands"),
@@ -387,6 +396,7 @@ pub static POLICY_TIMEOUTS: Shape = Shape {
 /// `[[route]]`.
 pub static ROUTE: Shape = Shape {
     title: "[[route]]",
+    place: "in [[route]]",
     about: "Exactly one of `pool`, `redirect` and `respond`. The most specific match wins, whatever the order in the file.",
     keys: &[
         text(
@@ -414,6 +424,7 @@ pub static ROUTE: Shape = Shape {
 /// `match` as a table.
 pub static MATCH: Shape = Shape {
     title: "[route.match]",
+    place: "in [route.match]",
     about: "Every given key must hold; a list holds when one of its elements does, but `header`, `query` and `cookie` need all. At most one of the four `path` keys.",
     keys: &[
         texts(
@@ -471,6 +482,7 @@ pub static MATCH: Shape = Shape {
 /// The predicate on a field, parameter or cookie.
 pub static FIELD: Shape = Shape {
     title: "[route.match].header, .query, .cookie",
+    place: "in a condition on a field",
     about: "Exactly one of these; a plain string is `exact`.",
     keys: &[
         Key {
@@ -489,6 +501,7 @@ pub static FIELD: Shape = Shape {
 /// `rewrite`.
 pub static REWRITE: Shape = Shape {
     title: "[route.rewrite]",
+    place: "in [route.rewrite]",
     about: "The path is changed in this order: `strip_prefix`, `regex` with `replace`, `add_prefix`.",
     keys: &[
         text("strip_prefix", "path prefix", "\"/api\"", "Taken off the path"),
@@ -513,6 +526,7 @@ pub static REWRITE: Shape = Shape {
 /// `redirect`.
 pub static REDIRECT: Shape = Shape {
     title: "[route.redirect]",
+    place: "in [route.redirect]",
     about: "",
     keys: &[
         text(
@@ -533,6 +547,7 @@ pub static REDIRECT: Shape = Shape {
 /// `respond`.
 pub static RESPOND: Shape = Shape {
     title: "[route.respond]",
+    place: "in [route.respond]",
     about: "",
     keys: &[
         count("status", 200, 200, 599, "Status code"),

@@ -1,6 +1,7 @@
 //! Reads `match`: the short string, or the table of predicates.
 use super::{
     limits::{self, MATCH_DEPTH_MAX},
+    raw::no_empty_list,
     report::Problem,
     section::{Section, Text, cut, wrong_type},
 };
@@ -55,10 +56,12 @@ fn short(route: &Section<'_>, text: &Text<'_>) -> MatchConfig {
 
 /// The table; `depth` more of them may be nested inside.
 fn table<'a>(route: &Section<'a>, value: &'a Spanned<DeValue<'a>>, depth: usize) -> MatchConfig {
-    let Some(section) = Section::of(route.scene, &limits::MATCH, value) else { return MatchConfig::default() };
+    let Some(section) = Section::of(route.scene, "a match", &limits::MATCH, value) else {
+        return MatchConfig::default();
+    };
     let string = |name: &str| section.text(name).map(|text| text.value.to_owned());
     let strings = |name: &str| {
-        not_an_empty_list(&section, name);
+        no_empty_list(&section, name, &format!("leave {name} out to allow every one"));
         section.texts(name).into_iter().map(|text| text.value.to_owned()).collect()
     };
     let read = MatchConfig {
@@ -76,36 +79,12 @@ fn table<'a>(route: &Section<'a>, value: &'a Spanned<DeValue<'a>>, depth: usize)
         any: any(&section, depth),
         not: section.value("not").and_then(|value| nested(&section, value, depth)).map(Box::new),
     };
-    one_path(&section);
     section.finish();
     read
 }
 
-/// A list that is there but empty would match nothing, or everything: nobody knows.
-fn not_an_empty_list(section: &Section<'_>, name: &str) {
-    if let Some(value) = section.value(name)
-        && value.get_ref().as_array().is_some_and(|list| list.is_empty())
-    {
-        section.scene.mistake(value.span(), |at| {
-            Problem::new(at, format!("{name} is an empty list")).help(format!("leave {name} out to allow every one"))
-        });
-    }
-}
-
-fn one_path(section: &Section<'_>) {
-    let names = ["path", "path_prefix", "path_glob", "path_regex"];
-    let mut given = names.into_iter().filter(|name| section.has(name));
-    let Some(first) = given.next() else { return };
-    for other in given {
-        section.scene.mistake(section.span_of_key(other), |at| {
-            Problem::new(at, format!("match has both {first} and {other}"))
-                .help("keep one of them; `any = [{ … }, { … }]` matches either")
-        });
-    }
-}
-
 fn any<'a>(section: &Section<'a>, depth: usize) -> Vec<MatchConfig> {
-    not_an_empty_list(section, "any");
+    no_empty_list(section, "any", "leave it out");
     let Some(value) = section.value("any") else { return Vec::new() };
     let items = section.list_of("any", value, "a list of matches");
     items.filter_map(|item| nested(section, item, depth)).collect()
@@ -118,17 +97,19 @@ fn nested<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>, depth: usi
             section.scene.mistake(value.span(), |at| {
                 Problem::new(at, format!("`any` and `not` are nested more than {MATCH_DEPTH_MAX} deep"))
             });
-            None
+            Some(MatchConfig { path_prefix: Some("/".to_owned()), ..MatchConfig::default() })
         }
     }
 }
 
 fn fields(section: &Section<'_>, name: &str) -> Vec<FieldMatch> {
     let entries = section.entries(name, "a table such as { x-canary = \"1\" }");
-    entries
-        .into_iter()
-        .filter_map(|(field, value)| Some(FieldMatch { name: field.value.to_owned(), op: op(section, &field, value)? }))
-        .collect()
+    // One that cannot be read keeps its place: mistakes that are found later count places.
+    let read = |(field, value): (Text<'_>, _)| {
+        let op = op(section, &field, value).unwrap_or(FieldOp::Present);
+        FieldMatch { name: field.value.to_owned(), op }
+    };
+    entries.into_iter().map(read).collect()
 }
 
 fn op<'a>(section: &Section<'a>, name: &Text<'_>, value: &'a Spanned<DeValue<'a>>) -> Option<FieldOp> {
@@ -137,7 +118,7 @@ fn op<'a>(section: &Section<'a>, name: &Text<'_>, value: &'a Spanned<DeValue<'a>
         let text = section.text_of(&cut(name.value), value, expected)?;
         return Some(FieldOp::Exact(text.value.to_owned()));
     }
-    let table = Section::of(section.scene, &limits::FIELD, value)?;
+    let table = Section::of(section.scene, &cut(name.value), &limits::FIELD, value)?;
     let present = table.value("present").and_then(|value| table.flag_of("present", value));
     if present == Some(false) {
         table.scene.mistake(table.span_of("present"), |at| {
@@ -153,7 +134,8 @@ fn op<'a>(section: &Section<'a>, name: &Text<'_>, value: &'a Spanned<DeValue<'a>
         string("regex").map(FieldOp::Regex),
     ];
     let given = ["present", "exact", "prefix", "regex"].into_iter().filter(|name| table.has(name)).count();
-    if given != 1 {
+    let meant = given == 0 && ["present", "exact", "prefix", "regex"].into_iter().any(|name| !table.misses(name));
+    if given != 1 && !meant {
         table.scene.mistake(value.span(), |at| {
             Problem::new(at, format!("{:?} has {given} predicates", cut(name.value))).expected(expected)
         });

@@ -11,6 +11,7 @@ mod matches;
 pub mod raw;
 pub mod report;
 mod routes;
+pub mod rules;
 mod section;
 mod split;
 mod suggest;
@@ -28,7 +29,10 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
 };
-use toml::{Spanned, de::DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 /// A configuration that was read and checked.
 #[derive(Clone, Debug)]
@@ -103,6 +107,11 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Report> {
     };
     check::no_id_twice(&config, &log);
     let clean = log.is_clean();
+    if !clean {
+        // Compiling will not be reached: what it would find is told now.
+        rules::router(&config, &log);
+        (0..config.routes.len()).for_each(|index| drop(rules::rule(&config, index, &log)));
+    }
     let report = log.into_report(&name, text);
     if !clean {
         return Err(report);
@@ -156,12 +165,19 @@ impl Config {
     }
 }
 
+/// The value of the key that stands at place `n` in the file.
+fn nth<'a>(table: &'a DeTable<'a>, n: usize) -> Option<&'a Spanned<DeValue<'a>>> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries.get(n).map(|(_, value)| *value)
+}
+
 /// Follows `path` from `value` as far as it leads.
 fn walk(value: &Spanned<DeValue<'_>>, path: &[&str]) -> Range<usize> {
     let mut value = value;
     for step in path {
         let next = match value.get_ref() {
-            DeValue::Table(table) => table.get(*step),
+            DeValue::Table(table) => table.get(*step).or_else(|| nth(table, step.parse().ok()?)),
             DeValue::Array(list) => step.parse().ok().and_then(|n: usize| list.get(n)),
             _ => None,
         };

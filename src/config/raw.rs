@@ -266,8 +266,10 @@ pub(crate) fn read(text: &str, base: &Path, log: &Log) -> Read {
     let empty = DeTable::new();
     let top = Section::new(scene, &limits::TOP, parsed.as_ref().map_or(&empty, Spanned::get_ref), 0..0);
     let mut read = read_top(&top, base);
-    // With a syntax error, what pools there are is not known: only the routes' own mistakes are told then.
-    let names = Names::new(&read.pools, &read.policies, parsed.is_some());
+    // After some mistakes it is not known what pools there are: then only the routes' own mistakes are told.
+    let complete = |key: &str, read: usize| parsed.is_some() && all_read(&top, key, read);
+    let names = Names::new(&read.pools, complete("pool", read.pools.len()))
+        .with_policies(&read.policies, complete("policy", read.policies.len()));
     read.routes = routes::read(text, &top, &cut.routes, &names, log);
     if parsed.is_some() {
         check::whole(&top, &read, &cut.routes);
@@ -286,6 +288,15 @@ pub(crate) fn parse<'t>(scene: Scene<'_>, piece: &'t str) -> Option<Spanned<DeTa
             scene.mistake(span, |at| Problem::new(at, format!("TOML: {}", cut(error.message()))));
             None
         }
+    }
+}
+
+/// Whether every table under `key` was read, and no unknown key was meant to be `key`.
+fn all_read(top: &Section<'_>, key: &str, read: usize) -> bool {
+    match top.value(key).map(Spanned::get_ref) {
+        Some(DeValue::Table(table)) => table.len() == read,
+        Some(_) => false,
+        None => top.misses(key),
     }
 }
 
@@ -408,12 +419,11 @@ fn read_listener(
         None => format!("listener-{number}"),
     };
     let given = section.texts("address");
-    if given.is_empty() {
-        let (message, span) = match section.has("address") {
-            true => ("address is an empty list", section.span_of("address")),
-            false => ("the listener has no address", section.span.clone()),
-        };
-        section.scene.mistake(span, |at| Problem::new(at, message).help("add address = \"127.0.0.1:8080\""));
+    no_empty_list(&section, "address", "add address = \"127.0.0.1:8080\"");
+    if section.misses("address") {
+        section.scene.mistake(section.span.clone(), |at| {
+            Problem::new(at, "the listener has no address").help("add address = \"127.0.0.1:8080\"")
+        });
     }
     let address = addresses(section.scene, &given, base, sockets);
     read_protocols(&section);
@@ -443,10 +453,15 @@ fn read_protocols(section: &Section<'_>) {
             Problem::new(at, format!("{:?}: {message}", cut(text.value))).expected("\"h1\"").help(help)
         });
     }
-    if let Some(value) = section.value("protocols")
+    no_empty_list(section, "protocols", "write protocols = [\"h1\"]");
+}
+
+/// An empty list where something is needed, or where nobody knows whether it means none or all.
+pub(crate) fn no_empty_list(section: &Section<'_>, name: &str, help: &str) {
+    if let Some(value) = section.value(name)
         && value.get_ref().as_array().is_some_and(|list| list.is_empty())
     {
-        section.scene.mistake(value.span(), |at| Problem::new(at, "protocols is an empty list").expected("[\"h1\"]"));
+        section.scene.mistake(value.span(), |at| Problem::new(at, format!("{name} is an empty list")).help(help));
     }
 }
 
@@ -572,11 +587,11 @@ fn named_section<'a>(
 
 fn read_endpoints(section: &Section<'_>, pool: &Text<'_>, base: &Path) -> Vec<Endpoint> {
     let example = "add endpoints = [\"http://127.0.0.1:3000\"]";
-    let Some(value) = section.value("endpoints") else {
+    if section.misses("endpoints") {
         let message = format!("pool {:?} has no endpoints", cut(pool.value));
         section.scene.mistake(pool.span.clone(), |at| Problem::new(at, message).help(example));
-        return Vec::new();
-    };
+    }
+    let Some(value) = section.value("endpoints") else { return Vec::new() };
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for item in section.list_of("endpoints", value, "a list of endpoints") {
         if let Some(endpoint) = read_endpoint(section, item, base) {
@@ -584,18 +599,16 @@ fn read_endpoints(section: &Section<'_>, pool: &Text<'_>, base: &Path) -> Vec<En
             endpoints.push(endpoint);
         }
     }
-    if value.get_ref().as_array().is_some_and(|list| list.is_empty()) {
-        section.scene.mistake(value.span(), |at| Problem::new(at, "endpoints is an empty list").help(example));
-    }
+    no_empty_list(section, "endpoints", example);
     endpoints
 }
 
 fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, base: &Path) -> Option<Endpoint> {
     let (text, weight) = match item.get_ref() {
         DeValue::Table(_) => {
-            let table = Section::of(section.scene, &limits::ENDPOINT, item)?;
+            let table = Section::of(section.scene, "an endpoint", &limits::ENDPOINT, item)?;
             let text = table.text("address");
-            if !table.has("address") {
+            if table.misses("address") {
                 section.scene.mistake(item.span(), |at| Problem::new(at, "the endpoint has no address"));
             }
             let weight = table.count("weight");

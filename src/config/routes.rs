@@ -1,7 +1,7 @@
 //! Reads `[[route]]` tables, one parsed piece at a time.
 use super::{
     check::{self, Names},
-    limits::{self, HTTP_STATUS_REDIRECTS, ROUTES_MAX},
+    limits::{self, ROUTES_MAX},
     matches,
     raw::{Action, Place, Redirect, Route, parse, to_u16},
     report::{Log, Problem},
@@ -28,7 +28,7 @@ pub(crate) fn read(text: &str, top: &Section<'_>, tables: &[Range<usize>], names
     let mut routes = Vec::with_capacity(tables.len().min(ROUTES_MAX));
     for (number, section) in (1..).zip(top.tables("route")) {
         let place = Place::Element(number - 1);
-        routes.extend(read_route(section, number as usize, place, names));
+        routes.push(read_route(section, number as usize, place, names));
     }
     for (number, range) in (1..).zip(tables).take(ROUTES_MAX) {
         let origin = Origin::at(range.start);
@@ -37,9 +37,9 @@ pub(crate) fn read(text: &str, top: &Section<'_>, tables: &[Range<usize>], names
         let piece = text.get(range.clone()).unwrap_or("");
         let Some(parsed) = parse(scene, piece) else { continue };
         if let Some(element) = only_element(parsed.get_ref())
-            && let Some(section) = Section::of(scene, &limits::ROUTE, element)
+            && let Some(section) = Section::of(scene, "route", &limits::ROUTE, element)
         {
-            routes.extend(read_route(section, number, place, names));
+            routes.push(read_route(section, number, place, names));
         }
     }
     if tables.len() > ROUTES_MAX {
@@ -59,7 +59,7 @@ pub(crate) fn only_element<'a>(piece: &'a DeTable<'a>) -> Option<&'a Spanned<DeV
     piece.get("route")?.get_ref().as_array()?.iter().next()
 }
 
-fn read_route(section: Section<'_>, number: usize, place: Place, names: &Names<'_>) -> Option<Route> {
+fn read_route(section: Section<'_>, number: usize, place: Place, names: &Names<'_>) -> Route {
     let id = match section.text("id") {
         Some(text) => {
             check::name(section.scene, &text);
@@ -75,10 +75,11 @@ fn read_route(section: Section<'_>, number: usize, place: Place, names: &Names<'
     };
     let action = read_action(&section, names);
     section.finish();
-    Some(Route { id, matches, action: action?, policy, priority, place })
+    Route { id, matches, action, policy, priority, place }
 }
 
-fn read_action(section: &Section<'_>, names: &Names<'_>) -> Option<Action> {
+/// What the route does. After a mistake it is something, so that the rest of the route is looked at too.
+fn read_action(section: &Section<'_>, names: &Names<'_>) -> Action {
     let redirect = section.table("redirect").and_then(read_redirect);
     let respond = section.table("respond").and_then(read_respond);
     let rewrite = section.table("rewrite").and_then(read_rewrite);
@@ -86,6 +87,7 @@ fn read_action(section: &Section<'_>, names: &Names<'_>) -> Option<Action> {
     let preserve_host = section.flag("preserve_host");
     let given: Vec<&str> = ["pool", "redirect", "respond"].into_iter().filter(|name| section.has(name)).collect();
     match given.as_slice() {
+        [] if ["pool", "redirect", "respond"].into_iter().any(|name| !section.misses(name)) => {}
         [] => section.scene.mistake(section.span.clone(), |at| {
             Problem::new(at, "the route does nothing").expected("one of pool, redirect, respond")
         }),
@@ -106,25 +108,21 @@ fn read_action(section: &Section<'_>, names: &Names<'_>) -> Option<Action> {
             });
         }
     }
-    if let Some(pool) = pool {
-        return Some(Action::Proxy { pool, preserve_host, rewrite: rewrite.map(Box::new) });
+    match (pool, redirect, respond) {
+        (None, Some(redirect), _) => Action::Redirect(Box::new(redirect)),
+        (None, None, Some(respond)) => Action::Respond(Box::new(respond)),
+        (pool, ..) => Action::Proxy { pool: pool.unwrap_or(0), preserve_host, rewrite: rewrite.map(Box::new) },
     }
-    redirect.map(|r| Action::Redirect(Box::new(r))).or(respond.map(|r| Action::Respond(Box::new(r))))
 }
 
 fn read_redirect(section: Section<'_>) -> Option<Redirect> {
     let to = section.text_not_empty("to");
-    if !section.has("to") {
+    if section.misses("to") {
         section.scene.mistake(section.span.clone(), |at| {
             Problem::new(at, "the redirect has no location").help("add to = \"https://{host}{path}{query}\"")
         });
     }
     let status = to_u16(section.count("status"));
-    if section.has("status") && (300..400).contains(&status) && !HTTP_STATUS_REDIRECTS.contains(&status) {
-        section.scene.mistake(section.span_of("status"), |at| {
-            Problem::new(at, format!("{status} is not a redirect")).expected("301, 302, 303, 307 or 308")
-        });
-    }
     let append = section.flag("append");
     section.finish();
     Some(Redirect { to: to?.value.to_owned(), status, append })
@@ -175,13 +173,6 @@ fn read_rewrite(section: Section<'_>) -> Option<RewriteConfig> {
         host: string("host"),
         query: string("query"),
     };
-    for (one, other) in [("regex", "replace"), ("replace", "regex")] {
-        if section.has(one) && !section.has(other) {
-            section.scene.mistake(section.span_of_key(one), |at| {
-                Problem::new(at, format!("{one} is given without {other}")).help("give both or neither")
-            });
-        }
-    }
     section.finish();
     Some(rewrite)
 }

@@ -7,7 +7,7 @@ use super::{
 use std::{cell::Cell, ops::Range, time::Duration};
 use toml::{
     Spanned,
-    de::{DeTable, DeValue},
+    de::{DeString, DeTable, DeValue},
 };
 
 /// A parsed piece of the source, and where it came from.
@@ -77,12 +77,14 @@ pub(crate) struct Section<'a> {
     table: &'a DeTable<'a>,
     /// One bit per key of the shape that was asked for.
     asked: Cell<u64>,
+    /// One bit per key of the shape that an unknown key was most likely meant to be.
+    meant: Cell<u64>,
 }
 
 impl<'a> Section<'a> {
     /// Reads `table`, which stands at `span`, as `shape`; unknown keys are noted at once.
     pub fn new(scene: Scene<'a>, shape: &'static Shape, table: &'a DeTable<'a>, span: Range<usize>) -> Section<'a> {
-        let section = Section { scene, span, shape, table, asked: Cell::new(0) };
+        let section = Section { scene, span, shape, table, asked: Cell::new(0), meant: Cell::new(0) };
         for (name, _) in table {
             if shape.key(name.get_ref()).is_none() {
                 section.unknown(name.get_ref(), name.span());
@@ -91,12 +93,17 @@ impl<'a> Section<'a> {
         section
     }
 
-    /// Reads `value` as a table of `shape`, or notes that it is none.
-    pub fn of(scene: Scene<'a>, shape: &'static Shape, value: &'a Spanned<DeValue<'a>>) -> Option<Section<'a>> {
+    /// Reads `value`, called `name`, as a table of `shape`, or notes that it is none.
+    pub fn of(
+        scene: Scene<'a>,
+        name: &str,
+        shape: &'static Shape,
+        value: &'a Spanned<DeValue<'a>>,
+    ) -> Option<Section<'a>> {
         match value.get_ref() {
             DeValue::Table(table) => Some(Section::new(scene, shape, table, value.span())),
             other => {
-                scene.mistake(value.span(), |at| wrong_type(at, shape.title, other).expected("a table"));
+                scene.mistake(value.span(), |at| wrong_type(at, name, other).expected("a table"));
                 None
             }
         }
@@ -104,16 +111,21 @@ impl<'a> Section<'a> {
 
     fn unknown(&self, name: &str, span: Range<usize>) {
         let names = || self.shape.keys.iter().map(|k| k.name);
+        let nearest = suggest::nearest(name, names());
+        if let Some((index, _)) = nearest.and_then(|nearest| self.shape.key(nearest)) {
+            self.meant.set(self.meant.get() | 1 << index);
+        }
         self.scene.mistake(span, |at| {
-            Problem::new(at, format!("unknown key {name:?} in {}", self.title()))
+            Problem::new(at, format!("unknown key {:?} {}", cut(name), self.shape.place))
                 .expected(format!("one of {}", names().collect::<Vec<_>>().join(", ")))
                 .help(suggest::did_you_mean(name, names()))
         });
     }
 
-    /// What the table is called in messages.
-    pub fn title(&self) -> &'static str {
-        if self.shape.title == "Top level" { "the top level" } else { self.shape.title }
+    /// Whether `name` is missing: neither given, nor meant by an unknown key.
+    pub fn misses(&self, name: &str) -> bool {
+        let meant = self.shape.key(name).is_some_and(|(index, _)| self.meant.get() & (1 << index) != 0);
+        !self.has(name) && !meant
     }
 
     /// The value of `name`, and the key. A name that is not in the shape is a bug, not a mistake of the reader's.
@@ -389,7 +401,7 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let entry =
-            |(key, value): (&'a Spanned<_>, _)| (Text { value: string(key.get_ref()), span: key.span() }, value);
+            |(key, value): (&'a Spanned<DeString<'a>>, _)| (Text { value: key.get_ref(), span: key.span() }, value);
         let mut entries: Vec<_> = table.iter().map(entry).collect();
         entries.sort_by_key(|(name, _)| name.span.start);
         entries
@@ -399,7 +411,7 @@ impl<'a> Section<'a> {
     pub fn table(&self, name: &str) -> Option<Section<'a>> {
         let (key, value) = self.get(name)?;
         let Kind::Table(shape) = key.kind else { return None };
-        Section::of(self.scene, shape, value)
+        Section::of(self.scene, name, shape, value)
     }
 
     /// The sub-tables `name`: one, or a list of them.
@@ -407,7 +419,10 @@ impl<'a> Section<'a> {
         let Some((key, value)) = self.get(name) else { return Vec::new() };
         let Kind::Tables(shape) = key.kind else { return Vec::new() };
         match value.get_ref() {
-            DeValue::Array(list) => list.iter().filter_map(|item| Section::of(self.scene, shape, item)).collect(),
+            DeValue::Array(list) => {
+                let title = format!("an element of {name}");
+                list.iter().filter_map(|item| Section::of(self.scene, &title, shape, item)).collect()
+            }
             other => {
                 self.scene.mistake(value.span(), |at| {
                     wrong_type(at, name, other)
@@ -435,10 +450,6 @@ impl Default {
             Default::Off | Default::From(_) => None,
         }
     }
-}
-
-fn string<'a>(text: &'a std::borrow::Cow<'_, str>) -> &'a str {
-    text
 }
 
 /// "name is a boolean".

@@ -201,3 +201,168 @@ fn query_of(text: &str) -> Result<Box<str>, Problem> {
         None => Ok(text.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edge_io::head::Version;
+    use proptest::prelude::*;
+
+    fn config(edit: impl FnOnce(&mut RewriteConfig)) -> RewriteConfig {
+        let mut config = RewriteConfig::default();
+        edit(&mut config);
+        config
+    }
+
+    fn strip(prefix: &str) -> RewriteConfig {
+        config(|c| c.strip_prefix = Some(prefix.into()))
+    }
+
+    fn add(prefix: &str) -> RewriteConfig {
+        config(|c| c.add_prefix = Some(prefix.into()))
+    }
+
+    fn regex(regex: &str, replace: &str) -> RewriteConfig {
+        config(|c| (c.regex, c.replace) = (Some(regex.into()), Some(replace.into())))
+    }
+
+    fn query(query: &str) -> RewriteConfig {
+        config(|c| c.query = Some(query.into()))
+    }
+
+    fn head(authority: &str, target: &[u8]) -> Head {
+        let mut head = Head::new();
+        head.set_request(b"GET", authority.as_bytes(), target, Version::Http11).unwrap();
+        head
+    }
+
+    fn apply(config: &RewriteConfig, target: &str) -> Result<String, Fault> {
+        let head = head("client.example:81", target.as_bytes());
+        let mut out = b"GET ".to_vec();
+        let result = RewriteRule::compile(config).unwrap().apply(&head, head.path(), &mut out);
+        let out = String::from_utf8(out).unwrap().strip_prefix("GET ").unwrap().to_string();
+        assert!(result.is_ok() || out.is_empty(), "a failure leaves the buffer as it was");
+        result.map(|()| out)
+    }
+
+    #[test]
+    fn c7_targets() {
+        let all = config(|c| {
+            (c.strip_prefix, c.add_prefix) = (Some("/api".into()), Some("/v2/".into()));
+            (c.regex, c.replace) = (Some("^/users/([0-9]+)".into()), Some("/u/{1}".into()));
+        });
+        for (config, target, expected) in [
+            (RewriteConfig::default(), "/x/y?a=1&b=%2F", "/x/y?a=1&b=%2F"),
+            (strip("/api"), "/api/x?a=1&b=%2F", "/x?a=1&b=%2F"),
+            (strip("/api"), "/api", "/"),
+            (strip("/api"), "/api?q", "/?q"),
+            (strip("/api"), "/apix", "/apix"),
+            (strip("/api/"), "/api/x", "/x"),
+            (strip("/api"), "/api//x", "//x"),
+            (strip("/api"), "/api/a%2Fb%2e", "/a%2Fb%2e"),
+            (add("/v1"), "/x?q", "/v1/x?q"),
+            (add("/v1/"), "/x", "/v1/x"),
+            (add("/"), "/x", "/x"),
+            (add("/v1"), "*", "*"),
+            (regex("^/old/(.*)$", "/new/{1}"), "/old/a%20b?c", "/new/a%20b?c"),
+            (regex("^/old", "new"), "/old/x", "/new/x"),
+            (regex("b", "x"), "/a/b/b", "/a/x/b"),
+            (regex("nothing", "x"), "/a", "/a"),
+            (regex("^/", "/by-host/{host}/"), "/a", "/by-host/client.example/a"),
+            (regex("^/(a)?b", "/{1}c"), "/b", "/c"),
+            (query("x=1"), "/a?b=2", "/a?x=1"),
+            (query("x=1"), "/a", "/a?x=1"),
+            (query(""), "/a?b=2", "/a"),
+            (RewriteConfig::default(), "/a?", "/a?"),
+            (all.clone(), "/api/users/7/x?q=1", "/v2/u/7/x?q=1"),
+            (all, "/api/other", "/v2/other"),
+        ] {
+            assert_eq!(apply(&config, target).unwrap(), expected, "{config:?} {target}");
+        }
+    }
+
+    #[test]
+    fn results_that_are_no_target_are_refused() {
+        for (config, target) in [
+            (regex("^/a(.*)$", "/b/{1}"), "/a../secret"),
+            (regex("^/a(.*)$", "/b/{1}"), "/a%2e%2E/secret"),
+            (regex("x", ""), "/.x./secret"),
+            (RewriteConfig::default(), "/a b"),
+            (RewriteConfig::default(), "/a?b\rc"),
+        ] {
+            let fault = apply(&config, target).unwrap_err();
+            assert_eq!((fault.category, fault.status), (Category::BadRequest, 400), "{config:?} {target}");
+        }
+    }
+
+    #[test]
+    fn c7_hosts() {
+        for (text, authority, expected) in [
+            (None, "client.example", Some("")),
+            (Some("app.internal"), "client.example", Some("app.internal")),
+            (Some("app.internal:8080"), "", Some("app.internal:8080")),
+            (Some("{host}.internal"), "client.example:81", Some("client.example.internal")),
+            (Some("{host}"), "[::1]:81", Some("[::1]")),
+            (Some("{host}"), "", None),
+            (Some("{host}"), "a b", None),
+        ] {
+            let rule = RewriteRule::compile(&config(|c| c.host = text.map(String::from))).unwrap();
+            let mut out = Vec::new();
+            match (rule.host(&head(authority, b"/"), &mut out), expected) {
+                (Ok(set), Some(expected)) => {
+                    assert_eq!((set, String::from_utf8(out).unwrap().as_str()), (text.is_some(), expected));
+                }
+                (Err(_), None) => assert!(out.is_empty()),
+                (got, _) => panic!("{text:?} {authority:?}: {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_name_their_key() {
+        for (config, key) in [
+            (strip("api"), "strip_prefix"),
+            (strip("/a?b"), "strip_prefix"),
+            (add("/a b"), "add_prefix"),
+            (add("/../x"), "add_prefix"),
+            (regex("(", "/"), "regex"),
+            (regex("a", "/b?c"), "replace"),
+            (regex("a", "/{1}"), "replace"),
+            (regex("a", "/{path}"), "replace"),
+            (regex("a", "/\r\n"), "replace"),
+            (config(|c| c.regex = Some("a".into())), "regex"),
+            (config(|c| c.replace = Some("a".into())), "replace"),
+            (query("?a"), "query"),
+            (query("a b"), "query"),
+            (query("a#b"), "query"),
+            (config(|c| c.host = Some("a b".into())), "host"),
+            (config(|c| c.host = Some("a:x".into())), "host"),
+            (config(|c| c.host = Some("{path}".into())), "host"),
+            (config(|c| c.host = Some(String::new())), "host"),
+        ] {
+            assert_eq!(RewriteRule::compile(&config).unwrap_err().key, key, "{config:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Either a target fit for a request line, or an error; the query byte for byte.
+        #[test]
+        fn targets_are_clean(path in prop::collection::vec(any::<u8>(), 0..30), query in prop::collection::vec(any::<u8>(), 0..20)) {
+            let path: Vec<u8> = path.into_iter().filter(|b| *b != b'?').collect();
+            let target = [b"/a", &path[..], b"?", &query[..]].concat();
+            let head = head("h", &target);
+            for config in [strip("/a"), add("/x"), regex("(?s)^/a(.*)$", "{1}"), regex("(?-u:.)", "y")] {
+                let mut out = Vec::new();
+                match RewriteRule::compile(&config).unwrap().apply(&head, head.path(), &mut out) {
+                    Ok(()) => {
+                        prop_assert!(out.starts_with(b"/") && out.iter().all(|b| *b > b' ' && *b != 0x7f));
+                        prop_assert!(out.ends_with(&[b"?", &query[..]].concat()));
+                    }
+                    Err(_) => prop_assert!(out.is_empty()),
+                }
+            }
+        }
+    }
+}

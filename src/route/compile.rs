@@ -260,7 +260,7 @@ fn ambiguity(routes: &[RouteConfig<'_>], first: &Variant<'_>, second: &Variant<'
         key: "match",
         index: 0,
         message: format!("routes {a:?} and {b:?} can both take a request to {place}, and neither goes first"),
-        help: format!("give one of them a `priority`, or a condition that the other excludes (route {b:?} or {a:?})"),
+        help: "give one of them a higher `priority`, or a condition that the other excludes".to_string(),
     }
 }
 

@@ -16,12 +16,13 @@ struct Slot {
 }
 
 impl Slots {
-    /// A table of the given hashes and values, at most three quarters full. Values stay below `u32::MAX`.
+    /// A table of the given hashes and values, at most half full: most look-ups end at their first slot, which keeps
+    /// them predictable. Values stay below `u32::MAX`.
     pub fn build(entries: &[(u64, u32)]) -> Slots {
         if entries.is_empty() {
             return Slots::default();
         }
-        let capacity = (entries.len() * 4 / 3 + 1).next_power_of_two();
+        let capacity = (entries.len() * 2).next_power_of_two();
         let mut slots = vec![Slot { tag: 0, value: u32::MAX }; capacity].into_boxed_slice();
         for &(hash, value) in entries {
             let mut at = hash as usize & (capacity - 1);
@@ -38,7 +39,7 @@ impl Slots {
     pub fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = hash as usize & mask;
-        // Ends: a quarter of the slots is empty. An empty table has no slot at all.
+        // Ends: half of the slots are empty. An empty table has no slot at all.
         while let Some(slot) = self.slots.get(at) {
             if slot.value == u32::MAX {
                 return None;
@@ -86,9 +87,57 @@ fn mix(a: u64, b: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
+/// Whether both are equal: eight bytes at a time in place, because names and paths are too short for a call.
+#[inline]
+pub fn same(a: &[u8], b: &[u8]) -> bool {
+    let len = a.len();
+    if len != b.len() {
+        return false;
+    }
+    if len < 8 {
+        return start_word(a) == start_word(b);
+    }
+    let mut at = 0;
+    while at + 8 < len {
+        if word(&a[at..]) != word(&b[at..]) {
+            return false;
+        }
+        at += 8;
+    }
+    // The last eight, which may overlap those before.
+    word(&a[len - 8..]) == word(&b[len - 8..])
+}
+
+/// The first eight bytes as a number, those missing as 0.
+#[inline]
+pub fn start_word(bytes: &[u8]) -> u64 {
+    match bytes.len() {
+        8.. => word(bytes),
+        len @ 4.. => half(bytes) | half(&bytes[len - 4..]) << (8 * (len - 4)),
+        len @ 1.. => {
+            let middle = len / 2;
+            u64::from(bytes[0])
+                | u64::from(bytes[middle]) << (8 * middle)
+                | u64::from(bytes[len - 1]) << (8 * (len - 1))
+        }
+        0 => 0,
+    }
+}
+
+/// Lower-cases ASCII letters in each of the eight bytes.
+#[inline]
+pub fn lowercase_word(word: u64) -> u64 {
+    const LOW: u64 = 0x7F7F_7F7F_7F7F_7F7F;
+    let bytes = |b: u8| u64::from_ne_bytes([b; 8]);
+    let ascii = word & LOW;
+    // The top bit of each byte: at least 'A', and not above 'Z'; bytes beyond ASCII stay.
+    let letter = (ascii + bytes(0x80 - b'A')) & !(ascii + bytes(0x7F - b'Z')) & !word & !LOW;
+    word | letter >> 2
+}
+
 /// The first eight bytes (0 if there are fewer, which no caller has).
 #[inline]
-fn word(bytes: &[u8]) -> u64 {
+pub fn word(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk))
 }
 
@@ -128,5 +177,30 @@ mod tests {
             }
         }
         assert_ne!(hash(b"a", 0), hash(b"a", 1));
+    }
+
+    #[test]
+    fn words_agree_with_bytes() {
+        for len in 0..40_usize {
+            let a: Vec<u8> = (0..len as u8).map(|b| b + 1).collect();
+            assert!(same(&a, &a.clone()));
+            let mut padded = a.clone();
+            padded.resize(8.max(len), 0);
+            assert_eq!(start_word(&a), word(&padded));
+            for at in 0..len {
+                let mut b = a.clone();
+                b[at] ^= 0x80;
+                assert!(!same(&a, &b), "length {len}, byte {at}");
+            }
+        }
+        assert!(!same(b"a", b"a\0"));
+        for byte in 0..=255_u8 {
+            for at in 0..8 {
+                let mut bytes = [0xC1, b'Z', b'[', b'@', b'A', 0x7F, 0xFF, 0];
+                bytes[at] = byte;
+                let expected = bytes.map(|b| b.to_ascii_lowercase());
+                assert_eq!(lowercase_word(u64::from_le_bytes(bytes)).to_le_bytes(), expected);
+            }
+        }
     }
 }

@@ -4,8 +4,8 @@
 //! list share it. A *group* is one pattern of a shape with the entries it has on a host, the most specific first.
 use super::{
     Problem,
-    hash::{Slots, hash},
-    path::{PathPattern, prefix_matches},
+    hash::{Slots, hash, same, start_word},
+    path::PathPattern,
 };
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use std::{collections::HashMap, ops::ControlFlow};
@@ -69,11 +69,27 @@ pub struct Tables {
     any: Option<Record>,
 }
 
+/// A path of a shape.
 #[derive(Clone, Copy, Debug)]
 struct Key {
+    /// Its first eight bytes, those missing as 0: a short path is compared without a look at its text.
+    start: u64,
     at: u32,
     len: u16,
     exact: bool,
+    /// A prefix that ends with a slash needs no boundary behind it.
+    slash: bool,
+}
+
+impl Key {
+    /// Whether `path`, which begins with `start`, begins with the key's text.
+    #[inline]
+    fn starts(&self, text: &[u8], start: u64, path: &[u8]) -> bool {
+        let len = usize::from(self.len);
+        let mask = if len < 8 { (1 << (8 * len)) - 1 } else { u64::MAX };
+        let text = &text[self.at as usize..][..len];
+        start & mask == self.start && (len <= 8 || path.get(..len).is_some_and(|path| same(path, text)))
+    }
 }
 
 /// Groups are numbered: keys first, then patterns, then the one without path.
@@ -171,7 +187,8 @@ impl Tables {
     fn find_name(&self, slots: &Slots, name: &[u8]) -> Option<Record> {
         let found = slots.find(hash(name, HOST_SEED), |at| {
             let at = at as usize;
-            usize::from(self.records[at]) == name.len() && self.records[at + 1..].starts_with(name)
+            let len = usize::from(self.records[at]);
+            same(&self.records[at + 1..][..len], name)
         });
         found.map(Record)
     }
@@ -202,11 +219,15 @@ impl Tables {
             Some(index) => self.visit_index(index, path, |n, kind| group.visit(n - shape.keys, kind, &mut f))?,
             None => {
                 let keys = &self.keys[shape.keys as usize..][..shape.keys_len as usize];
+                let start = start_word(path);
                 for (n, key) in keys.iter().enumerate() {
-                    let text = self.text_of(key);
-                    if key.exact && path == text {
+                    if !key.starts(&self.text, start, path) {
+                        continue;
+                    }
+                    let next = path.get(usize::from(key.len));
+                    if key.exact && next.is_none() {
                         group.visit(n as u32, Kind::Exact, &mut f)?;
-                    } else if !key.exact && prefix_matches(text, path) {
+                    } else if !key.exact && (key.slash || matches!(next, None | Some(b'/'))) {
                         group.visit(n as u32, Kind::Prefix, &mut f)?;
                     }
                 }
@@ -238,7 +259,7 @@ impl Tables {
             let seed = if exact { EXACT_SEED } else { PREFIX_SEED };
             index.slots.find(hash(text, seed), |n| {
                 let key = &self.keys[n as usize];
-                key.exact == exact && self.text_of(key) == text
+                key.exact == exact && same(self.text_of(key), text)
             })
         };
         if let Some(n) = find(path, true) {
@@ -343,6 +364,7 @@ pub struct Builder<'a> {
     shapes: Vec<Shape>,
     shape_numbers: HashMap<Box<[GroupSpec<'a>]>, u32>,
     patterns: Vec<Patterns>,
+    pattern_numbers: HashMap<Vec<String>, u32>,
     indexes: Vec<PathIndex>,
     records: Vec<u8>,
     exact: Vec<(u64, u32)>,
@@ -411,7 +433,7 @@ impl<'a> Builder<'a> {
             keys: keys as u32,
             keys_len: (self.keys.len() - keys) as u32,
             starts: self.starts(groups),
-            patterns: self.regexes(&regexes)?,
+            patterns: self.regexes(regexes)?,
             index: self.index(keys),
             any: groups.iter().any(|group| group.path == PathPattern::Any),
         };
@@ -427,7 +449,8 @@ impl<'a> Builder<'a> {
             arena.extend_from_slice(text.as_bytes());
             (arena.len() - text.len()) as u32
         });
-        self.keys.push(Key { at, len: text.len() as u16, exact });
+        let start = start_word(text.as_bytes());
+        self.keys.push(Key { start, at, len: text.len() as u16, exact, slash: text.ends_with('/') });
     }
 
     fn starts(&mut self, groups: &[GroupSpec<'a>]) -> u32 {
@@ -444,12 +467,18 @@ impl<'a> Builder<'a> {
         at
     }
 
-    fn regexes(&mut self, texts: &[String]) -> Result<u32, Problem> {
+    /// Compiled regexes are large: shapes with the same list share it, whatever else they hold.
+    fn regexes(&mut self, texts: Vec<String>) -> Result<u32, Problem> {
         if texts.is_empty() {
             return Ok(NONE);
         }
-        self.patterns.push(Patterns::build(texts)?);
-        Ok(self.patterns.len() as u32 - 1)
+        if let Some(number) = self.pattern_numbers.get(&texts) {
+            return Ok(*number);
+        }
+        let number = self.patterns.len() as u32;
+        self.patterns.push(Patterns::build(&texts)?);
+        self.pattern_numbers.insert(texts, number);
+        Ok(number)
     }
 
     fn index(&mut self, from: usize) -> u32 {
@@ -490,5 +519,33 @@ impl<'a> Builder<'a> {
             regex,
             any: self.any,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_share_what_is_alike() {
+        let group = |path| GroupSpec { path, entries: 1 };
+        let (api, regex) = (group(PathPattern::Prefix("/api")), group(PathPattern::Regex("^/v[0-9]")));
+        let own = ["/a", "/b", "/c"].map(|path| group(PathPattern::Prefix(path)));
+        let mut builder = Builder::default();
+        for n in 0..50_u32 {
+            let name = format!("h{n}");
+            builder.host(HostSpec::Exact(&name), &[api], [(n, NONE)].into_iter()).unwrap();
+        }
+        for (n, own) in own.into_iter().enumerate() {
+            let name = format!("r{n}");
+            builder.host(HostSpec::Exact(&name), &[own, regex], [(0, NONE), (1, NONE)].into_iter()).unwrap();
+        }
+        let tables = builder.build().unwrap();
+        assert_eq!(tables.shapes.len(), 4, "one for all of h*, one for each of r*");
+        assert_eq!(tables.patterns.len(), 1);
+        assert_eq!(&*tables.text, b"/api/a/b/c");
+        let names = 10 * 2 + 40 * 3 + 3 * 2;
+        let bytes = names + 50 * (1 + 8 + 8) + 3 * (1 + 8 + 16);
+        assert_eq!(tables.records.len(), bytes, "nothing but name, shape, id and entries");
     }
 }

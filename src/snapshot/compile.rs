@@ -4,16 +4,13 @@ use super::{
     Snapshot,
 };
 use crate::{
-    answer::{RedirectConfig, RedirectRule, RespondRule},
     config::{
         Config, Report,
         raw::{self, AccessLog, TimeoutChanges},
-        report::{Log, Problem},
+        report::Log,
+        rules::{self, Rule},
     },
-    message::FieldError,
     observe::stats::StatsRegistry,
-    policy::rewrite::RewriteRule,
-    route::{MatchConfig, RouteConfig, Router},
     upstream::{EndpointAddr, EndpointRule, PoolRule, Registry, Timeouts},
 };
 use edge_io::http1;
@@ -31,12 +28,13 @@ use std::{
 /// What only compiling finds: patterns, templates and headers that cannot be used, routes that nothing tells apart.
 pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, version: u64) -> Result<Snapshot, Report> {
     let log = Log::default();
-    let router = compile_router(config, &log);
-    let pools: Vec<Arc<PoolRule>> = config.pools.iter().map(|pool| Arc::new(compile_pool(pool, registry, stats))).collect();
+    let router = rules::router(config, &log);
+    let pools: Vec<Arc<PoolRule>> =
+        config.pools.iter().map(|pool| Arc::new(compile_pool(pool, registry, stats))).collect();
     let mut policies = Policies { config, made: HashMap::new() };
     let mut routes = Vec::with_capacity(config.routes.len());
     for (index, route) in config.routes.iter().enumerate() {
-        if let Some(action) = compile_action(config, index, &log) {
+        if let Some(action) = rules::rule(config, index, &log).map(compile_action) {
             let policy = policies.get(route.policy, route.action.pool());
             let (id, stats) = (route.id.as_ref().into(), stats.route(&route.id));
             routes.push(RouteRule { id, action, policy, stats, fingerprint: fingerprint(route) });
@@ -68,9 +66,10 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
 /// Everything that is wrong with the file.
 pub fn validate(path: &Path) -> Result<Vec<String>, Report> {
     let config = crate::config::load(path)?;
-    let snapshot = compile(&config, &Registry::new(), &StatsRegistry::default(), 0)?;
+    let snapshot = compile(&config, &Registry::new(), &StatsRegistry::new(1), 0)?;
     let missing = directories(&config).into_iter().filter(|(directory, _)| !directory.is_dir());
-    let missing = missing.map(|(dir, what)| format!("{}: {what}: there is no directory {}", path.display(), dir.display()));
+    let missing =
+        missing.map(|(dir, what)| format!("{}: {what}: there is no directory {}", path.display(), dir.display()));
     Ok(snapshot.warnings.into_iter().chain(missing).collect())
 }
 
@@ -100,55 +99,12 @@ fn unix_path(addr: &EndpointAddr) -> Option<&PathBuf> {
     }
 }
 
-fn compile_router(config: &Config, log: &Log) -> Option<Router> {
-    let routes: Vec<RouteConfig<'_>> = config
-        .routes
-        .iter()
-        .map(|route| RouteConfig { id: &route.id, priority: route.priority, matches: &route.matches })
-        .collect();
-    match Router::compile(&routes) {
-        Ok((router, warnings)) => {
-            for warning in warnings {
-                let span = config.span_in_route(warning.route, &["match"]);
-                log.warning(Problem::new(span, warning.message).help(warning.help));
-            }
-            Some(router)
-        }
-        Err(errors) => {
-            for error in errors {
-                let span = config.span_in_route(error.route, &["match", error.key, &error.index.to_string()]);
-                log.mistake(Problem::new(span, error.message).help(error.help));
-            }
-            None
-        }
+fn compile_action(rule: Rule) -> Action {
+    match rule {
+        Rule::Proxy { pool, preserve_host, rewrite } => Action::Proxy { pool, rewrite, preserve_host },
+        Rule::Redirect(rule) => Action::Redirect(rule),
+        Rule::Respond(rule) => Action::Respond(rule),
     }
-}
-
-fn compile_action(config: &Config, index: usize, log: &Log) -> Option<Action> {
-    let route = config.routes.get(index)?;
-    let (table, result) = match &route.action {
-        raw::Action::Proxy { pool, preserve_host, rewrite } => {
-            let rule = rewrite.as_deref().map(RewriteRule::compile).transpose();
-            let action = |rule: Option<RewriteRule>| Action::Proxy {
-                pool: *pool,
-                rewrite: rule.map(Box::new),
-                preserve_host: *preserve_host,
-            };
-            ("rewrite", rule.map(action))
-        }
-        raw::Action::Redirect(redirect) => {
-            let rule = RedirectRule::compile(&redirect_config(redirect, &route.matches));
-            ("redirect", rule.map(|rule| Action::Redirect(Box::new(rule))))
-        }
-        raw::Action::Respond(respond) => {
-            ("respond", RespondRule::compile(respond).map(|rule| Action::Respond(Box::new(rule))))
-        }
-    };
-    let mistake = |error: FieldError| {
-        let span = config.span_in_route(index, &[table, error.key]);
-        log.mistake(Problem::new(span, error.message).help(error.help));
-    };
-    result.map_err(mistake).ok()
 }
 
 /// What [`RouteRule::fingerprint`] says.
@@ -165,17 +121,6 @@ fn fingerprint(route: &raw::Route) -> u64 {
         raw::Action::Respond(r) => (3, r.status, &r.content_type, &r.headers, &r.body).hash(&mut hasher),
     }
     hasher.finish()
-}
-
-/// A redirect may use what its route matched.
-fn redirect_config(redirect: &raw::Redirect, matches: &MatchConfig) -> RedirectConfig {
-    RedirectConfig {
-        status: redirect.status,
-        to: redirect.to.clone(),
-        append: redirect.append,
-        path_prefix: matches.path_prefix.clone(),
-        path_regex: matches.path_regex.clone(),
-    }
 }
 
 /// Compiled policies, shared by the routes that mean the same.
@@ -209,12 +154,7 @@ fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
         total: total.unwrap_or(pool.total),
         tunnel_idle: tunnel_idle.unwrap_or(pool.tunnel_idle),
     });
-    PolicyRule {
-        id: policy.name.as_str().into(),
-        timeouts,
-        max_body: policy.max_body,
-        access_log: policy.access_log,
-    }
+    PolicyRule { id: policy.name.as_str().into(), timeouts, max_body: policy.max_body, access_log: policy.access_log }
 }
 
 fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry) -> PoolRule {

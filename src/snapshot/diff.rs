@@ -93,7 +93,9 @@ fn same_pool(a: &PoolRule, b: &PoolRule) -> bool {
     let same = |(a, b): (&EndpointRule, &EndpointRule)| {
         a.addr == b.addr && a.name == b.name && a.authority == b.authority && a.weight == b.weight
     };
-    settings(a) == settings(b) && a.endpoints.len() == b.endpoints.len() && a.endpoints.iter().zip(&b.endpoints).all(same)
+    settings(a) == settings(b)
+        && a.endpoints.len() == b.endpoints.len()
+        && a.endpoints.iter().zip(&b.endpoints).all(same)
 }
 
 impl Diff {

@@ -169,3 +169,6 @@ pub struct PolicyRule {
     /// Access-log lines for this route.
     pub access_log: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,13 +128,21 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Result<(), Fault>> {
-        if let Poll::Ready(Err(fault)) = self.poll_request(cx, state) {
-            return Poll::Ready(Err(fault));
-        }
-        match self.poll_response(cx, state) {
-            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-            Poll::Ready(Err(fault)) => return Poll::Ready(Err(state.send_failed.unwrap_or(fault))),
-            Poll::Pending => {}
+        loop {
+            let step = state.step;
+            if let Poll::Ready(Err(fault)) = self.poll_request(cx, state) {
+                return Poll::Ready(Err(fault));
+            }
+            match self.poll_response(cx, state) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(state.send_failed.unwrap_or(fault))),
+                Poll::Pending => {}
+            }
+            let body_may_go = step == Step::Continue && state.step == Step::Head;
+            let upgraded = step != Step::Tunnel && state.step == Step::Tunnel;
+            if !body_may_go && !upgraded {
+                break;
+            }
         }
         self.keep_deadline(state);
         if (self.up.done || state.step == Step::Continue)

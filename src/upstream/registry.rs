@@ -86,11 +86,18 @@ struct Table<T> {
     by_key: HashMap<String, Weak<T>>,
     /// Slot -> who has it; a dead one is free again.
     slots: Vec<Weak<T>>,
+    /// Slots that were free at the last sweep and were not given out since.
+    free: Vec<usize>,
+    /// Sweep when there are this many keys: a sweep costs as much as there are keys, so that it must be rare.
+    sweep_at: usize,
 }
+
+/// Fewest keys that are worth a sweep.
+const SWEEP_AT_MIN: usize = 64;
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Table { by_key: HashMap::new(), slots: Vec::new() }
+        Table { by_key: HashMap::new(), slots: Vec::new(), free: Vec::new(), sweep_at: SWEEP_AT_MIN }
     }
 }
 
@@ -99,8 +106,10 @@ impl<T> Table<T> {
         if let Some(found) = self.by_key.get(key).and_then(Weak::upgrade) {
             return found;
         }
-        self.by_key.retain(|_, w| w.strong_count() > 0);
-        let slot = self.slots.iter().position(|w| w.strong_count() == 0).unwrap_or(self.slots.len());
+        if self.by_key.len() >= self.sweep_at {
+            self.sweep();
+        }
+        let slot = self.free.pop().unwrap_or(self.slots.len());
         let made = Arc::new(make(slot));
         let weak = Arc::downgrade(&made);
         match self.slots.get_mut(slot) {
@@ -109,6 +118,14 @@ impl<T> Table<T> {
         }
         self.by_key.insert(key.to_owned(), weak);
         made
+    }
+
+    /// Forgets the dead and frees their slots.
+    fn sweep(&mut self) {
+        self.by_key.retain(|_, weak| weak.strong_count() > 0);
+        self.sweep_at = SWEEP_AT_MIN.max(self.by_key.len() * 2);
+        let dead = self.slots.iter().enumerate().rev().filter(|(_, weak)| weak.strong_count() == 0);
+        self.free = dead.map(|(slot, _)| slot).collect();
     }
 }
 
@@ -138,5 +155,34 @@ impl Registry {
             self.pool_slots.fetch_max(slot + 1, Ordering::Relaxed);
             PoolState { id: id.into(), slot }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_is_found_again_while_it_lives_and_slots_are_reused_after() {
+        let registry = Registry::new();
+        let kept = registry.endpoint("app", "a");
+        assert!(Arc::ptr_eq(&kept, &registry.endpoint("app", "a")));
+        assert_ne!(kept.slot, registry.endpoint("app", "b").slot);
+        for i in 0..100 * SWEEP_AT_MIN {
+            registry.endpoint("app", &i.to_string());
+        }
+        let last = registry.endpoint("app", "last");
+        assert!(last.slot <= 2 * SWEEP_AT_MIN, "slot {}", last.slot);
+        assert_ne!(kept.slot, last.slot);
+    }
+
+    #[test]
+    fn no_two_living_share_a_slot() {
+        let registry = Registry::new();
+        let mut living: Vec<_> = (0..500).map(|i| registry.pool(&format!("old-{i}"))).collect();
+        living.retain(|pool| pool.slot % 3 == 0);
+        living.extend((0..500).map(|i| registry.pool(&format!("new-{i}"))));
+        let slots: std::collections::HashSet<usize> = living.iter().map(|pool| pool.slot).collect();
+        assert_eq!(slots.len(), living.len());
     }
 }

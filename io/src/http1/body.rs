@@ -100,7 +100,7 @@ impl BodyDecoder {
     /// Reads on: `input` starts where the last call's `consumed` ended. Returns after one piece of data, at the end of
     /// the message, or when the input is used up; only in the first two cases may input be left. `trailers` takes the
     /// trailer fields that a recipient may use, complete when the step is `done`; the others are dropped, and so are
-    /// chunk extensions.
+    /// chunk extensions. It is cleared before the trailer section of a chunked body, and not touched by other bodies.
     ///
     /// # Errors
     /// The first fault in order of the bytes; the same again on every later call.
@@ -158,11 +158,13 @@ impl BodyDecoder {
                 State::DataCr if b == b'\r' => self.state = State::DataLf,
                 State::DataLf if b == b'\n' => self.state = State::Size(Size::default()),
                 State::DataCr | State::DataLf => return Err(Reject::BadChunkEnd),
-                State::TrailerStart if b == b'\r' => self.state = State::EndLf,
                 State::TrailerStart => {
                     trailers.clear();
-                    self.state = State::Trailers(FieldLines::starting_at(0));
-                    continue;
+                    if b != b'\r' {
+                        self.state = State::Trailers(FieldLines::starting_at(0));
+                        continue;
+                    }
+                    self.state = State::EndLf;
                 }
                 State::EndLf if b == b'\n' => self.state = State::Done,
                 State::EndLf => return Err(Reject::BareCr),
@@ -405,6 +407,15 @@ mod tests {
         .unwrap();
         assert_eq!((data.as_str(), left), ("x", 3));
         assert_eq!(trailers, "[Grpc-Status: 0, ETag: \\\"e\\\"]");
+    }
+
+    #[test]
+    fn trailers_of_the_message_before_are_gone() {
+        let (limits, mut trailers) = (Limits::default(), Head::new());
+        for (bytes, fields) in [(&b"0\r\na: b\r\n\r\n"[..], 1), (b"0\r\n\r\n", 0)] {
+            let step = BodyDecoder::new(Framing::Chunked).decode(bytes, &limits, &mut trailers).unwrap();
+            assert_eq!((step.done, trailers.len()), (true, fields));
+        }
     }
 
     #[test]

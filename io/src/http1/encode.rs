@@ -1,5 +1,5 @@
 //! Writes heads and chunk framing, appended to a buffer: no allocation where its capacity suffices.
-use super::chars::{TOKEN, run, value_run};
+use super::chars::{TOKEN, token_run, value_run};
 use crate::head::FieldRef;
 
 /// `METHOD SP target SP HTTP/1.1 CRLF`. Bytes that would break the line are left out (and are a bug of the caller).
@@ -38,7 +38,7 @@ pub fn write_status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
 /// `name: value CRLF`. A field whose name is not visible ASCII without colon, or whose value has a control character
 /// but HTAB, is left out (and is a bug of the caller).
 pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    let fit = !name.is_empty() && run(name, TOKEN) == name.len() && value_run(value) == value.len();
+    let fit = !name.is_empty() && token_run(name, TOKEN) == name.len() && value_run(value) == value.len();
     if !fit {
         debug_assert!(false, "unfit for a field: {}: {}", name.escape_ascii(), value.escape_ascii());
         return;

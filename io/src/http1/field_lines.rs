@@ -1,7 +1,7 @@
 //! Field lines up to the empty line: the part that a head and a trailer section share.
 use super::{
     Reject,
-    chars::{NAME, TOKEN, is, run, value_run},
+    chars::{NAME, TOKEN, is, token_run, value_run},
 };
 use crate::head::{BLOCK_BYTES_MAX, FieldId, Head, Span};
 
@@ -53,7 +53,7 @@ impl FieldLines {
             let line_end = section_end.min(line_start.saturating_add(rules.line_bytes).saturating_add(1));
             let window = buf.get(..line_end).unwrap_or(buf);
             if !self.in_value {
-                pos += run(window.get(pos..).unwrap_or(&[]), rules.name_class);
+                pos += token_run(window.get(pos..).unwrap_or(&[]), rules.name_class);
                 match window.get(pos) {
                     Some(b':') if pos > line_start => {}
                     Some(b'\r') if pos == line_start => return self.end_of_section(buf, pos, section_end, rules),

@@ -73,9 +73,10 @@ impl HeadParser {
         *self = HeadParser::new(self.role);
     }
 
-    /// Whether nothing of a head has been seen: not even the empty line that may come before a request.
+    /// Whether no byte of a head has been seen: at most (part of) the empty line that may come before a request. A
+    /// connection whose parser is fresh is idle, and may be closed without a word.
     pub fn is_fresh(&self) -> bool {
-        self.phase == Phase::Start
+        self.phase == Phase::Start || (self.phase == Phase::Method && self.pos == self.line_start)
     }
 
     /// Reads on. `buf` holds all bytes from the start of the message, again on every call, grown; `head` is the same on

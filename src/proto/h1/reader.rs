@@ -126,6 +126,7 @@ impl Reader {
             }
             if ready!(self.poll_more(cx, stream))? == 0 {
                 self.decoder.end_of_input().map_err(|_| self.cut_short())?;
+                self.decoder = BodyDecoder::new(http1::Framing::None); // the close was the end of the body
             }
         }
     }

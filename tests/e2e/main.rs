@@ -1,0 +1,68 @@
+//! End-to-end tests: the built binary between real clients and real origins, each test on both I/O drivers.
+mod body;
+mod cli;
+mod connection;
+mod drain;
+mod driver;
+mod failure;
+mod framing;
+mod harness;
+mod headers;
+mod limits;
+mod observe;
+mod reload;
+mod routing;
+mod self_test;
+mod upgrade;
+mod upstream;
+
+use harness::{Driver, Run, Test};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    // Most tests wait for sockets and timeouts, not for a core.
+    arguments.test_threads.get_or_insert(4);
+    let conclusion = libtest_mimic::run(&arguments, suites().into_iter().flat_map(trials).collect());
+    for what in harness::left_out() {
+        println!("not run: {what}");
+    }
+    conclusion.exit()
+}
+
+fn suites() -> Vec<Test> {
+    [
+        body::tests(),
+        cli::tests(),
+        connection::tests(),
+        drain::tests(),
+        driver::tests(),
+        failure::tests(),
+        framing::tests(),
+        headers::tests(),
+        limits::tests(),
+        observe::tests(),
+        reload::tests(),
+        routing::tests(),
+        self_test::tests(),
+        upgrade::tests(),
+        upstream::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn trials(test: Test) -> Vec<Trial> {
+    match test.run {
+        Run::Once(run) => vec![Trial::test(test.name, move || guarded(run))],
+        Run::EachDriver(run) => Driver::ALL
+            .map(|driver| Trial::test(format!("{}::{driver}", test.name), move || guarded(|| run(driver))))
+            .into(),
+    }
+}
+
+fn guarded(run: impl FnOnce()) -> Result<(), Failed> {
+    run();
+    Ok(())
+}
