@@ -25,7 +25,8 @@ pub fn metrics_md() -> String {
     let mut out = String::from(HEAD);
     for metric in names::ALL {
         // Writing into a `String` cannot fail.
-        let _ = writeln!(out, "| `{}` | {} | {} | {} |", metric.name, metric.kind.as_str(), labels(metric), metric.help);
+        let _ =
+            writeln!(out, "| `{}` | {} | {} | {} |", metric.name, metric.kind.as_str(), labels(metric), metric.help);
     }
     out.push_str("\n## Values of labels\n\n| label | values |\n|---|---|\n");
     for (label, values) in values() {
@@ -77,7 +78,10 @@ mod tests {
             std::fs::write(&path, &text).expect("docs/ takes files");
         }
         let there = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(there == text, "docs/METRICS.md is out of date: EDGE_BLESS=1 cargo test -p edge observe:: writes it anew");
+        assert!(
+            there == text,
+            "docs/METRICS.md is out of date: EDGE_BLESS=1 cargo test -p edge observe:: writes it anew"
+        );
     }
 
     #[test]
