@@ -96,8 +96,8 @@ fn redirect_config(redirect: &Redirect, matches: &MatchConfig) -> RedirectConfig
         status: redirect.status,
         to: redirect.to.clone(),
         append: redirect.append,
-        path_prefix: matches.path_prefix.clone(),
-        path_regex: matches.path_regex.clone(),
+        path_prefix: matches.path_prefix.as_deref().map(str::to_owned),
+        path_regex: matches.path_regex.as_deref().map(str::to_owned),
     }
 }
 
