@@ -1,1 +1,3 @@
 //! Origins and load.
+#![forbid(unsafe_code)]
+pub mod origin;

@@ -18,6 +18,8 @@ pub const ROUTES_MAX: usize = 200_000;
 pub const LIST_MAX: usize = 10_000;
 /// Deepest nesting of `any` and `not` in a match.
 pub const MATCH_DEPTH_MAX: usize = 4;
+/// Client connections per shard, unless the configuration says otherwise.
+pub const CONNECTIONS_DEFAULT: usize = 100_000;
 /// The port of an `http://` endpoint that names none (RFC 9110 4.2.1).
 pub const HTTP_PORT: u16 = 80;
 const KIB: u64 = 1024;
@@ -223,7 +225,7 @@ pub static SERVER: Shape = Shape {
             "After SIGTERM, how long connections are still accepted while `/ready` says 503",
         ),
         time("drain_timeout", 30 * SECOND, 0, DAY, "After that, how long requests in flight may take"),
-        count("max_connections", 100_000, 1, 10_000_000, "Client connections per shard; further ones are not accepted"),
+        count("max_connections", CONNECTIONS_DEFAULT as u64, 1, 10_000_000, "Client connections per shard; further ones are not accepted"),
     ],
 };
 

@@ -181,6 +181,15 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry) ->
     }
 }
 
+/// Where access-log lines go.
+pub fn access_log_target(target: &AccessLog) -> AccessLogTarget {
+    match target {
+        AccessLog::Off => AccessLogTarget::Off,
+        AccessLog::Stdout => AccessLogTarget::Stdout,
+        AccessLog::File(path) => AccessLogTarget::File(path.clone()),
+    }
+}
+
 fn compile_server(server: &raw::Server) -> ServerRule {
     let admin = |addr: &EndpointAddr| match addr {
         EndpointAddr::Tcp(addr) => Some(AdminAddr::Tcp(*addr)),
@@ -191,11 +200,7 @@ fn compile_server(server: &raw::Server) -> ServerRule {
     ServerRule {
         shards: server.shards,
         admin: server.admin.iter().filter_map(admin).collect(),
-        access_log: match &server.access_log {
-            AccessLog::Off => AccessLogTarget::Off,
-            AccessLog::Stdout => AccessLogTarget::Stdout,
-            AccessLog::File(path) => AccessLogTarget::File(path.clone()),
-        },
+        access_log: access_log_target(&server.access_log),
         lb_grace: server.lb_grace,
         drain_timeout: server.drain_timeout,
         max_connections: server.max_connections,

@@ -1,0 +1,185 @@
+//! `edge reload` and `edge status`: what is asked of a running edge.
+use super::{Remote, exit, fail};
+use crate::{
+    admin::{
+        client::{self, Addr},
+        view::{Outcome, Reload, Status},
+    },
+    config, serve,
+};
+use std::{fmt::Write as _, process::ExitCode, time::Duration};
+
+/// Longer than the edge waits for its shards.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(super) fn reload(args: &Remote) -> ExitCode {
+    let (_, body) = match ask(args, "POST", "/api/v2/config/reload") {
+        Ok(answer) => answer,
+        Err(code) => return code,
+    };
+    let Ok(reload) = serde_json::from_str::<Reload>(&body) else { return not_an_edge(&body) };
+    if args.json {
+        print!("{body}");
+    }
+    reload.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    match reload.outcome {
+        Outcome::Applied => {
+            if !args.json {
+                println!("configuration {} applied: {}", reload.version, reload.detail);
+            }
+            ExitCode::SUCCESS
+        }
+        Outcome::Invalid => {
+            eprint!("{}", reload.detail);
+            ExitCode::from(exit::INVALID)
+        }
+        Outcome::Timeout => fail(exit::RUNTIME, &format!("{}: {}", reload.title, reload.detail)),
+        Outcome::BindFailed | Outcome::ConfigPressure | Outcome::Busy | Outcome::Draining => {
+            fail(exit::REFUSED, &format!("{}: {}", reload.title, reload.detail))
+        }
+    }
+}
+
+pub(super) fn status(args: &Remote) -> ExitCode {
+    let (_, body) = match ask(args, "GET", "/api/v2/status") {
+        Ok(answer) => answer,
+        Err(code) => return code,
+    };
+    let Ok(status) = serde_json::from_str::<Status>(&body) else { return not_an_edge(&body) };
+    if args.json {
+        print!("{body}")
+    } else {
+        print!("{}", describe(&status))
+    }
+    ExitCode::SUCCESS
+}
+
+/// Asks the first address that answers.
+fn ask(args: &Remote, method: &str, path: &str) -> Result<(u16, String), ExitCode> {
+    let addresses = addresses(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| fail(exit::RUNTIME, &e.to_string()))?;
+    let mut failures = String::new();
+    for addr in &addresses {
+        let answer = async { tokio::time::timeout(TIMEOUT, client::request(addr, method, path)).await };
+        let why = match runtime.block_on(answer) {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(e)) => e.to_string(),
+            Err(_) => format!("no answer in {} s", TIMEOUT.as_secs()),
+        };
+        let _ = write!(failures, "\n  {addr}: {why}");
+    }
+    Err(fail(exit::UNREACHABLE, &format!("no edge answers; is it running?{failures}")))
+}
+
+fn addresses(args: &Remote) -> Result<Vec<Addr>, ExitCode> {
+    if let Some(addr) = &args.admin {
+        return Ok(vec![addr.clone()]);
+    }
+    if !args.config.exists() {
+        let why =
+            format!("{} is not there; --admin ADDRESS or --config FILE says where the edge is", args.config.display());
+        return Err(fail(exit::UNREACHABLE, &why));
+    }
+    let config = config::load(&args.config).map_err(|report| {
+        eprint!("{report}");
+        ExitCode::from(exit::INVALID)
+    })?;
+    Ok(config.server.admin.iter().filter_map(serve::admin_addr).collect())
+}
+
+fn not_an_edge(body: &str) -> ExitCode {
+    let start: String = body.chars().take(200).collect();
+    fail(exit::UNREACHABLE, &format!("what answers there is no edge of this version: {start:?}"))
+}
+
+fn describe(s: &Status) -> String {
+    let mut out = String::new();
+    let state = match (s.ready, s.draining) {
+        (_, true) => "draining",
+        (true, false) => "ready",
+        (false, false) => "not ready",
+    };
+    let sha = s.config.sha256.get(..12).unwrap_or(&s.config.sha256);
+    // Writing into a `String` cannot fail.
+    let _ = writeln!(out, "edge {} (pid {}), {state}, up {}", s.edge_version, s.pid, duration(s.uptime_seconds));
+    let _ = writeln!(
+        out,
+        "configuration {} from {} (sha256 {sha}…), routes: {}, pools: {}",
+        s.config.version, s.config.source, s.config.routes, s.config.pools
+    );
+    for l in &s.listeners {
+        let _ = writeln!(out, "listening on {} ({})", l.address, l.name);
+    }
+    let _ = writeln!(out, "admin on {}", s.admin.join(", "));
+    let _ = writeln!(out, "shard  core  driver    config  connections     idle  in flight     accepts  silent");
+    for shard in &s.shards {
+        let _ = writeln!(
+            out,
+            "{:>5} {:>5}  {:<8} {:>7} {:>12} {:>8} {:>10} {:>11} {:>4} ms",
+            shard.shard,
+            shard.core.map_or("-".to_owned(), |c| c.to_string()),
+            shard.driver.as_deref().unwrap_or("-"),
+            shard.config_version,
+            shard.connections,
+            shard.connections_idle,
+            shard.requests_in_flight,
+            shard.accepts,
+            shard.silence_ms
+        );
+    }
+    for warning in &s.config.warnings {
+        let _ = writeln!(out, "warning: {warning}");
+    }
+    out
+}
+
+/// In the two largest units.
+fn duration(seconds: f64) -> String {
+    let s = seconds as u64;
+    match s {
+        0..60 => format!("{s} s"),
+        60..3600 => format!("{} min {} s", s / 60, s % 60),
+        3600..86_400 => format!("{} h {} min", s / 3600, s % 3600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::view;
+
+    #[test]
+    fn a_status_reads_well() {
+        let status = Status {
+            edge_version: "1.2.3".to_owned(),
+            pid: 7,
+            uptime_seconds: 3725.0,
+            ready: true,
+            config: view::Config {
+                version: 2,
+                sha256: "ab".repeat(32),
+                source: "edge.toml".to_owned(),
+                routes: 3,
+                ..Default::default()
+            },
+            listeners: vec![view::Listener { name: "web".to_owned(), address: "127.0.0.1:80".to_owned() }],
+            admin: vec!["127.0.0.1:9090".to_owned()],
+            shards: vec![view::Shard {
+                core: Some(1),
+                driver: Some("epoll".to_owned()),
+                connections: 12,
+                ..Default::default()
+            }],
+            ..Status::default()
+        };
+        let text = describe(&status);
+        assert!(text.starts_with("edge 1.2.3 (pid 7), ready, up 1 h 2 min\n"), "{text}");
+        assert!(text.contains("listening on 127.0.0.1:80 (web)\n"), "{text}");
+        assert!(text.contains("sha256 abababababab…"), "{text}");
+        let widths: Vec<usize> =
+            text.lines().filter(|l| l.starts_with("shard") || l.ends_with(" ms")).map(str::len).collect();
+        assert_eq!(widths.len(), 2);
+    }
+}
