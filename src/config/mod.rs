@@ -72,7 +72,7 @@ pub fn load(path: &Path) -> Result<Config, Report> {
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| failed(format!("cannot be read: {error}")))?;
     match String::from_utf8(bytes) {
-        Ok(text) => parse(&text, path),
+        Ok(text) => parse_owned(text, path),
         Err(error) => {
             let at = error.utf8_error().valid_up_to();
             let line = error.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
@@ -86,6 +86,11 @@ pub fn load(path: &Path) -> Result<Config, Report> {
 /// # Errors
 /// All that is wrong with it. Never panics, whatever `text` is.
 pub fn parse(text: &str, file: &Path) -> Result<Config, Report> {
+    parse_owned(text.to_owned(), file)
+}
+
+/// As [`parse`], without a second copy of what may be megabytes.
+fn parse_owned(text: String, file: &Path) -> Result<Config, Report> {
     let name = file.display().to_string();
     let log = Log::default();
     if text.len() as u64 > FILE_BYTES_MAX {
@@ -93,7 +98,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Report> {
         return Err(log.into_report(&name, ""));
     }
     let base = file.parent().unwrap_or(Path::new(""));
-    let raw::Read { server, listeners, pools, policies, routes } = raw::read(text, base, &log);
+    let raw::Read { server, listeners, pools, policies, routes } = raw::read(&text, base, &log);
     let mut config = Config {
         file: file.to_owned(),
         sha256: Sha256::digest(text.as_bytes()).into(),
@@ -103,7 +108,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Report> {
         policies,
         routes,
         warnings: Report::default(),
-        text: text.to_owned(),
+        text,
     };
     check::no_id_twice(&config, &log);
     let clean = log.is_clean();
@@ -112,7 +117,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Report> {
         rules::router(&config, &log);
         (0..config.routes.len()).for_each(|index| drop(rules::rule(&config, index, &log)));
     }
-    let report = log.into_report(&name, text);
+    let report = log.into_report(&name, &config.text);
     if !clean {
         return Err(report);
     }
@@ -157,6 +162,11 @@ impl Config {
         let routes = parsed.get_ref().get("route").and_then(|value| value.get_ref().as_array());
         let span = routes.and_then(|list| list.get(element)).map_or(0..0, |route| walk(route, path));
         origin.locate(span)
+    }
+
+    /// As [`Config::span_in_route`], unless nobody will see it: finding a place parses the route again.
+    pub(crate) fn span_unless(&self, unseen: bool, index: usize, path: &[&str]) -> Range<usize> {
+        if unseen { self.text.len()..self.text.len() } else { self.span_in_route(index, path) }
     }
 
     /// A report of what a later stage found in this source.

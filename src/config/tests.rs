@@ -149,6 +149,12 @@ fn hostile_input_is_refused_politely() {
         "[[route]]".repeat(10_000),
         "[[route]]\n".repeat(10_000),
         "[\n[[\n[route".to_owned(),
+        // work for each mistake must not grow with the file
+        format!(
+            "route = [{}]",
+            "{ id = \"a\", match = \"/x/../y\", respond = { status = 204, body = \"x\" } },".repeat(20_000)
+        ),
+        (0..5_000).map(|i| format!("[pool.p{i}]\nendpoints = [\"unix:@{i}\"]\n[[route]]\npool = \"q{i}\"\n")).collect(),
         "x".repeat(FILE_BYTES_MAX as usize + 1),
     ];
     for text in inputs {

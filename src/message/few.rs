@@ -3,6 +3,7 @@ use std::ops::Deref;
 
 /// A `Vec` behind a pointer that is null when it is empty.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::box_collection, reason = "one word instead of three is what it is for")]
 pub struct Few<T>(Option<Box<Vec<T>>>);
 
 impl<T> Default for Few<T> {
