@@ -21,7 +21,7 @@ use limits::FILE_BYTES_MAX;
 use raw::{Listener, Place, Policy, Pool, Route, Server};
 pub use report::Report;
 use report::{Log, Problem};
-use section::{Origin, Scene};
+use section::Origin;
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
@@ -134,7 +134,11 @@ impl Config {
     /// Whether two sources say the same, whatever their text.
     pub fn says_the_same(&self, other: &Config) -> bool {
         let routes = |config: &Config| -> Vec<Route> {
-            config.routes.iter().map(|route| Route { place: Place::Element(0), ..route.clone() }).collect()
+            config
+                .routes
+                .iter()
+                .map(|route| Route { place: Place::Element { start: 0, end: 0 }, ..route.clone() })
+                .collect()
         };
         self.server == other.server
             && self.listeners == other.listeners
@@ -146,22 +150,18 @@ impl Config {
     /// Where in the source the value is that `path` leads to in route `index`: keys, and numbers for elements of
     /// lists. As far as the path leads: a number after something that is no list is passed over.
     pub(crate) fn span_in_route(&self, index: usize, path: &[&str]) -> Range<usize> {
-        let log = Log::default();
         let Some(place) = self.routes.get(index).map(|route| route.place) else { return 0..0 };
-        let (origin, piece, element) = match place {
-            Place::Table { start, end } => {
-                let range = start as usize..end as usize;
-                (Origin::at(range.start), self.text.get(range).unwrap_or("").to_owned(), 0)
-            }
-            Place::Element(n) => {
-                let (origin, rest) = Origin::glue(&self.text, &split::split(&self.text).rest);
-                (origin, rest, n as usize)
-            }
+        let (Place::Table { start, end } | Place::Element { start, end }) = place;
+        let range = start as usize..end as usize;
+        let origin = Origin::at(range.start);
+        let piece = self.text.get(range.clone()).unwrap_or("");
+        let span = match place {
+            Place::Table { .. } => DeTable::parse(piece)
+                .ok()
+                .and_then(|p| routes::only_element(p.get_ref()).map(|route| walk(route, path))),
+            Place::Element { .. } => DeValue::parse(piece).ok().map(|route| walk(&route, path)),
         };
-        let Some(parsed) = raw::parse(Scene { origin: &origin, log: &log }, &piece) else { return 0..0 };
-        let routes = parsed.get_ref().get("route").and_then(|value| value.get_ref().as_array());
-        let span = routes.and_then(|list| list.get(element)).map_or(0..0, |route| walk(route, path));
-        origin.locate(span)
+        span.map_or(range, |span| origin.locate(span))
     }
 
     /// As [`Config::span_in_route`], unless nobody will see it: finding a place parses the route again.

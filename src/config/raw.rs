@@ -206,8 +206,8 @@ pub struct Route {
 pub(crate) enum Place {
     /// A `[[route]]` table: its bytes.
     Table { start: u32, end: u32 },
-    /// An element of `route = [ … ]`.
-    Element(u32),
+    /// An element of `route = [ … ]`: its bytes.
+    Element { start: u32, end: u32 },
 }
 
 /// What a route does.

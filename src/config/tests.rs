@@ -125,6 +125,12 @@ fn a_later_stage_finds_the_very_value() {
     assert_eq!(at(&["match", "path", "0"]), "\"/p\"");
     assert_eq!(at(&["id"]), "\"x\"");
     assert_eq!(config.span_in_route(7, &["id"]), 0..0);
+    let head = MINIMAL.split_once("[[route]]").unwrap().0;
+    let text = format!(
+        "route = [{{ pool = \"app\" }}, {{ id = \"y\", match = {{ header = {{ a = \"1\", b = \"2\" }} }}, pool = \"app\" }}]\n{head}"
+    );
+    let config = parsed(&text);
+    assert_eq!(&text[config.span_in_route(1, &["match", "header", "1"])], "\"2\"");
 }
 
 #[test]
