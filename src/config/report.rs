@@ -72,6 +72,9 @@ impl Log {
 
     /// What was noted, for the source `text` called `file`.
     pub fn into_report(self, file: &str, text: &str) -> Report {
+        if self.mistakes.borrow().is_empty() && self.warnings.borrow().is_empty() {
+            return Report { file: file.to_owned(), ..Report::default() };
+        }
         let lines = LineIndex::new(text);
         let show = |problems: Vec<Problem>| {
             let mut problems = problems;
