@@ -109,7 +109,7 @@ fn describe(s: &Status) -> String {
         s.config.version, s.config.source, s.config.routes, s.config.pools
     );
     for l in &s.listeners {
-        let _ = writeln!(out, "listening on {} ({})", l.address, l.name);
+        let _ = writeln!(out, "listening on {} ({})", l.address.join(", "), l.name);
     }
     let _ = writeln!(out, "admin on {}", s.admin.join(", "));
     let _ = writeln!(out, "shard  core  driver    config  connections     idle  in flight     accepts  silent");
@@ -164,7 +164,7 @@ mod tests {
                 routes: 3,
                 ..Default::default()
             },
-            listeners: vec![view::Listener { name: "web".to_owned(), address: "127.0.0.1:80".to_owned() }],
+            listeners: vec![view::Listener { name: "web".to_owned(), address: vec!["127.0.0.1:80".to_owned()] }],
             admin: vec!["127.0.0.1:9090".to_owned()],
             shards: vec![view::Shard {
                 core: Some(1),

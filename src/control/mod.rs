@@ -224,15 +224,15 @@ impl Backend for Handle {
 
     fn status(&self) -> Status {
         let state = self.0.state.borrow();
-        let listeners = state.sockets.list().map(|(name, address)| view::Listener { name: name.to_owned(), address });
         Status {
             edge_version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: state.current.as_ref().map_or(0, |current| current.version),
             pid: std::process::id(),
             uptime_seconds: self.0.stats.uptime().as_secs_f64(),
             ready: self.ready().is_ok(),
             draining: state.draining,
             config: state.current.as_deref().map(config_view).unwrap_or_default(),
-            listeners: listeners.collect(),
+            listeners: listener_views(&state.sockets),
             admin: self.0.admin.clone(),
             shards: self.0.shard_views(),
         }
@@ -268,6 +268,18 @@ impl Control {
         };
         self.stats.shards.iter().zip(cores).map(view).collect()
     }
+}
+
+/// By listener, in the order of the configuration.
+fn listener_views(sockets: &Sockets) -> Vec<view::Listener> {
+    let mut views: Vec<view::Listener> = Vec::new();
+    for (name, address) in sockets.list() {
+        match views.iter_mut().find(|view| view.name == name) {
+            Some(view) => view.address.push(address),
+            None => views.push(view::Listener { name: name.to_owned(), address: vec![address] }),
+        }
+    }
+    views
 }
 
 fn config_view(snapshot: &Snapshot) -> view::Config {
