@@ -68,7 +68,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Run {
     /// The configuration file
-    #[arg(short, long, env = "EDGE_CONFIG", value_name = "FILE", default_value = CONFIG_DEFAULT)]
+    #[arg(short, long, env = "EDGE_CONFIG", value_name = "FILE", hide_env_values = true, default_value = CONFIG_DEFAULT)]
     config: PathBuf,
     /// Proxy without a file: listen here, forward there. May be given several times, for one upstream on several
     /// addresses or for several upstreams on one
@@ -78,14 +78,14 @@ struct Run {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     shards: Option<u16>,
     /// Where metrics, health, status and reload are served, instead of the configuration's
-    #[arg(long, env = "EDGE_ADMIN", value_name = "ADDRESS")]
+    #[arg(long, env = "EDGE_ADMIN", hide_env_values = true, value_name = "ADDRESS")]
     admin: Vec<client::Addr>,
 }
 
 #[derive(Debug, Args)]
 struct Validate {
     /// The configuration file
-    #[arg(short, long, env = "EDGE_CONFIG", value_name = "FILE", default_value = CONFIG_DEFAULT)]
+    #[arg(short, long, env = "EDGE_CONFIG", value_name = "FILE", hide_env_values = true, default_value = CONFIG_DEFAULT)]
     config: PathBuf,
     /// Also say what is in it, and what is hardly meant so
     #[arg(short, long)]
@@ -95,10 +95,10 @@ struct Validate {
 #[derive(Debug, Args)]
 struct Remote {
     /// Where the running edge's admin API listens: 127.0.0.1:9090 or unix:/path
-    #[arg(long, env = "EDGE_ADMIN", value_name = "ADDRESS")]
+    #[arg(long, env = "EDGE_ADMIN", hide_env_values = true, value_name = "ADDRESS")]
     admin: Option<client::Addr>,
     /// Its configuration file, to find the admin API in
-    #[arg(short, long, env = "EDGE_CONFIG", value_name = "FILE", default_value = CONFIG_DEFAULT)]
+    #[arg(short, long, env = "EDGE_CONFIG", value_name = "FILE", hide_env_values = true, default_value = CONFIG_DEFAULT)]
     config: PathBuf,
     /// Print the answer as JSON
     #[arg(long)]
@@ -198,6 +198,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// What every `--help` shows. After a change that is meant: `EDGE_BLESS=1 cargo test help_is_as_written`.
+    #[test]
+    fn help_is_as_written() {
+        let mut cli = Cli::command().term_width(100);
+        cli.build();
+        let mut text = cli.render_long_help().to_string();
+        for command in cli.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let name = command.get_name().to_owned();
+            text += &format!("\n---- {name} ----\n{}", command.render_long_help());
+        }
+        let text: String = text.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+        let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/help.txt");
+        if std::env::var_os("EDGE_BLESS").is_some() {
+            std::fs::write(&golden, &text).unwrap();
+        }
+        assert_eq!(text, std::fs::read_to_string(&golden).unwrap_or_default());
     }
 
     #[test]

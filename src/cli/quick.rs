@@ -67,7 +67,6 @@ fn distinct<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{config, observe::stats::StatsRegistry, snapshot, upstream::Registry};
 
     fn text(given: &[&str]) -> Result<String, String> {

@@ -1,5 +1,6 @@
 //! The control thread: signals, configuration, broadcast, and the end. It never sees a shard, only mailboxes.
 pub mod broadcast;
+pub mod notify;
 pub mod reload;
 pub mod signals;
 mod sockets;
@@ -145,6 +146,7 @@ impl Control {
             state.draining = true;
             state.current.as_ref().map_or_else(Default::default, |c| (c.server.lb_grace, c.server.drain_timeout))
         };
+        notify::notify(notify::State::Stopping);
         let accept_until = Instant::now() + grace;
         let force = accept_until + patience;
         for mailbox in &self.shards {
@@ -177,6 +179,7 @@ impl Control {
     }
 
     async fn stop(&self, ended: &mut UnboundedReceiver<usize>, mut alive: usize) -> End {
+        notify::notify(notify::State::Stopping);
         self.state.borrow_mut().draining = true;
         for mailbox in &self.shards {
             let _ = mailbox.send(Command::Stop);

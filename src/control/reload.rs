@@ -1,6 +1,9 @@
 //! From a source to a snapshot that every shard serves, or to the reasons why not. Nothing changes before all that can
 //! fail has been tried.
-use super::{Control, broadcast};
+use super::{
+    Control, broadcast,
+    notify::{State, notify},
+};
 use crate::{
     admin::view::{Outcome, Reload},
     config::{self, Config},
@@ -81,11 +84,18 @@ impl Control {
         let turn = self.turn.lock().await;
         self.waiting.set(self.waiting.get() - 1);
         let start = Instant::now();
+        if self.state.borrow().current.is_some() && !self.state.borrow().draining {
+            notify(State::Reloading);
+        }
         let reload = match self.try_apply(config).await {
             Ok(reload) => reload,
             Err(refusal) => self.refused(refusal),
         };
         drop(turn);
+        // Ready again, whether with the new configuration or still with the old one; the first time, if there is one.
+        if reload.version > 0 && !self.state.borrow().draining {
+            notify(State::Ready);
+        }
         if let Some(result) = counted(reload.outcome) {
             self.stats.control.applied(result, start.elapsed());
         }
