@@ -6,11 +6,16 @@ mod remote;
 use crate::{
     admin::client,
     control::{End, reload::Source},
+    observe::notice,
     serve::{self, Failure, Options, Ready},
     snapshot,
 };
 use clap::{Args, Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 /// Where the configuration is, unless told otherwise.
 pub const CONFIG_DEFAULT: &str = "/etc/edge/edge.toml";
@@ -143,12 +148,12 @@ fn serve(options: Options, on_ready: impl FnOnce(&Ready)) -> ExitCode {
     match serve::run(options, on_ready) {
         Ok(End::Drained | End::Stopped) => ExitCode::SUCCESS,
         Ok(End::Forced) => {
-            eprintln!("edge: the time for draining was over; what was still open is closed");
+            notice(format_args!("the time for draining was over; what was still open is closed"));
             ExitCode::SUCCESS
         }
         Ok(End::ShardLost(_)) => ExitCode::from(exit::RUNTIME),
         Err(Failure::Invalid(report)) => {
-            eprint!("{report}");
+            complain(&report.to_string());
             ExitCode::from(exit::INVALID)
         }
         Err(Failure::Runtime(why)) => fail(exit::RUNTIME, &why),
@@ -159,34 +164,45 @@ fn serve(options: Options, on_ready: impl FnOnce(&Ready)) -> ExitCode {
 fn announce(ready: &Ready) {
     let listening: Vec<String> = ready.listening.iter().map(|(name, addr)| format!("{addr} ({name})")).collect();
     let shards = if ready.shards == 1 { "shard" } else { "shards" };
-    eprintln!(
-        "edge {} ready: {} {shards} ({}), listening on {}; admin on {}",
+    complain(&format!(
+        "edge {} ready: {} {shards} ({}), listening on {}; admin on {}\n",
         env!("CARGO_PKG_VERSION"),
         ready.shards,
         ready.driver,
         listening.join(", "),
         ready.admin.join(", ")
-    );
+    ));
 }
 
 fn validate(args: &Validate) -> ExitCode {
     match snapshot::validate(&args.config) {
         Ok(warnings) => {
             if args.verbose {
-                warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-                eprintln!("{}: valid", args.config.display());
+                warnings.iter().for_each(|warning| complain(&format!("warning: {warning}\n")));
+                complain(&format!("{}: valid\n", args.config.display()));
             }
             ExitCode::SUCCESS
         }
         Err(report) => {
-            eprint!("{report}");
+            complain(&report.to_string());
             ExitCode::from(exit::INVALID)
         }
     }
 }
 
+/// To standard output. Whoever closes it early has read enough.
+fn show(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// To standard error.
+fn complain(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 fn fail(code: u8, why: &str) -> ExitCode {
-    eprintln!("edge: {why}");
+    notice(format_args!("{why}"));
     ExitCode::from(code)
 }
 

@@ -10,7 +10,7 @@ use crate::{
         Backend, LocalFuture,
         view::{self, Reload, Status},
     },
-    observe::{access_log, metrics, stats::StatsRegistry},
+    observe::{access_log, metrics, notice, stats::StatsRegistry},
     snapshot::{Snapshot, command::Command},
     upstream::Registry,
 };
@@ -117,7 +117,7 @@ impl Control {
                 },
                 shard = ended.recv() => {
                     let shard = shard.unwrap_or_default();
-                    eprintln!("edge: shard {shard} has ended by itself; this is a bug");
+                    notice(format_args!("shard {shard} has ended by itself; this is a bug"));
                     self.stop(&mut ended, self.shards.len() - 1).await;
                     return End::ShardLost(shard);
                 }
@@ -133,7 +133,7 @@ impl Control {
                 drop(spawn_local(async move { drop(control.reload().await) }));
             }
             Wish::ReopenLogs => drop(spawn_local(reload::reopen_logs(self.log.clone()))),
-            Wish::Upgrade => eprintln!("edge: SIGUSR2: handing over to another binary is not there yet"),
+            Wish::Upgrade => notice(format_args!("SIGUSR2: handing over to another binary is not there yet")),
             Wish::Drain | Wish::Stop => {} // obeyed by `run` and `drain`
         }
     }
@@ -153,11 +153,11 @@ impl Control {
             // A shard that does not read its mailbox is ended by force.
             let _ = mailbox.send(Command::Drain { accept_until, force });
         }
-        eprintln!(
-            "edge: draining: new connections for {:.1} s, requests in flight for {:.1} s more; a second signal ends it",
+        notice(format_args!(
+            "draining: new connections for {:.1} s, requests in flight for {:.1} s more; a second signal ends it",
             grace.as_secs_f64(),
             patience.as_secs_f64()
-        );
+        ));
         let mut alive = self.shards.len();
         let mut listening = true;
         while alive > 0 {

@@ -9,6 +9,7 @@ use crate::{
     config::{self, Config},
     observe::{
         access_log::{Handle, Target},
+        notice,
         stats::ApplyResult,
     },
     snapshot::{self, AccessLogTarget, Snapshot},
@@ -185,21 +186,21 @@ impl Control {
 
     fn tell(&self, reload: &Reload, took: Duration) {
         for warning in &reload.warnings {
-            eprintln!("edge: warning: {warning}");
+            notice(format_args!("warning: {warning}"));
         }
         match reload.outcome {
             Outcome::Applied if reload.version == 1 => {}
             Outcome::Applied => {
                 let ms = took.as_secs_f64() * 1e3;
-                eprintln!("edge: configuration {} applied in {ms:.1} ms: {}", reload.version, reload.detail);
+                notice(format_args!("configuration {} applied in {ms:.1} ms: {}", reload.version, reload.detail));
             }
-            Outcome::Timeout => eprintln!("edge: configuration {}: {}", reload.version, reload.detail),
-            _ => eprintln!(
-                "edge: configuration {} stays: {}\n{}",
+            Outcome::Timeout => notice(format_args!("configuration {}: {}", reload.version, reload.detail)),
+            _ => notice(format_args!(
+                "configuration {} stays: {}\n{}",
                 reload.version,
                 reload.title,
                 reload.detail.trim_end()
-            ),
+            )),
         }
     }
 }
@@ -243,7 +244,7 @@ pub fn log_target(target: &AccessLogTarget) -> Target {
 pub(super) async fn reopen_logs(log: Handle) {
     match wait(log.reopen()).await {
         Some(Ok(())) => {}
-        Some(Err(e)) => eprintln!("edge: access log: {e}; the old file stays in use"),
-        None => eprintln!("edge: access log: the log thread does not answer; its target may be blocked"),
+        Some(Err(e)) => notice(format_args!("access log: {e}; the old file stays in use")),
+        None => notice(format_args!("access log: the log thread does not answer; its target may be blocked")),
     }
 }
