@@ -33,7 +33,7 @@ pub struct Reactor {
 
 enum Backend {
     Uring(RefCell<io_uring::IoUring>),
-    Epoll(OwnedFd),
+    Epoll(OwnedFd, RefCell<Box<[libc::epoll_event]>>),
 }
 
 #[derive(Default)]
@@ -68,7 +68,7 @@ impl Reactor {
                     }
                     OwnedFd::from_raw_fd(fd)
                 };
-                Backend::Epoll(fd)
+                Backend::Epoll(fd, RefCell::new(vec![libc::epoll_event { events: 0, u64: 0 }; BATCH].into()))
             }
         };
         Ok(Rc::new(Reactor { backend, slots: RefCell::default(), overflows: Cell::new(0) }))
@@ -78,7 +78,7 @@ impl Reactor {
     pub fn as_raw_fd(&self) -> RawFd {
         match &self.backend {
             Backend::Uring(ring) => ring.borrow().as_raw_fd(),
-            Backend::Epoll(fd) => fd.as_raw_fd(),
+            Backend::Epoll(fd, _) => fd.as_raw_fd(),
         }
     }
 
@@ -103,7 +103,7 @@ impl Reactor {
                 // SAFETY: a poll request points to no memory.
                 unsafe { submit(&mut ring.borrow_mut(), &poll.build().user_data(key)) }
             }
-            Backend::Epoll(set) => {
+            Backend::Epoll(set, _) => {
                 let mut event = libc::epoll_event { events: INTEREST | libc::EPOLLET as u32, u64: key };
                 // SAFETY: `event` lives through the call; both descriptors are open.
                 match unsafe { libc::epoll_ctl(set.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) } {
@@ -119,7 +119,7 @@ impl Reactor {
     pub fn drain(&self) -> usize {
         match &self.backend {
             Backend::Uring(ring) => self.drain_uring(ring),
-            Backend::Epoll(set) => self.drain_epoll(set),
+            Backend::Epoll(set, events) => self.drain_epoll(set, &mut events.borrow_mut()),
         }
     }
 
@@ -150,10 +150,9 @@ impl Reactor {
         taken
     }
 
-    fn drain_epoll(&self, set: &OwnedFd) -> usize {
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
-        // SAFETY: `events` has room for BATCH entries and lives through the call.
-        let n = unsafe { libc::epoll_wait(set.as_raw_fd(), events.as_mut_ptr(), BATCH as i32, 0) };
+    fn drain_epoll(&self, set: &OwnedFd, events: &mut [libc::epoll_event]) -> usize {
+        // SAFETY: the kernel writes at most as many entries as `events` has; it lives through the call.
+        let n = unsafe { libc::epoll_wait(set.as_raw_fd(), events.as_mut_ptr(), events.len() as i32, 0) };
         let n = usize::try_from(n).unwrap_or(0);
         let mut slots = self.slots.borrow_mut();
         for event in &events[..n] {

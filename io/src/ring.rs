@@ -43,7 +43,8 @@ pub fn choose() -> io::Result<(Driver, Option<String>)> {
 /// Multishot poll came with Linux 5.13, `SINGLE_ISSUER` with 6.0 and `DEFER_TASKRUN` with 6.1: older kernels get epoll.
 fn probe() -> io::Result<()> {
     let ring: io_uring::IoUring = io_uring::IoUring::builder().setup_single_issuer().setup_coop_taskrun().build(8)?;
-    let _deferred: io_uring::IoUring = io_uring::IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(8)?;
+    let _deferred: io_uring::IoUring =
+        io_uring::IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(8)?;
     let mut probe = io_uring::Probe::new();
     ring.submitter().register_probe(&mut probe)?;
     let needed = [io_uring::opcode::PollAdd::CODE, io_uring::opcode::PollRemove::CODE];

@@ -70,7 +70,8 @@ where
         Driver::IoUring => {
             let mut ring = io_uring::IoUring::builder();
             ring.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
-            let built = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().uring_builder(ring).with_entries(256).build();
+            let built =
+                monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().uring_builder(ring).with_entries(256).build();
             match built {
                 Ok(mut runtime) => runtime.block_on(drive(local, main)),
                 Err(e) => eprintln!("edge: the shard's ring could not be made: {e}"),

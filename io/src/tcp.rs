@@ -48,13 +48,7 @@ impl Stream {
         let mut len = size_of::<libc::c_int>() as libc::socklen_t;
         // SAFETY: `error` and `len` are valid for the call and of the sizes told.
         let done = unsafe {
-            libc::getsockopt(
-                self.as_raw_fd(),
-                libc::SOL_SOCKET,
-                libc::SO_ERROR,
-                (&raw mut error).cast(),
-                &raw mut len,
-            )
+            libc::getsockopt(self.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &raw mut len)
         };
         match (done, error) {
             (0, 0) => Ok(()),
@@ -113,9 +107,7 @@ impl Stream {
         }
         let mut byte = 0u8;
         // SAFETY: at most one byte is written into `byte`.
-        let n = unsafe {
-            libc::recv(self.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT | libc::MSG_PEEK)
-        };
+        let n = unsafe { libc::recv(self.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT | libc::MSG_PEEK) };
         n < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
     }
 
@@ -123,9 +115,7 @@ impl Stream {
     pub fn at_end(&self) -> bool {
         let mut byte = 0u8;
         // SAFETY: at most one byte is written into `byte`.
-        let n = unsafe {
-            libc::recv(self.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT | libc::MSG_PEEK)
-        };
+        let n = unsafe { libc::recv(self.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_DONTWAIT | libc::MSG_PEEK) };
         n == 0 || (n < 0 && io::Error::last_os_error().kind() != io::ErrorKind::WouldBlock)
     }
 

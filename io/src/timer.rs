@@ -49,12 +49,7 @@ impl Timers {
             OwnedFd::from_raw_fd(fd)
         };
         let inner = Inner { wheel: Wheel::new(0), slots: Vec::new(), free: Vec::new(), due: Vec::new() };
-        Ok(Rc::new(Timers {
-            clock: Clock::new(),
-            inner: RefCell::new(inner),
-            armed: Cell::new(NEVER),
-            fd,
-        }))
+        Ok(Rc::new(Timers { clock: Clock::new(), inner: RefCell::new(inner), armed: Cell::new(NEVER), fd }))
     }
 
     /// The descriptor that fires; to be watched by the reactor (a duplicate, so that each side owns one).

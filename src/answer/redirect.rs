@@ -2,11 +2,11 @@
 use crate::message::{
     Category, Fault, FieldError, Problem, Side,
     authority::is_plain_host,
-    host_of,
+    compile_regex, host_of,
     template::{Part, Template, Values},
 };
 use edge_io::head::Head;
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
 /// A `redirect` section, with what it needs of its route's match.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,8 +162,7 @@ fn regex_of(to: &Template, path_regex: Option<&str>) -> Result<Option<Regex>, Fi
         let message = format!("{{{groups}}} needs groups of the route's `path_regex`, and it has none");
         return Err(FieldError::new("to", message, "match by `path_regex`"));
     };
-    let regex = RegexBuilder::new(pattern).unicode(false).size_limit(1 << 20).build();
-    let regex = regex.map_err(|e| FieldError::new("path_regex", e.to_string(), ""))?;
+    let regex = compile_regex(pattern).map_err(|p| p.of("path_regex"))?;
     match groups < regex.captures_len() {
         true => Ok(Some(regex)),
         false => {

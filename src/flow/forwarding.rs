@@ -3,7 +3,7 @@ use super::{Scratch, Shard};
 use crate::{message::Peer, snapshot::ListenerRule};
 use edge_io::{
     head::{FieldId, Head},
-    http1::{write_decimal, write_field},
+    http1::{write_decimal, write_valid_field},
 };
 use ipnet::IpNet;
 use std::{io::Write, net::IpAddr};
@@ -64,7 +64,7 @@ pub fn fields(shard: &Shard, listener: &ListenerRule, head: &Head, peer: Peer, s
     if !peer.unix {
         forwarded_for(head, peer.ip, trusted, out);
     } else if let Some(before) = head.get(FieldId::XForwardedFor) {
-        write_field(out, b"X-Forwarded-For", before);
+        write_valid_field(out, b"X-Forwarded-For", before);
     }
     if !client.is_unspecified() {
         out.extend_from_slice(b"X-Real-IP: ");
@@ -73,13 +73,13 @@ pub fn fields(shard: &Shard, listener: &ListenerRule, head: &Head, peer: Peer, s
     }
     let kept = |id| if trusted { head.get(id) } else { None };
     match kept(FieldId::XForwardedProto) {
-        Some(proto) => write_field(out, b"X-Forwarded-Proto", proto),
+        Some(proto) => write_valid_field(out, b"X-Forwarded-Proto", proto),
         None if peer.tls => out.extend_from_slice(b"X-Forwarded-Proto: https\r\n"),
         None => out.extend_from_slice(b"X-Forwarded-Proto: http\r\n"),
     }
-    write_field(out, b"X-Forwarded-Host", kept(FieldId::XForwardedHost).unwrap_or(head.authority()));
+    write_valid_field(out, b"X-Forwarded-Host", kept(FieldId::XForwardedHost).unwrap_or(head.authority()));
     match kept(FieldId::XForwardedPort) {
-        Some(port) => write_field(out, b"X-Forwarded-Port", port),
+        Some(port) => write_valid_field(out, b"X-Forwarded-Port", port),
         None if peer.local_port != 0 => {
             out.extend_from_slice(b"X-Forwarded-Port: ");
             write_decimal(out, u64::from(peer.local_port));
@@ -88,7 +88,7 @@ pub fn fields(shard: &Shard, listener: &ListenerRule, head: &Head, peer: Peer, s
         None => {}
     }
     match kept(FieldId::XRequestStart) {
-        Some(start) => write_field(out, b"X-Request-Start", start),
+        Some(start) => write_valid_field(out, b"X-Request-Start", start),
         None => {
             out.extend_from_slice(b"X-Request-Start: t=");
             write_decimal(out, shard.local.timers.clock().wall_us());

@@ -86,12 +86,7 @@ async fn respond<E: Exchange>(
 }
 
 /// What the endpoint is asked for: `scratch.target` and `scratch.host`.
-fn target(
-    head: &Head,
-    rewrite: Option<&RewriteRule>,
-    preserve_host: bool,
-    scratch: &mut Scratch,
-) -> Result<(), Fault> {
+fn target(head: &Head, rewrite: Option<&RewriteRule>, preserve_host: bool, scratch: &mut Scratch) -> Result<(), Fault> {
     scratch.target.clear();
     scratch.host.clear();
     let path: &[u8] = if scratch.rewritten { &scratch.path } else { head.path() };
@@ -152,18 +147,9 @@ async fn proxy<E: Exchange>(
         te_trailers,
         max_body,
     };
-    let result = upstream::forward(
-        &shard.upstreams,
-        pool,
-        &timeouts,
-        &request,
-        head,
-        &mut source,
-        &mut sink,
-        deadlines,
-        trace,
-    )
-    .await;
+    let result =
+        upstream::forward(&shard.upstreams, pool, &timeouts, &request, head, &mut source, &mut sink, deadlines, trace)
+            .await;
     deadlines.clear(Phase::Total);
     result
 }
@@ -245,12 +231,7 @@ async fn refuse<E: Exchange>(
 }
 
 /// Sends an answer of our own.
-async fn send<E: Exchange>(
-    exchange: &mut E,
-    status: u16,
-    fields: &[(&[u8], &[u8])],
-    body: &[u8],
-) -> Result<(), Fault> {
+async fn send<E: Exchange>(exchange: &mut E, status: u16, fields: &[(&[u8], &[u8])], body: &[u8]) -> Result<(), Fault> {
     let (_, _, mut sink, deadlines) = exchange.parts();
     let empty = Head::new();
     sink.start(ResponseHead {
@@ -279,7 +260,7 @@ async fn send<E: Exchange>(
 }
 
 fn expired(deadlines: &Deadlines, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-    deadlines.poll_expired(cx).map(|_| {
-        Err(Fault::new(Category::WriteTimeout, Side::Downstream, "the client stopped reading"))
-    })
+    deadlines
+        .poll_expired(cx)
+        .map(|_| Err(Fault::new(Category::WriteTimeout, Side::Downstream, "the client stopped reading")))
 }

@@ -120,10 +120,7 @@ impl Category {
             | Category::UpstreamTls
             | Category::UpstreamProtocol => 502,
             Category::UpstreamTimeout => 504,
-            Category::NoHealthyEndpoint
-            | Category::CircuitOpen
-            | Category::Overloaded
-            | Category::Draining => 503,
+            Category::NoHealthyEndpoint | Category::CircuitOpen | Category::Overloaded | Category::Draining => 503,
             Category::RateLimited => 429,
             Category::Unauthorized => 401,
             Category::Forbidden => 403,

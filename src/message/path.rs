@@ -197,6 +197,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         #[test]
         fn equals_the_reference(segments in prop::collection::vec(prop::sample::select(
             vec!["a", "b.c", ".", "..", "", "%2e", "%2E.", ".%2e", "...", "%2F", ".a"]), 1..8)) {

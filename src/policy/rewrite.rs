@@ -2,12 +2,12 @@
 use crate::message::{
     Category, Fault, FieldError, Problem, Side,
     authority::is_plain_host,
-    host_of,
+    compile_regex, host_of,
     path::{has_dot_segment, literal},
     template::{Part, Template, Values},
 };
 use edge_io::head::Head;
-use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex::bytes::{Captures, Regex};
 
 /// A `rewrite` section. Paths are changed in this order: `strip_prefix`, `regex` and `replace`, `add_prefix`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -156,8 +156,7 @@ fn replace_of(config: &RewriteConfig) -> Result<Option<(Regex, Template)>, Field
         }
         (None, Some(_)) => return Err(FieldError::new("replace", "`regex` is missing", "write what is replaced")),
     };
-    let regex = RegexBuilder::new(pattern).unicode(false).size_limit(1 << 20).build();
-    let regex = regex.map_err(|e| FieldError::new("regex", e.to_string(), ""))?;
+    let regex = compile_regex(pattern).map_err(|p| p.of("regex"))?;
     let template = replace_template(text, regex.captures_len() - 1).map_err(|p| p.of("replace"))?;
     Ok(Some((regex, template)))
 }

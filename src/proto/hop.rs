@@ -4,7 +4,8 @@ use edge_io::head::{FieldId, FieldRef, Head};
 /// End-to-end fields of a response. Framing is left out: the next hop frames for itself.
 pub fn response_fields(head: &Head) -> impl Iterator<Item = FieldRef<'_>> {
     let named = names_fields(head);
-    head.fields().filter(move |f| !is_hop_by_hop(f.id) && f.id != FieldId::ContentLength && !(named && is_named(head, f)))
+    head.fields()
+        .filter(move |f| !is_hop_by_hop(f.id) && f.id != FieldId::ContentLength && !(named && is_named(head, f)))
 }
 
 /// End-to-end fields of a request, without those the edge states itself: `Host`, framing, `Expect`, `Via`, and the
@@ -62,7 +63,10 @@ fn is_named(head: &Head, field: &FieldRef<'_>) -> bool {
 }
 
 fn connection_options(head: &Head) -> impl Iterator<Item = &[u8]> {
-    head.get_all(FieldId::Connection).flat_map(|v| v.split(|b| *b == b',')).map(|o| o.trim_ascii()).filter(|o| !o.is_empty())
+    head.get_all(FieldId::Connection)
+        .flat_map(|v| v.split(|b| *b == b','))
+        .map(|o| o.trim_ascii())
+        .filter(|o| !o.is_empty())
 }
 
 #[cfg(test)]
@@ -99,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_client_cannot_speak_for_the_edge() {
-        let head = request(&[("X-Forwarded-For", "1.2.3.4"), ("Forwarded", "for=x"), ("X-Real-IP", "1.2.3.4"), ("A", "b")]);
+        let head =
+            request(&[("X-Forwarded-For", "1.2.3.4"), ("Forwarded", "for=x"), ("X-Real-IP", "1.2.3.4"), ("A", "b")]);
         assert_eq!(names(request_fields(head)), ["a"]);
     }
 }

@@ -1,6 +1,7 @@
 //! Engines to and from `Exchange`: how each protocol's bytes become a request, and an answer bytes.
 pub mod h1;
 pub mod hop;
+pub mod websocket;
 
 use std::time::Duration;
 

@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
         let checked = path_of(config).and_then(|path| match path {
             // Each distinct regex is compiled once here, for its own message.
             PathPattern::Glob(_) | PathPattern::Regex(_) if !self.path_order.contains_key(&path) => {
-                path.test().map_err(|problem| ("path_regex", problem))?;
+                path.test().map_err(|problem| (path.key(), problem))?;
                 self.path_order.insert(path, self.path_order.len() as u32);
                 Ok(path)
             }

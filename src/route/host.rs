@@ -1,6 +1,6 @@
 //! Hosts: what a configuration may write, and the request's host folded for look-ups without allocating.
 use super::hash::{lowercase_word, start_word};
-use crate::message::{Problem, host_of};
+use crate::message::{Problem, compile_regex, host_of};
 use regex::bytes::Regex;
 use std::{borrow::Cow, net::Ipv6Addr};
 
@@ -135,11 +135,6 @@ impl HostTest {
             HostTest::Any => true,
         }
     }
-}
-
-/// Compiles a host pattern; the host is bytes to it.
-pub fn compile_regex(pattern: &str) -> Result<Regex, Problem> {
-    super::path::compile_regex(pattern)
 }
 
 /// Checks and folds a name; `text` is what the file says, for messages.

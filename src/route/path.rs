@@ -1,10 +1,7 @@
 //! Path patterns: what a configuration may write, and what each form matches. Matching is on the normalized path.
 pub use crate::message::path::{Normalized, normalize};
-use crate::message::{Problem, path::literal};
-use regex::bytes::{Regex, RegexBuilder};
-
-/// Bound on the compiled size of one regex, in bytes.
-pub const REGEX_BYTES_MAX: usize = 1 << 20;
+use crate::message::{Problem, compile_regex, path::literal};
+use regex::bytes::Regex;
 
 /// A path as a route names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +32,16 @@ impl<'a> PathPattern<'a> {
     /// Checks `path_glob`.
     pub fn glob(text: &'a str) -> Result<PathPattern<'a>, Problem> {
         literal(text).map(PathPattern::Glob)
+    }
+
+    /// Its key in a `match`; `path` for none.
+    pub fn key(&self) -> &'static str {
+        match self {
+            PathPattern::Exact(_) | PathPattern::Any => "path",
+            PathPattern::Prefix(_) => "path_prefix",
+            PathPattern::Glob(_) => "path_glob",
+            PathPattern::Regex(_) => "path_regex",
+        }
     }
 
     /// The regex of a glob or regex pattern.
@@ -103,19 +110,6 @@ pub fn prefix_matches(prefix: &[u8], path: &[u8]) -> bool {
         Some(rest) => prefix.ends_with(b"/") || matches!(rest.first(), None | Some(b'/')),
         None => false,
     }
-}
-
-/// Compiles a pattern over bytes (`.` is any byte but `\n`; classes are ASCII unless the pattern says `(?u)`).
-pub fn compile_regex(pattern: &str) -> Result<Regex, Problem> {
-    let compiled = RegexBuilder::new(pattern).unicode(false).size_limit(REGEX_BYTES_MAX).build();
-    compiled.map_err(|e| Problem::new(format!("not a usable regex: {}", regex_reason(&e)), ""))
-}
-
-/// The last line of a regex error is its reason; those above it draw the pattern again.
-fn regex_reason(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default();
-    last.strip_prefix("error: ").unwrap_or(last).to_string()
 }
 
 /// `*` is one segment (not empty where it stands alone) or a part of one, `**` is all that is left.

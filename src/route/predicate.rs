@@ -3,8 +3,9 @@ use super::{
     FieldMatch, FieldOp, MatchConfig, Problem, Query,
     compile::path_of,
     host::{HostPattern, HostTest},
-    path::{PathTest, compile_regex},
+    path::PathTest,
 };
+use crate::message::compile_regex;
 use edge_io::head::{FieldId, Head, Method};
 use ipnet::{IpNet, Ipv4Net};
 use regex::bytes::Regex;
@@ -405,7 +406,7 @@ impl Compiler<'_> {
         if !config.host.is_empty() {
             out.push(Check::Host(hosts.into()));
         }
-        match path_of(config).and_then(|path| path.test().map_err(|p| ("path", p))) {
+        match path_of(config).and_then(|path| path.test().map_err(|p| (path.key(), p))) {
             Ok(PathTest::Any) => {}
             Ok(test) => out.push(Check::Path(test)),
             Err((key, problem)) => self.problem(key, 0, problem),

@@ -54,6 +54,7 @@ impl Listener {
     fn renew(&self, rule: Arc<ListenerRule>) {
         self.share.limits.set(rule.limits);
         self.share.timeouts.set(rule.timeouts);
+        self.share.pipeline_depth.set(rule.pipeline_depth);
         self.share.early_hints.set(rule.early_hints_h1);
         *self.rule.borrow_mut() = rule;
     }
@@ -92,6 +93,7 @@ fn open(shard: &Rc<Shard>, want: ShardListener) -> Result<Rc<Listener>, String> 
     let share = ListenerShare {
         limits: Cell::new(want.rule.limits),
         timeouts: Cell::new(want.rule.timeouts),
+        pipeline_depth: Cell::new(want.rule.pipeline_depth),
         early_hints: Cell::new(want.rule.early_hints_h1),
         closing: Cell::new(false),
         waiting: Waiting::default(),

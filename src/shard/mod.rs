@@ -34,6 +34,9 @@ use std::{
 /// How often a shard looks after its pools, buffers and counters; also its heartbeat.
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
+/// Upgraded connections have so long to say goodbye when a drain ends.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 /// What a shard is given.
 pub struct Start {
     /// Its number, from 0.
@@ -74,13 +77,16 @@ async fn run(local: Local, start: Start) {
     };
     let Start { mailbox, stats, registry, log, seed, .. } = start;
     let flow = Rc::new(flow::Shard::new(local, first.snapshot.clone(), stats, log, seed));
-    let shard = Rc::new(Shard { flow, listeners: Listeners::new(registry), connections: connection::Shared::default() });
+    let shard =
+        Rc::new(Shard { flow, listeners: Listeners::new(registry), connections: connection::Shared::default() });
     tasks::spawn(housekeeping(shard.clone()));
     adopt(&shard, first);
     loop {
         match next_command(&mailbox, &bell).await {
             Some(Command::Adopt(next)) => adopt(&shard, next),
-            Some(Command::Drain { accept_until, force }) => return drain(&shard, &mailbox, &bell, accept_until, force).await,
+            Some(Command::Drain { accept_until, force }) => {
+                return drain(&shard, &mailbox, &bell, accept_until, force).await;
+            }
             Some(Command::Stop) | None => return,
         }
     }
@@ -150,6 +156,13 @@ async fn drain(shard: &Rc<Shard>, mailbox: &Receiver<Command>, bell: &Source, ac
     poll_fn(|cx| {
         shard.connections.wait_for_none(cx);
         stop(force, &gone, cx)
+    })
+    .await;
+    shard.flow.upstreams.end_tunnels();
+    let last_words = Instant::now() + LAST_WORDS;
+    poll_fn(|cx| {
+        shard.connections.wait_for_none(cx);
+        stop(last_words, &gone, cx)
     })
     .await;
 }

@@ -106,7 +106,7 @@ pub struct ListenerRule {
     pub trusted_proxies: Vec<IpNet>,
     /// Head limits.
     pub limits: http1::Limits,
-    /// Requests of one connection that may wait behind the one being answered.
+    /// Pipelined requests of one connection that are answered before other connections get their turn.
     pub pipeline_depth: usize,
     /// Client-side timeouts.
     pub timeouts: ClientTimeouts,

@@ -1,12 +1,10 @@
 //! One attempt: a request and its answer on one connection, both directions at once, until the answer is through.
 use super::{
-    Request, Timeouts, Trace,
+    Request, Timeouts, Trace, Upstreams,
     h1::{self, Lease, RESPONSE_LIMITS, RequestSink, ResponseBody},
 };
 use crate::{
-    message::{
-        BodySink, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseHead, ResponseSink, Side,
-    },
+    message::{BodySink, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseHead, ResponseSink, Side},
     observe::stats::Gauge,
     proto::{h1::Framing, h1::upstream_fault, hop},
 };
@@ -17,12 +15,15 @@ use edge_io::{
     tcp::Stream,
 };
 use std::{
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 /// Without an answer to `Expect: 100-continue`, the body is asked for after this (RFC 9110 10.1.1).
 const CONTINUE_AFTER: Duration = Duration::from_secs(1);
+
+/// 1xx heads before the final one.
+const INFORMATIONAL_MAX: u32 = 16;
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,8 @@ pub struct Attempt<'a, S, D> {
     pub clock: &'a Clock,
     /// Upgraded connections of this shard.
     pub upgrades: &'a Gauge,
+    /// The shard's ways upstream: they tell when upgraded connections are to end.
+    pub upstreams: &'a Upstreams,
     /// Moves the request's body.
     pub up: Pump,
     /// Moves the answer's body.
@@ -98,11 +101,17 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             send_failed: None,
             keep_alive: false,
             seen: 0,
+            place: None,
+            said_goodbye: false,
+            informational: 0,
         };
         let first = if state.step == Step::Continue { CONTINUE_AFTER } else { self.timeouts.first_byte };
         self.deadlines.set(Phase::Upstream, first);
         let result = std::future::poll_fn(|cx| self.poll(cx, &mut state)).await;
         self.deadlines.clear(Phase::Upstream);
+        if let Some(place) = state.place {
+            self.upstreams.tunnels.leave(place);
+        }
         if self.trace.upgraded {
             self.upgrades.dec();
         }
@@ -145,6 +154,11 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             }
         }
         self.keep_deadline(state);
+        if state.step == Step::Tunnel
+            && let Poll::Ready(fault) = self.poll_farewell(cx, state)
+        {
+            return Poll::Ready(Err(fault));
+        }
         if (self.up.done || state.step == Step::Continue)
             && let Poll::Ready(fault) = self.sink.poll_gone(cx)
         {
@@ -154,6 +168,20 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             Poll::Ready(phase) => self.expired(cx, phase, state),
             Poll::Pending => Poll::Pending,
         }
+    }
+
+    /// The shard ends: the client is told where its protocol has a word for it.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Fault> {
+        let place = *state.place.get_or_insert_with(|| self.upstreams.tunnels.enter());
+        if !self.upstreams.farewell.get() {
+            self.upstreams.tunnels.wait(place, cx);
+            return Poll::Pending;
+        }
+        if !std::mem::replace(&mut state.said_goodbye, true) {
+            self.sink.say_goodbye();
+        }
+        ready!(self.sink.poll_flush(cx)).ok();
+        Poll::Ready(Fault::new(Category::Draining, Side::Edge, "the edge is shutting down"))
     }
 
     /// Progress in either direction gives the endpoint its time anew.
@@ -218,10 +246,13 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
     fn head_came(&mut self, state: &mut State) -> Result<(), Fault> {
         let head = &self.lease.head;
         let method = self.head.method();
-        let semantics =
-            http1::response_semantics(head, method, self.request.websocket).map_err(upstream_fault)?;
+        let semantics = http1::response_semantics(head, method, self.request.websocket).map_err(upstream_fault)?;
         let status = head.status();
         if status < 200 && status != 101 {
+            state.informational += 1;
+            if state.informational > INFORMATIONAL_MAX {
+                return Err(Fault::new(Category::UpstreamProtocol, Side::Upstream, "too many informational answers"));
+            }
             if status == 100 && state.step == Step::Continue {
                 state.step = Step::Head;
                 self.deadlines.set(Phase::Upstream, self.timeouts.first_byte);
@@ -277,18 +308,14 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            (Phase::Upstream, Step::Head) => {
-                Fault::new(Category::UpstreamTimeout, Side::Upstream, "no answer in time")
-            }
+            (Phase::Upstream, Step::Head) => Fault::new(Category::UpstreamTimeout, Side::Upstream, "no answer in time"),
             (Phase::Upstream, Step::Body) => {
                 Fault::new(Category::UpstreamTimeout, Side::Upstream, "the answer stalled")
             }
             (Phase::Upstream, Step::Tunnel) => {
                 Fault::new(Category::UpstreamTimeout, Side::Edge, "the upgraded connection was idle too long")
             }
-            (Phase::ClientBody, _) => {
-                Fault::new(Category::BodyTimeout, Side::Downstream, "the request body stalled")
-            }
+            (Phase::ClientBody, _) => Fault::new(Category::BodyTimeout, Side::Downstream, "the request body stalled"),
             (Phase::ClientWrite, _) => {
                 Fault::new(Category::WriteTimeout, Side::Downstream, "the client stopped reading")
             }
@@ -307,6 +334,11 @@ struct State {
     keep_alive: bool,
     /// Bytes both ways when the deadline was last set.
     seen: u64,
+    /// Where an upgraded connection waits for the shard's end.
+    place: Option<usize>,
+    said_goodbye: bool,
+    /// 1xx heads so far.
+    informational: u32,
 }
 
 /// HEAD and 304 tell the length that a GET would have had.

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     message::{BodySize, BodySource, Category, Deadlines, Fault, Pump, ResponseSink, Side},
     observe::stats::{Limit, ShardStats},
+    proto::h1::Waiting,
 };
 use edge_io::{
     head::{Head, Method},
@@ -82,6 +83,9 @@ pub struct Upstreams {
     turns: RefCell<HashMap<usize, Vec<i64>>>,
     leases: RefCell<Vec<Box<Lease>>>,
     draining: Cell<bool>,
+    /// Upgraded connections end now.
+    pub(super) farewell: Cell<bool>,
+    pub(super) tunnels: Waiting,
 }
 
 impl Upstreams {
@@ -95,6 +99,8 @@ impl Upstreams {
             turns: RefCell::default(),
             leases: RefCell::default(),
             draining: Cell::new(false),
+            farewell: Cell::new(false),
+            tunnels: Waiting::default(),
         }
     }
 
@@ -107,6 +113,12 @@ impl Upstreams {
     pub fn drain(&self) {
         self.draining.set(true);
         self.endpoints.close_idle();
+    }
+
+    /// Upgraded connections say goodbye and end.
+    pub fn end_tunnels(&self) {
+        self.farewell.set(true);
+        self.tunnels.wake_all();
     }
 
     fn lease(&self) -> Box<Lease> {
@@ -226,6 +238,7 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             trace: self.trace,
             clock: local.timers.clock(),
             upgrades: &self.upstreams.stats.upgrades_active,
+            upstreams: self.upstreams,
             up: Pump::default(),
             down: Pump::default(),
         };

@@ -56,7 +56,7 @@ pub const RESPONSE_LIMITS: Limits = Limits {
 pub fn write_request_head(out: &mut Vec<u8>, head: &Head, request: &Request<'_>, authority: &str) -> Framing {
     http1::write_request_line(out, head.method_bytes(), request.target);
     let host = if request.host.is_empty() { authority.as_bytes() } else { request.host };
-    http1::write_field(out, b"Host", host);
+    http1::write_valid_field(out, b"Host", host);
     for field in hop::request_fields(head) {
         http1::write_valid_field(out, field.name, field.value);
     }

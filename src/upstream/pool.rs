@@ -427,9 +427,9 @@ async fn connect(local: &Local, rule: &EndpointRule, timeout: Duration) -> Resul
         if let Poll::Ready(done) = connecting.as_mut().poll(cx) {
             return Poll::Ready(done.map_err(failed));
         }
-        timer.poll_fired(cx).map(|()| {
-            Err(Fault::new(Category::UpstreamTimeout, Side::Upstream, "connect took too long").unsent())
-        })
+        timer
+            .poll_fired(cx)
+            .map(|()| Err(Fault::new(Category::UpstreamTimeout, Side::Upstream, "connect took too long").unsent()))
     })
     .await
 }

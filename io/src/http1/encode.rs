@@ -51,7 +51,7 @@ pub fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 /// `name: value CRLF`, for fields that this engine has parsed: they are not looked at again.
 pub fn write_valid_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    debug_assert!(run(name, TOKEN) == name.len() && value_run(value) == value.len());
+    debug_assert!(token_run(name, TOKEN) == name.len() && value_run(value) == value.len());
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -66,21 +66,34 @@ pub fn write_content_length(out: &mut Vec<u8>, n: u64) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// `00` to `99`, so that a number is written two digits at a time.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut n = 0;
+    while n < 100 {
+        pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+        n += 1;
+    }
+    pairs
+};
+
 /// `n` in decimal.
 pub fn write_decimal(out: &mut Vec<u8>, mut n: u64) {
+    if n < 10 {
+        return out.push(b'0' + n as u8);
+    }
     let mut digits = [0; 20];
     let mut start = digits.len();
-    loop {
-        start -= 1;
-        if let Some(digit) = digits.get_mut(start) {
-            *digit = b'0' + (n % 10) as u8;
-        }
-        n /= 10;
-        if n == 0 {
-            break;
-        }
+    while n >= 10 {
+        start -= 2;
+        digits[start..start + 2].copy_from_slice(&PAIRS[(n % 100) as usize]);
+        n /= 100;
     }
-    out.extend_from_slice(digits.get(start..).unwrap_or(&[]));
+    if n > 0 {
+        start -= 1;
+        digits[start] = b'0' + n as u8;
+    }
+    out.extend_from_slice(&digits[start..]);
 }
 
 /// The line before a chunk's data: its length in hexadecimal, CRLF. The caller adds the data and a CRLF. `len` is not 0:

@@ -85,8 +85,7 @@ impl Reader {
     ) -> Poll<Result<bool, Fault>> {
         loop {
             if !self.buf.is_empty()
-                && let Some(n) =
-                    self.parser.parse(self.buf.filled(), limits, head).map_err(|r| self.fault_of(r))?
+                && let Some(n) = self.parser.parse(self.buf.filled(), limits, head).map_err(|r| self.fault_of(r))?
             {
                 self.buf.consume(n);
                 self.taken += n as u64;

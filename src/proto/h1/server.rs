@@ -8,7 +8,11 @@ use crate::{
         BodySink, BodySize, BodySource, Category, Deadlines, Exchange, Fault, Fill, Peer, Phase, ResponseHead,
         ResponseSink, Side,
     },
-    proto::{ClientTimeouts, h1::client_fault},
+    proto::{
+        ClientTimeouts,
+        h1::client_fault,
+        websocket::{Frames, GOING_AWAY},
+    },
 };
 use edge_io::{
     head::{FieldRef, Head, Method, Version},
@@ -44,6 +48,8 @@ pub struct ListenerShare {
     pub limits: Cell<Limits>,
     /// Client-side timeouts.
     pub timeouts: Cell<ClientTimeouts>,
+    /// Pipelined requests answered before other connections get their turn.
+    pub pipeline_depth: Cell<usize>,
     /// Whether 1xx other than 100 go to HTTP/1.1 clients.
     pub early_hints: Cell<bool>,
     /// Answers carry `Connection: close`, idle connections end: the listener or the process is going.
@@ -157,18 +163,37 @@ where
             return after;
         }
         let mut work = lease();
-        let mut next = true;
-        while next {
-            next = one_request(conn, &mut work, &mut handle).await;
-            if next && !work.reader.has_leftover() {
-                break;
+        let mut in_turn = 0;
+        let next = loop {
+            if !one_request(conn, &mut work, &mut handle).await {
+                break false;
             }
-        }
+            if !work.reader.has_leftover() {
+                break true;
+            }
+            in_turn += 1;
+            if in_turn == conn.share.pipeline_depth.get() {
+                in_turn = 0;
+                yield_now().await; // others first: a client cannot hold the shard by pipelining
+            }
+        };
         release(work);
         if !next {
             return After::Close;
         }
     }
+}
+
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Waits for the first byte of the next request.
@@ -220,7 +245,12 @@ where
         head: &work.head,
         limits,
         semantics,
-        state: State { keep_alive, status: 0, head_request: work.head.method() == Method::Head },
+        state: State {
+            keep_alive,
+            status: 0,
+            head_request: work.head.method() == Method::Head,
+            frames: Frames::default(),
+        },
     };
     handle(&mut exchange, refused).await;
     let state = exchange.state;
@@ -235,11 +265,7 @@ where
     false
 }
 
-async fn read_head(
-    conn: &Connection,
-    work: &mut Lease,
-    limits: &Limits,
-) -> Result<Option<RequestSemantics>, Fault> {
+async fn read_head(conn: &Connection, work: &mut Lease, limits: &Limits) -> Result<Option<RequestSemantics>, Fault> {
     let (reader, head) = (&mut work.reader, &mut work.head);
     let complete = poll_fn(|cx| {
         if let Poll::Ready(done) = reader.poll_head(cx, &conn.stream, limits, head) {
@@ -248,9 +274,9 @@ async fn read_head(
         if !conn.deadlines.is_set(Phase::ClientHead) {
             conn.deadlines.set(Phase::ClientHead, conn.share.timeouts.get().header);
         }
-        conn.deadlines.poll_expired(cx).map(|_| {
-            Err(Fault::new(Category::RequestTimeout, Side::Downstream, "the request head took too long"))
-        })
+        conn.deadlines
+            .poll_expired(cx)
+            .map(|_| Err(Fault::new(Category::RequestTimeout, Side::Downstream, "the request head took too long")))
     })
     .await?;
     conn.deadlines.clear(Phase::ClientHead);
@@ -308,6 +334,8 @@ struct State {
     /// The final status that was sent; 0 before.
     status: u16,
     head_request: bool,
+    /// Frames of an upgraded connection, towards the client.
+    frames: Frames,
 }
 
 impl Exchange for H1Exchange<'_> {
@@ -515,6 +543,9 @@ impl BodySink for Response<'_> {
     fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Fault>> {
         let before = self.writer.bytes;
         let result = self.writer.poll_push(cx, self.stream, data);
+        if let (Framing::Tunnel, Poll::Ready(Ok(n))) = (self.writer.framing(), &result) {
+            self.state.frames.feed(&data[..*n]);
+        }
         self.watch(before, result)
     }
 
@@ -552,7 +583,7 @@ impl ResponseSink for Response<'_> {
         http1::write_status_line(out, head.status, reason);
         write_fields(out, head.fields);
         for (name, value) in head.extra {
-            http1::write_field(out, name, value);
+            http1::write_valid_field(out, name, value);
         }
         match framing {
             Framing::Length(n) => http1::write_content_length(out, n),
@@ -591,8 +622,16 @@ impl ResponseSink for Response<'_> {
         }
         ready!(readable);
         match self.stream.at_end() {
-            true => Poll::Ready(Fault::new(Category::ClientAbort, Side::Downstream, "the client closed the connection")),
+            true => {
+                Poll::Ready(Fault::new(Category::ClientAbort, Side::Downstream, "the client closed the connection"))
+            }
             false => Poll::Pending,
+        }
+    }
+
+    fn say_goodbye(&mut self) {
+        if self.writer.framing() == Framing::Tunnel && self.state.frames.at_boundary() {
+            self.writer.out.extend_from_slice(&GOING_AWAY);
         }
     }
 

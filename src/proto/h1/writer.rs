@@ -229,6 +229,6 @@ impl Writer {
 /// Appends fields, each on its line.
 pub fn write_fields<'f>(out: &mut Vec<u8>, fields: impl Iterator<Item = FieldRef<'f>>) {
     for field in fields {
-        http1::write_field(out, field.name, field.value);
+        http1::write_valid_field(out, field.name, field.value);
     }
 }

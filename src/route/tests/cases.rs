@@ -87,6 +87,8 @@ fn c2_paths() {
         "prefix: - /api",
         "deep: - /api/v1",
         "slash: - /dir/",
+        "long: - /resources/a",
+        "other: - =/resources/b",
         "glob: - ?/u/*/posts/*.json",
         "rest: - ?/files/**",
         "regex: - ~^/item-[0-9]+$",
@@ -107,6 +109,10 @@ fn c2_paths() {
             ("h", "/api/%2e%2e/dir/", "slash"),
             ("h", "/api%2Fx", "-"),
             ("h", "/dir", "-"),
+            ("h", "/resources/a/x", "long"),
+            ("h", "/resources/c/x", "-"),
+            ("h", "/resources/b", "other"),
+            ("h", "/resources/c", "-"),
             ("h", "/dir/a", "slash"),
             ("h", "/u/7/posts/a.json", "glob"),
             ("h", "/u/7/8/posts/a.json", "-"),
@@ -174,6 +180,14 @@ fn c3_each_step_of_the_order_decides() {
             left.retain(|route| route.id != id);
         }
     }
+}
+
+#[test]
+fn c3_the_order_holds_beside_priorities() {
+    // "z.x" sorts behind "x": length decides, and a priority elsewhere changes nothing here.
+    let mut routes = routes(&["short: *.x /", "long: *.z.x /", "low: a.z.x /low", "else: y /"]);
+    routes[2].priority = -1;
+    check(&routes, &[("a.z.x", "/", "long"), ("a.z.x", "/low", "long"), ("a.x", "/", "short")]);
 }
 
 #[test]

@@ -2,13 +2,32 @@
 use super::{FieldMatch, FieldOp, MatchConfig, Request, Route, compile, field, find, reference};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-const HOSTS: [&str; 11] = ["x", "a.x", "b.x", "b.a.x", "*.x", "*.a.x", "*", "~^b", "~a\\.x$", "127.0.0.1", "[::1]"];
-const REQUEST_HOSTS: [&str; 12] =
-    ["x", "A.x", "b.x:80", "b.a.x.", "c.b.a.X", "c", "", "bx", ".x", "127.0.0.1:8080", "[::1]:80", "x.."];
-const PATHS: [&str; 12] = ["/", "/a", "/a/", "/a/b", "/a/b/", "/a/b/c", "/ab", "/b", "/b/", "//", "/a//", "/a/b%2Fc"];
+const HOSTS: [&str; 12] =
+    ["*.z.x", "x", "a.x", "b.x", "b.a.x", "*.x", "*.a.x", "*", "~^b", "~a\\.x$", "127.0.0.1", "[::1]"];
+const REQUEST_HOSTS: [&str; 13] =
+    ["a.z.x", "x", "A.x", "b.x:80", "b.a.x.", "c.b.a.X", "c", "", "bx", ".x", "127.0.0.1:8080", "[::1]:80", "x.."];
+const PATHS: [&str; 14] = [
+    "/segment/a",
+    "/segment/b",
+    "/",
+    "/a",
+    "/a/",
+    "/a/b",
+    "/a/b/",
+    "/a/b/c",
+    "/ab",
+    "/b",
+    "/b/",
+    "//",
+    "/a//",
+    "/a/b%2Fc",
+];
 const GLOBS: [&str; 6] = ["/*", "/a/*", "/a/*/c", "/a/**", "/**/c", "/*b"];
 const REGEXES: [&str; 4] = ["^/a", "b$", "^/[ab]/", "c"];
-const REQUEST_PATHS: [&str; 20] = [
+const REQUEST_PATHS: [&str; 23] = [
+    "/segment/a",
+    "/segment/b/c",
+    "/segment/c",
     "/",
     "/a",
     "/a/",
