@@ -1,5 +1,5 @@
 //! Writes heads and chunk framing, appended to a buffer: no allocation where its capacity suffices.
-use super::chars::{TOKEN, run, token_run, value_run};
+use super::chars::{TOKEN, token_run, value_run};
 use crate::head::FieldRef;
 
 /// `METHOD SP target SP HTTP/1.1 CRLF`. Bytes that would break the line are left out (and are a bug of the caller).
