@@ -106,14 +106,14 @@ def main():
             begun = time.monotonic()
             for i in range(1, options.reloads + 1):
                 edge.write(config(ports, i))
-                version = edge.status()["version"]
+                version = edge.version()
                 if i % 2:
                     out = edge.cli("reload")
                     if out.returncode:
                         failed_reloads.append(out.stderr)
                 else:
                     edge.process.send_signal(signal.SIGHUP)
-                    eventually("the new version", lambda: edge.status()["version"] > version)
+                    eventually("the new version", lambda: edge.version() > version)
                 wait_until(begun + i * gap)
             wait_until(end)
 
@@ -123,7 +123,7 @@ def main():
         beside = phase(port, options, reloads)
         rss_after = edge.rss_kib()
         sockets.stop()
-        version = edge.status()["version"]
+        version = edge.version()
         print(f"load alone:    {alone[0]} requests, {alone[1]} failed, p99 {alone[2]:.2f} ms kept, {alone[3]:.2f} ms new")
         print(f"with reloads:  {beside[0]} requests, {beside[1]} failed, p99 {beside[2]:.2f} ms kept, {beside[3]:.2f} ms new")
         print(f"reloads: {options.reloads}, version {version}; WebSockets: {options.websockets}, {sockets.echoes} echoes")

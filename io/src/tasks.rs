@@ -145,7 +145,8 @@ pub fn panics() -> u64 {
     TASKS.with(|t| t.panics.get())
 }
 
-const VTABLE: RawWakerVTable = RawWakerVTable::new(|data| RawWaker::new(data, &VTABLE), wake, wake, |_| {});
+/// One address for all wakers: `will_wake` compares it. A constant would be copied to each place that names it.
+static VTABLE: RawWakerVTable = RawWakerVTable::new(|data| RawWaker::new(data, &VTABLE), wake, wake, |_| {});
 
 fn raw(index: u32, generation: u32) -> RawWaker {
     let number = (generation as usize) << 32 | index as usize;
@@ -163,6 +164,14 @@ fn wake(data: *const ()) {
 mod tests {
     use super::*;
     use std::{future::poll_fn, rc::Rc, task::Poll};
+
+    #[test]
+    fn a_waker_and_its_clone_are_known_as_the_same() {
+        // SAFETY: the vtable's functions treat the pointer as a number.
+        let (one, other) = unsafe { (Waker::from_raw(raw(1, 2)), Waker::from_raw(raw(2, 2))) };
+        assert!(one.will_wake(&one.clone()) && one.clone().will_wake(&one));
+        assert!(!one.will_wake(&other));
+    }
 
     #[test]
     fn a_woken_task_runs_once_per_turn_and_a_stale_waker_does_nothing() {

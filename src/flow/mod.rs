@@ -203,9 +203,6 @@ async fn refuse<E: Exchange>(
     if exchange.started() || matches!(fault.category, Category::ClientAbort | Category::WriteTimeout) {
         return Ok(());
     }
-    if !exchange.is_body_read() {
-        exchange.close_after();
-    }
     let mut body = std::mem::take(&mut scratch.body);
     body.clear();
     let id = std::str::from_utf8(&scratch.id).unwrap_or_default();
@@ -232,6 +229,9 @@ async fn refuse<E: Exchange>(
 
 /// Sends an answer of our own.
 async fn send<E: Exchange>(exchange: &mut E, status: u16, fields: &[(&[u8], &[u8])], body: &[u8]) -> Result<(), Fault> {
+    if !exchange.is_body_read() {
+        exchange.close_after(); // nobody will read it, and the next request is behind it
+    }
     let (_, _, mut sink, deadlines) = exchange.parts();
     let empty = Head::new();
     sink.start(ResponseHead {

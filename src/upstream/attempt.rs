@@ -186,7 +186,9 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
 
     /// Progress in either direction gives the endpoint its time anew.
     fn keep_deadline(&mut self, state: &mut State) {
-        let seen = self.lease.reader.received + self.up.bytes;
+        // Before the answer's head is complete only the request's progress counts: a head that dribbles in is late.
+        let received = if state.step == Step::Head { 0 } else { self.lease.reader.received };
+        let seen = received + self.up.bytes;
         if seen == state.seen {
             return;
         }

@@ -1,5 +1,7 @@
 //! Which endpoint a request goes to: pure decisions over weights and requests in flight.
 
+use std::cmp::Ordering;
+
 /// What a decision looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
@@ -43,7 +45,12 @@ pub fn p2c(candidates: impl Iterator<Item = Candidate> + Clone, rng: &mut Rng) -
     let mut score = candidates.map(|c| (u64::from(c.load) + 1, u64::from(c.weight.max(1))));
     let (low, high) = (first.min(second), first.max(second));
     let (a, b) = (score.nth(low)?, score.nth(high - low - 1)?);
-    Some(if a.0 * b.1 <= b.0 * a.1 { low } else { high })
+    // A tie goes to the one drawn first, which is random; the lower one would starve the last.
+    Some(match (a.0 * b.1).cmp(&(b.0 * a.1)) {
+        Ordering::Less => low,
+        Ordering::Equal => first,
+        Ordering::Greater => high,
+    })
 }
 
 fn weighted(candidates: impl Iterator<Item = Candidate> + Clone, but: Option<usize>, rng: &mut Rng) -> Option<usize> {
@@ -110,6 +117,12 @@ mod tests {
             counts[p2c(c.iter().copied(), &mut rng).expect("some")] += 1;
         }
         assert!(counts[0] > counts[1] && counts[0] > counts[2], "{counts:?}");
+        let even: Vec<_> = (0..4).map(|_| Candidate { weight: 1, load: 0, excluded: false }).collect();
+        let mut counts = [0u32; 4];
+        for _ in 0..40_000 {
+            counts[p2c(even.iter().copied(), &mut rng).expect("some")] += 1;
+        }
+        assert!(counts.iter().all(|n| (9_000..11_000).contains(n)), "idle equals share alike: {counts:?}");
         let busy = three([1000, 0, 0], [false; 3]);
         let hits = (0..1000).filter(|_| p2c(busy.iter().copied(), &mut rng) == Some(0)).count();
         assert_eq!(hits, 0);

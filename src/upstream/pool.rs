@@ -361,6 +361,41 @@ impl Drop for Starving<'_> {
     }
 }
 
+/// A place in the line for a connection. Left by whatever way the wait ends, so that the line holds none but waiters.
+struct InLine<'a> {
+    endpoint: &'a Endpoint,
+    waker: Option<Waker>,
+    served: bool,
+}
+
+impl InLine<'_> {
+    /// At the end, or, for one that was woken in vain (another shard was faster), at the front again.
+    fn enter(&mut self, waker: &Waker) {
+        let mut line = self.endpoint.waiters.borrow_mut();
+        if line.iter().any(|w| w.will_wake(waker)) {
+            return;
+        }
+        match self.waker.replace(waker.clone()) {
+            None => line.push_back(waker.clone()),
+            Some(_) => line.push_front(waker.clone()),
+        }
+    }
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        let Some(waker) = &self.waker else { return };
+        let mut line = self.endpoint.waiters.borrow_mut();
+        let before = line.len();
+        line.retain(|w| !w.will_wake(waker));
+        let was_woken = line.len() == before;
+        drop(line);
+        if was_woken && !self.served {
+            self.endpoint.wake_one(); // what it was woken for is for the next
+        }
+    }
+}
+
 /// First in, first out. Ends with an idle connection, or with a permit for a new one (`None`).
 async fn wait_in_line(
     local: &Local,
@@ -374,13 +409,15 @@ async fn wait_in_line(
     let _starving = Starving::new(&endpoint.state);
     let (again, give_up) = (Timer::new(&local.timers), Timer::new(&local.timers));
     give_up.set(pool.wait_timeout);
-    let mut first = true;
+    let mut place = InLine { endpoint, waker: None, served: false };
     poll_fn(|cx| {
-        if !first {
+        if place.waker.is_some() {
             if let Some(found) = endpoint.take_idle(local.timers.now(), careful) {
+                place.served = true;
                 return Poll::Ready(Ok(Some(found)));
             }
             if endpoint.take_permit() {
+                place.served = true;
                 return Poll::Ready(Ok(None));
             }
         }
@@ -388,18 +425,12 @@ async fn wait_in_line(
             let fault = Fault::new(Category::Overloaded, Side::Edge, "waited too long for a connection");
             return Poll::Ready(Err(fault.unsent()));
         }
-        let mut line = endpoint.waiters.borrow_mut();
-        if !line.iter().any(|w| w.will_wake(cx.waker())) {
-            // Woken for nothing (another shard was faster): still the first.
-            if first { line.push_back(cx.waker().clone()) } else { line.push_front(cx.waker().clone()) }
-        }
-        first = false;
+        place.enter(cx.waker());
         again.set(LOOK_AGAIN);
         let _ = again.poll_fired(cx);
         Poll::Pending
     })
     .await
-    .inspect_err(|_| endpoint.wake_one())
 }
 
 async fn connect(local: &Local, rule: &EndpointRule, timeout: Duration) -> Result<Stream, Fault> {

@@ -51,7 +51,7 @@ fn validate_numbers_every_mistake() {
     assert_eq!((out.code, out.stdout.as_str()), (3, ""), "{out:?}");
     let lines = std::fs::read_to_string(&path).expect("the file just written");
     for (word, help) in
-        [("99999", ""), ("timeout", "timeouts"), ("ballance", "balance"), ("path_regex", ""), ("\"ap\"", "app")]
+        [("99999", ""), ("timeout = {", "timeouts"), ("ballance", "balance"), ("path_regex", ""), ("\"ap\"", "app")]
     {
         let number = 1 + lines.lines().position(|l| l.contains(word)).expect("a line of the file");
         assert!(out.stderr.contains(&format!("edge.toml:{number}:")), "line {number} ({word}) in:\n{}", out.stderr);

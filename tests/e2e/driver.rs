@@ -10,7 +10,7 @@ crate::suite!("driver";
 );
 
 fn warnings(edge: &Edge) -> Vec<String> {
-    edge.stderr().into_iter().filter(|l| l.contains("io_uring") || l.contains("epoll")).collect()
+    edge.stderr().into_iter().filter(|l| l.contains("warning") && l.contains("epoll")).collect()
 }
 
 fn denied_io_uring_is_one_warning() {

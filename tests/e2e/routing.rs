@@ -31,7 +31,7 @@ fn answering_with_id(matches: &[(&str, &str)]) -> String {
 
 fn most_specific_route_wins(driver: Driver) {
     let mut routes = vec![
-        ("catch-all", "{ path_prefix = \"/\" }"),
+        ("catch-all", "{}"),
         ("prefix", "{ path_prefix = \"/api\" }"),
         ("longer", "{ path_prefix = \"/api/v1\" }"),
         ("exact", "{ path = \"/api/v1/users\" }"),
@@ -200,7 +200,7 @@ fn rewrites_change_the_target_and_keep_the_query(driver: Driver) {
         ("strip", "/strip", "{ strip_prefix = \"/strip\" }"),
         ("add", "/add", "{ add_prefix = \"/v1\" }"),
         ("both", "/both", "{ strip_prefix = \"/both\", add_prefix = \"/v2\" }"),
-        ("regex", "/re", "{ regex = \"^/re/([a-z]+)/(.*)$\", replace = \"/$2/$1\" }"),
+        ("regex", "/re", "{ regex = \"^/re/([a-z]+)/(.*)$\", replace = \"/{2}/{1}\" }"),
         ("host", "/host", "{ host = \"inner.test\" }"),
         ("query", "/query", "{ query = \"fixed=1\" }"),
         ("noquery", "/noquery", "{ query = \"\" }"),
@@ -248,7 +248,6 @@ fn paths_are_normalised_before_matching(driver: Driver) {
         "/a/../secret",
         "/./secret",
         "/a/b/../../secret/x",
-        "/%73ecret",
         "/a/%2e%2e/secret",
         "/a/%2E./secret",
     ] {

@@ -423,6 +423,7 @@ impl Exchange for H1Exchange<'_> {
             deadlines: self.deadlines,
             write_timeout: self.share.timeouts.get().write,
             early_hints: self.share.early_hints.get(),
+            closing: &self.share.closing,
             request: self.head,
             expect_continue: self.semantics.expect_continue,
             te_trailers: self.semantics.te_trailers,
@@ -466,7 +467,10 @@ impl BodySource for RequestBody<'_> {
                 Poll::Ready(done)
             }
             Poll::Pending => {
-                if self.reader.received != before || !self.deadlines.is_set(Phase::ClientBody) {
+                // An upgraded connection has no such deadline: setting one at each poll would put off the others.
+                if self.timeouts.body != Duration::MAX
+                    && (self.reader.received != before || !self.deadlines.is_set(Phase::ClientBody))
+                {
                     self.deadlines.set(Phase::ClientBody, self.timeouts.body);
                 }
                 Poll::Pending
@@ -500,6 +504,7 @@ pub struct Response<'a> {
     deadlines: &'a Deadlines,
     write_timeout: Duration,
     early_hints: bool,
+    closing: &'a Cell<bool>,
     request: &'a Head,
     expect_continue: bool,
     te_trailers: bool,
@@ -575,6 +580,9 @@ impl ResponseSink for Response<'_> {
     }
 
     fn start<'f, F: Iterator<Item = FieldRef<'f>>>(&mut self, head: ResponseHead<'_, F>) {
+        if self.closing.get() {
+            self.state.keep_alive = false; // the drain began while the request was under way
+        }
         let framing = self.frame(head.size, head.status);
         self.state.status = head.status;
         self.writer.begin(framing);
