@@ -83,8 +83,8 @@ fn numbered(text: &str, n: usize) -> String {
 fn config(case: &Case, n: usize, path: &str) -> MatchConfig {
     let host = vec![numbered(case.host, n)];
     match path.strip_prefix('=') {
-        Some(path) => MatchConfig { host, path: Some(numbered(path, n)), ..MatchConfig::default() },
-        None => MatchConfig { host, path_prefix: Some(numbered(path, n)), ..MatchConfig::default() },
+        Some(path) => MatchConfig { host, path: Some(numbered(path, n).into()), ..MatchConfig::default() },
+        None => MatchConfig { host, path_prefix: Some(numbered(path, n).into()), ..MatchConfig::default() },
     }
 }
 

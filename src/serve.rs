@@ -9,6 +9,7 @@ use crate::{
     },
     observe::{
         access_log::{self, RING_BYTES},
+        notice,
         stats::StatsRegistry,
     },
     shard,
@@ -77,7 +78,7 @@ impl From<io::Error> for Failure {
 /// It could not start.
 pub fn run(options: Options, on_ready: impl FnOnce(&Ready)) -> Result<End, Failure> {
     if let Err(e) = nofile::raise() {
-        eprintln!("edge: warning: the limit on open files cannot be raised: {e}");
+        notice(format_args!("warning: the limit on open files cannot be raised: {e}"));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, start(options, on_ready))
@@ -91,7 +92,7 @@ async fn start(options: Options, on_ready: impl FnOnce(&Ready)) -> Result<End, F
     let config = config.map_err(Failure::Invalid)?;
     let (driver, why_not) = ring::choose()?;
     if let Some(why_not) = why_not {
-        eprintln!("edge: warning: running on {driver}: {why_not}");
+        notice(format_args!("warning: running on {driver}: {why_not}"));
     }
     let cores = place(options.shards.or(config.server.shards));
     check_descriptors(&config, cores.len());
@@ -122,7 +123,7 @@ async fn start(options: Options, on_ready: impl FnOnce(&Ready)) -> Result<End, F
     serving.abort();
     let _ = serving.await; // the names of its sockets go with it
     if !log.stop(LOG_PATIENCE) {
-        eprintln!("edge: warning: the last access-log lines could not be written in time");
+        notice(format_args!("warning: the last access-log lines could not be written in time"));
     }
     Ok(end)
 }
@@ -147,10 +148,10 @@ fn check_descriptors(config: &Config, shards: usize) {
     }
     let wanted = config.server.max_connections.saturating_mul(shards) as u64;
     if wanted > most {
-        eprintln!(
-            "edge: warning: server.max_connections allows {wanted} connections on {shards} shards, \
+        notice(format_args!(
+            "warning: server.max_connections allows {wanted} connections on {shards} shards, \
              but the limit on open files is {most}; accepting will pause there"
-        );
+        ));
     }
 }
 

@@ -59,6 +59,16 @@ impl Clock {
     }
 }
 
+/// Microseconds of `CLOCK_MONOTONIC`, as other programs of this machine see it too.
+pub fn monotonic_us() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is a valid, writable `timespec` for the length of the call. It fails for unknown clocks only, and
+    // then leaves the zeros.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let (seconds, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u64::try_from(now.tv_nsec).unwrap_or(0));
+    seconds * 1_000_000 + nanos / 1000
+}
+
 fn micros(d: Duration) -> u64 {
     u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
 }
@@ -351,6 +361,13 @@ mod tests {
         let c = Clock::new();
         c.set(12_345_678, 1_700_000_000_000_000);
         assert_eq!((c.now_ms(), c.now_us(), c.wall_us()), (12_345, 12_345_678, 1_700_000_000_000_000));
+    }
+
+    #[test]
+    fn the_monotonic_clock_moves_on() {
+        let before = monotonic_us();
+        assert!(before > 0);
+        assert!(monotonic_us() >= before);
     }
 
     #[derive(Clone, Debug)]

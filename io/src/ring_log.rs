@@ -110,9 +110,10 @@ impl Producer {
         self.written.wrapping_sub(self.read)
     }
 
-    /// Looks how far the consumer has come.
-    pub fn look(&mut self) {
+    /// Looks how far the consumer has come: bytes it has read since the start, modulo the integer's range.
+    pub fn look(&mut self) -> usize {
         self.read = self.ring.read.0.load(Ordering::Acquire);
+        self.read
     }
 
     #[inline]

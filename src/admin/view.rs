@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// Of the program.
     pub edge_version: String,
+    /// Of the configuration in use: counts up from 1 with each one that is applied.
+    pub version: u64,
     /// Process id.
     pub pid: u32,
     /// Since the start.
@@ -43,13 +45,13 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// One address of a listener.
+/// One listener.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Listener {
     /// The listener's name.
     pub name: String,
-    /// Where it really listens: with the port that 0 became.
-    pub address: String,
+    /// Where it really listens: with the ports that 0 became.
+    pub address: Vec<String>,
 }
 
 /// One shard.

@@ -1,6 +1,6 @@
 //! `edge demo`: the first minute. An origin, an edge in front of it, a configuration to change, and requests as they
 //! arrive.
-use super::{Demo, exit, fail, serve};
+use super::{Demo, exit, fail, serve, show};
 use crate::{
     admin::client,
     control::reload::Source,
@@ -10,7 +10,7 @@ use edge_loadtest::origin::Origin;
 use serde_json::Value;
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read},
     net::{SocketAddr, TcpListener},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -123,7 +123,7 @@ pool = "origin"
         // As it was started: nobody has installed it yet.
         let edge = std::env::args().next().unwrap_or("edge".to_owned());
         let shards = if ready.shards == 1 { "1 shard".to_owned() } else { format!("{} shards", ready.shards) };
-        say(&format!(
+        show(&format!(
             "\
 edge {version} is running with {shards} on {driver}, in front of a small origin on {origin}.
 
@@ -144,19 +144,13 @@ See what it does:
   curl -s --unix-socket {admin} http://edge/metrics
 
 Ctrl-C ends it and removes its files. Requests appear here:
+
 ",
             version = env!("CARGO_PKG_VERSION"),
             driver = ready.driver,
             origin = self.origin.addr(),
         ));
     }
-}
-
-/// To standard output, where the end of a pipe is no reason to fail.
-fn say(text: &str) {
-    let mut out = io::stdout().lock();
-    let _ = writeln!(out, "{text}");
-    let _ = out.flush();
 }
 
 /// A directory that did not exist before, and that nobody else may look into.
@@ -188,7 +182,7 @@ fn follow(log: &Path) -> io::Result<(mpsc::Sender<()>, JoinHandle<()>)> {
             let whole = read.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
             for line in read.drain(..whole).collect::<Vec<u8>>().split(|b| *b == b'\n') {
                 if let Some(words) = in_words(line) {
-                    say(&words);
+                    show(&(words + "\n"));
                 }
             }
             if last {

@@ -6,11 +6,16 @@ mod remote;
 use crate::{
     admin::client,
     control::{End, reload::Source},
+    observe::notice,
     serve::{self, Failure, Options, Ready},
     snapshot,
 };
 use clap::{Args, Parser, Subcommand};
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 /// Where the configuration is, unless told otherwise.
 pub const CONFIG_DEFAULT: &str = "/etc/edge/edge.toml";
@@ -68,7 +73,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Run {
     /// The configuration file
-    #[arg(short, long, env = "EDGE_CONFIG", value_name = "FILE", default_value = CONFIG_DEFAULT)]
+    #[arg(short, long, env = "EDGE_CONFIG", value_name = "FILE", hide_env_values = true, default_value = CONFIG_DEFAULT)]
     config: PathBuf,
     /// Proxy without a file: listen here, forward there. May be given several times, for one upstream on several
     /// addresses or for several upstreams on one
@@ -78,14 +83,14 @@ struct Run {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     shards: Option<u16>,
     /// Where metrics, health, status and reload are served, instead of the configuration's
-    #[arg(long, env = "EDGE_ADMIN", value_name = "ADDRESS")]
+    #[arg(long, env = "EDGE_ADMIN", hide_env_values = true, value_name = "ADDRESS")]
     admin: Vec<client::Addr>,
 }
 
 #[derive(Debug, Args)]
 struct Validate {
     /// The configuration file
-    #[arg(short, long, env = "EDGE_CONFIG", value_name = "FILE", default_value = CONFIG_DEFAULT)]
+    #[arg(short, long, env = "EDGE_CONFIG", value_name = "FILE", hide_env_values = true, default_value = CONFIG_DEFAULT)]
     config: PathBuf,
     /// Also say what is in it, and what is hardly meant so
     #[arg(short, long)]
@@ -95,10 +100,10 @@ struct Validate {
 #[derive(Debug, Args)]
 struct Remote {
     /// Where the running edge's admin API listens: 127.0.0.1:9090 or unix:/path
-    #[arg(long, env = "EDGE_ADMIN", value_name = "ADDRESS")]
+    #[arg(long, env = "EDGE_ADMIN", hide_env_values = true, value_name = "ADDRESS")]
     admin: Option<client::Addr>,
     /// Its configuration file, to find the admin API in
-    #[arg(short, long, env = "EDGE_CONFIG", value_name = "FILE", default_value = CONFIG_DEFAULT)]
+    #[arg(short, long, env = "EDGE_CONFIG", value_name = "FILE", hide_env_values = true, default_value = CONFIG_DEFAULT)]
     config: PathBuf,
     /// Print the answer as JSON
     #[arg(long)]
@@ -143,12 +148,12 @@ fn serve(options: Options, on_ready: impl FnOnce(&Ready)) -> ExitCode {
     match serve::run(options, on_ready) {
         Ok(End::Drained | End::Stopped) => ExitCode::SUCCESS,
         Ok(End::Forced) => {
-            eprintln!("edge: the time for draining was over; what was still open is closed");
+            notice(format_args!("the time for draining was over; what was still open is closed"));
             ExitCode::SUCCESS
         }
         Ok(End::ShardLost(_)) => ExitCode::from(exit::RUNTIME),
         Err(Failure::Invalid(report)) => {
-            eprint!("{report}");
+            complain(&report.to_string());
             ExitCode::from(exit::INVALID)
         }
         Err(Failure::Runtime(why)) => fail(exit::RUNTIME, &why),
@@ -159,34 +164,45 @@ fn serve(options: Options, on_ready: impl FnOnce(&Ready)) -> ExitCode {
 fn announce(ready: &Ready) {
     let listening: Vec<String> = ready.listening.iter().map(|(name, addr)| format!("{addr} ({name})")).collect();
     let shards = if ready.shards == 1 { "shard" } else { "shards" };
-    eprintln!(
-        "edge {} ready: {} {shards} ({}), listening on {}; admin on {}",
+    complain(&format!(
+        "edge {} ready: {} {shards} ({}), listening on {}; admin on {}\n",
         env!("CARGO_PKG_VERSION"),
         ready.shards,
         ready.driver,
         listening.join(", "),
         ready.admin.join(", ")
-    );
+    ));
 }
 
 fn validate(args: &Validate) -> ExitCode {
     match snapshot::validate(&args.config) {
         Ok(warnings) => {
             if args.verbose {
-                warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-                eprintln!("{}: valid", args.config.display());
+                warnings.iter().for_each(|warning| complain(&format!("warning: {warning}\n")));
+                complain(&format!("{}: valid\n", args.config.display()));
             }
             ExitCode::SUCCESS
         }
         Err(report) => {
-            eprint!("{report}");
+            complain(&report.to_string());
             ExitCode::from(exit::INVALID)
         }
     }
 }
 
+/// To standard output. Whoever closes it early has read enough.
+fn show(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// To standard error.
+fn complain(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
 fn fail(code: u8, why: &str) -> ExitCode {
-    eprintln!("edge: {why}");
+    notice(format_args!("{why}"));
     ExitCode::from(code)
 }
 
@@ -198,6 +214,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// What every `--help` shows. After a change that is meant: `EDGE_BLESS=1 cargo test help_is_as_written`.
+    #[test]
+    fn help_is_as_written() {
+        let mut cli = Cli::command().term_width(100);
+        cli.build();
+        let mut text = cli.render_long_help().to_string();
+        for command in cli.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let name = command.get_name().to_owned();
+            text += &format!("\n---- {name} ----\n{}", command.render_long_help());
+        }
+        let text: String = text.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+        let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/help.txt");
+        if std::env::var_os("EDGE_BLESS").is_some() {
+            std::fs::write(&golden, &text).unwrap();
+        }
+        assert_eq!(text, std::fs::read_to_string(&golden).unwrap_or_default());
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(super) fn config(proxies: &[Proxy]) -> Result<String, String> {
     }
     // A TOML basic string escapes as Rust's debug output does, for what can stand in an address.
     Ok(format!(
-        "version = 1\n\n[[listener]]\nname = \"proxy\"\naddress = {listens:?}\n\n\
+        "version = 1\n\n[server]\nlb_grace = \"0s\"\n\n[[listener]]\nname = \"proxy\"\naddress = {listens:?}\n\n\
          [pool.upstream]\nendpoints = {upstreams:?}\n\n\
          [[route]]\nid = \"all\"\npool = \"upstream\"\n"
     ))
@@ -67,7 +67,6 @@ fn distinct<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{config, observe::stats::StatsRegistry, snapshot, upstream::Registry};
 
     fn text(given: &[&str]) -> Result<String, String> {

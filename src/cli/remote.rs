@@ -1,5 +1,5 @@
 //! `edge reload` and `edge status`: what is asked of a running edge.
-use super::{Remote, exit, fail};
+use super::{Remote, complain, exit, fail, show};
 use crate::{
     admin::{
         client::{self, Addr},
@@ -19,18 +19,18 @@ pub(super) fn reload(args: &Remote) -> ExitCode {
     };
     let Ok(reload) = serde_json::from_str::<Reload>(&body) else { return not_an_edge(&body) };
     if args.json {
-        print!("{body}");
+        show(&body);
     }
-    reload.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    reload.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}\n")));
     match reload.outcome {
         Outcome::Applied => {
             if !args.json {
-                println!("configuration {} applied: {}", reload.version, reload.detail);
+                show(&format!("configuration {} applied: {}\n", reload.version, reload.detail));
             }
             ExitCode::SUCCESS
         }
         Outcome::Invalid => {
-            eprint!("{}", reload.detail);
+            complain(&reload.detail);
             ExitCode::from(exit::INVALID)
         }
         Outcome::Timeout => fail(exit::RUNTIME, &format!("{}: {}", reload.title, reload.detail)),
@@ -47,9 +47,9 @@ pub(super) fn status(args: &Remote) -> ExitCode {
     };
     let Ok(status) = serde_json::from_str::<Status>(&body) else { return not_an_edge(&body) };
     if args.json {
-        print!("{body}")
+        show(&body)
     } else {
-        print!("{}", describe(&status))
+        show(&describe(&status))
     }
     ExitCode::SUCCESS
 }
@@ -82,7 +82,7 @@ fn addresses(args: &Remote) -> Result<Vec<Addr>, ExitCode> {
         return Err(fail(exit::UNREACHABLE, &why));
     }
     let config = config::load(&args.config).map_err(|report| {
-        eprint!("{report}");
+        complain(&report.to_string());
         ExitCode::from(exit::INVALID)
     })?;
     Ok(config.server.admin.iter().filter_map(serve::admin_addr).collect())
@@ -109,7 +109,7 @@ fn describe(s: &Status) -> String {
         s.config.version, s.config.source, s.config.routes, s.config.pools
     );
     for l in &s.listeners {
-        let _ = writeln!(out, "listening on {} ({})", l.address, l.name);
+        let _ = writeln!(out, "listening on {} ({})", l.address.join(", "), l.name);
     }
     let _ = writeln!(out, "admin on {}", s.admin.join(", "));
     let _ = writeln!(out, "shard  core  driver    config  connections     idle  in flight     accepts  silent");
@@ -164,7 +164,7 @@ mod tests {
                 routes: 3,
                 ..Default::default()
             },
-            listeners: vec![view::Listener { name: "web".to_owned(), address: "127.0.0.1:80".to_owned() }],
+            listeners: vec![view::Listener { name: "web".to_owned(), address: vec!["127.0.0.1:80".to_owned()] }],
             admin: vec!["127.0.0.1:9090".to_owned()],
             shards: vec![view::Shard {
                 core: Some(1),

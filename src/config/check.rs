@@ -63,7 +63,9 @@ impl<'r> Names<'r> {
 
 fn find(table: &Table<'_>, kind: &str, scene: Scene<'_>, text: &Text<'_>) -> Option<u32> {
     let found = table.index.get(text.value).copied();
-    if found.is_none() && table.complete {
+    if found.is_none() && table.complete && scene.log.is_full() {
+        scene.mistake(text.span.clone(), |at| Problem::new(at, format!("there is no such {kind}")));
+    } else if found.is_none() && table.complete {
         scene.mistake(text.span.clone(), |at| {
             let mut known: Vec<&str> = table.index.keys().copied().collect();
             known.sort_unstable();
@@ -116,8 +118,13 @@ pub(crate) fn no_socket_twice(scene: Scene<'_>, sockets: &[Socket]) {
 }
 
 /// Endpoints of a pool must differ: their names are labels, and their connections are counted by them.
-pub(crate) fn no_endpoint_twice(scene: Scene<'_>, seen: &[Endpoint], new: &Endpoint, span: Range<usize>) {
-    if seen.iter().any(|e| e.addr == new.addr) {
+pub(crate) fn no_endpoint_twice(
+    scene: Scene<'_>,
+    seen: &mut HashSet<EndpointAddr>,
+    new: &Endpoint,
+    span: Range<usize>,
+) {
+    if !seen.insert(new.addr.clone()) {
         scene.mistake(span, |at| {
             Problem::new(at, format!("the endpoint {:?} stands twice in the pool", cut(&new.name)))
                 .help("give it a weight instead")
@@ -157,10 +164,8 @@ pub(crate) fn no_id_twice(config: &Config, log: &Log) {
     let mut seen: HashSet<&str> = HashSet::with_capacity(config.routes.len());
     for (index, route) in config.routes.iter().enumerate() {
         if !seen.insert(&route.id) {
-            log.mistake(Problem::new(
-                config.span_in_route(index, &["id"]),
-                format!("there are two routes {:?}", route.id),
-            ));
+            let span = config.span_unless(log.is_full(), index, &["id"]);
+            log.mistake(Problem::new(span, format!("there are two routes {:?}", route.id)));
         }
     }
 }

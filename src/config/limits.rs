@@ -225,7 +225,13 @@ pub static SERVER: Shape = Shape {
             "After SIGTERM, how long connections are still accepted while `/ready` says 503",
         ),
         time("drain_timeout", 30 * SECOND, 0, DAY, "After that, how long requests in flight may take"),
-        count("max_connections", CONNECTIONS_DEFAULT as u64, 1, 10_000_000, "Client connections per shard; further ones are not accepted"),
+        count(
+            "max_connections",
+            CONNECTIONS_DEFAULT as u64,
+            1,
+            10_000_000,
+            "Client connections per shard; further ones are not accepted",
+        ),
     ],
 };
 

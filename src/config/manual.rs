@@ -1,13 +1,13 @@
 //! Writes `docs/CONFIG.md` and `configs/everything.toml` from the table of keys.
 use super::{
-    limits::{Bounds, Default, Key, Kind, SHAPES},
+    limits::{Bounds, Default, FILE_BYTES_MAX, Key, Kind, LIST_MAX, NAME_BYTES_MAX, ROUTES_MAX, SHAPES},
     units::{show_size, show_time},
 };
 use std::fmt::Write as _;
 
 /// The text of `docs/CONFIG.md`.
 pub fn config_md() -> String {
-    let mut out = String::from(HEAD);
+    let mut out = head();
     for shape in SHAPES {
         let _ = write!(out, "\n## `{}`\n\n", shape.title);
         if !shape.about.is_empty() {
@@ -25,18 +25,22 @@ pub fn config_md() -> String {
     out
 }
 
-const HEAD: &str = "\
-# Configuration
+fn head() -> String {
+    let (file, names) = (show_size(FILE_BYTES_MAX), NAME_BYTES_MAX);
+    format!(
+        "# Configuration
 
 Generated from the table of keys in `src/config/limits.rs`; `EDGE_BLESS=1 cargo test -p edge config::` writes it anew.
 
 One TOML file, read strictly: a key that is not listed here is a mistake, and all mistakes are told in one run
 (`edge validate --config FILE`). Durations are `\"250ms\"` `\"30s\"` `\"5m\"` `\"1h\"` `\"7d\"`, sizes `\"512B\"` `\"64KiB\"` `\"10MiB\"`
-`\"1GiB\"`, rates `\"500B/s\"`. Relative paths start at the directory of the file. Names are 1 to 64 letters, digits, `-`,
-`_` or `.`. The file has at most 16 MiB and 200,000 routes; a list has at most 10,000 elements.
+`\"1GiB\"`, rates `\"500B/s\"`. Relative paths start at the directory of the file. Names are 1 to {names} letters, digits, `-`,
+`_` or `.`. The file has at most {file} and {ROUTES_MAX} routes; a list has at most {LIST_MAX} elements.
 
 `configs/everything.toml` has each key at its default.
-";
+"
+    )
+}
 
 /// What the key takes, for the manual.
 fn takes(key: &Key) -> String {

@@ -5,7 +5,10 @@ use super::{
     report::Problem,
     section::{Section, Text, cut, wrong_type},
 };
-use crate::route::{FieldMatch, FieldOp, MatchConfig};
+use crate::{
+    message::few::Few,
+    route::{FieldMatch, FieldOp, MatchConfig},
+};
 use toml::{Spanned, de::DeValue};
 
 /// Reads the `match` of a route. What the patterns themselves say is checked when the router is compiled.
@@ -49,7 +52,7 @@ fn short(route: &Section<'_>, text: &Text<'_>) -> MatchConfig {
     }
     MatchConfig {
         host: if host.is_empty() { Vec::new() } else { vec![host.to_owned()] },
-        path_prefix: (!path.is_empty()).then(|| path.to_owned()),
+        path_prefix: (!path.is_empty()).then(|| path.into()),
         ..MatchConfig::default()
     }
 }
@@ -59,10 +62,10 @@ fn table<'a>(route: &Section<'a>, value: &'a Spanned<DeValue<'a>>, depth: usize)
     let Some(section) = Section::of(route.scene, "a match", &limits::MATCH, value) else {
         return MatchConfig::default();
     };
-    let string = |name: &str| section.text(name).map(|text| text.value.to_owned());
+    let string = |name: &str| section.text(name).map(|text| text.value.into());
     let strings = |name: &str| {
         no_empty_list(&section, name, &format!("leave {name} out to allow every one"));
-        section.texts(name).into_iter().map(|text| text.value.to_owned()).collect()
+        section.texts(name).into_iter().map(|text| text.value.to_owned()).collect::<Vec<_>>()
     };
     let read = MatchConfig {
         host: strings("host"),
@@ -70,11 +73,11 @@ fn table<'a>(route: &Section<'a>, value: &'a Spanned<DeValue<'a>>, depth: usize)
         path_prefix: string("path_prefix"),
         path_glob: string("path_glob"),
         path_regex: string("path_regex"),
-        method: strings("method"),
+        method: strings("method").into(),
         header: fields(&section, "header"),
         query: fields(&section, "query"),
         cookie: fields(&section, "cookie"),
-        client: strings("client"),
+        client: strings("client").into(),
         tls: section.value("tls").and_then(|value| section.flag_of("tls", value)),
         any: any(&section, depth),
         not: section.value("not").and_then(|value| nested(&section, value, depth)).map(Box::new),
@@ -83,9 +86,9 @@ fn table<'a>(route: &Section<'a>, value: &'a Spanned<DeValue<'a>>, depth: usize)
     read
 }
 
-fn any<'a>(section: &Section<'a>, depth: usize) -> Vec<MatchConfig> {
+fn any<'a>(section: &Section<'a>, depth: usize) -> Few<MatchConfig> {
     no_empty_list(section, "any", "leave it out");
-    let Some(value) = section.value("any") else { return Vec::new() };
+    let Some(value) = section.value("any") else { return Few::default() };
     let items = section.list_of("any", value, "a list of matches");
     items.filter_map(|item| nested(section, item, depth)).collect()
 }
@@ -97,12 +100,12 @@ fn nested<'a>(section: &Section<'a>, value: &'a Spanned<DeValue<'a>>, depth: usi
             section.scene.mistake(value.span(), |at| {
                 Problem::new(at, format!("`any` and `not` are nested more than {MATCH_DEPTH_MAX} deep"))
             });
-            Some(MatchConfig { path_prefix: Some("/".to_owned()), ..MatchConfig::default() })
+            Some(MatchConfig { path_prefix: Some("/".into()), ..MatchConfig::default() })
         }
     }
 }
 
-fn fields(section: &Section<'_>, name: &str) -> Vec<FieldMatch> {
+fn fields(section: &Section<'_>, name: &str) -> Few<FieldMatch> {
     let entries = section.entries(name, "a table such as { x-canary = \"1\" }");
     // One that cannot be read keeps its place: mistakes that are found later count places.
     let read = |(field, value): (Text<'_>, _)| {

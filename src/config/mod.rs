@@ -21,7 +21,7 @@ use limits::FILE_BYTES_MAX;
 use raw::{Listener, Place, Policy, Pool, Route, Server};
 pub use report::Report;
 use report::{Log, Problem};
-use section::{Origin, Scene};
+use section::Origin;
 use sha2::{Digest, Sha256};
 use std::{
     fs::File,
@@ -72,7 +72,7 @@ pub fn load(path: &Path) -> Result<Config, Report> {
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| failed(format!("cannot be read: {error}")))?;
     match String::from_utf8(bytes) {
-        Ok(text) => parse(&text, path),
+        Ok(text) => parse_owned(text, path),
         Err(error) => {
             let at = error.utf8_error().valid_up_to();
             let line = error.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
@@ -86,6 +86,11 @@ pub fn load(path: &Path) -> Result<Config, Report> {
 /// # Errors
 /// All that is wrong with it. Never panics, whatever `text` is.
 pub fn parse(text: &str, file: &Path) -> Result<Config, Report> {
+    parse_owned(text.to_owned(), file)
+}
+
+/// As [`parse`], without a second copy of what may be megabytes.
+fn parse_owned(text: String, file: &Path) -> Result<Config, Report> {
     let name = file.display().to_string();
     let log = Log::default();
     if text.len() as u64 > FILE_BYTES_MAX {
@@ -93,7 +98,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Report> {
         return Err(log.into_report(&name, ""));
     }
     let base = file.parent().unwrap_or(Path::new(""));
-    let raw::Read { server, listeners, pools, policies, routes } = raw::read(text, base, &log);
+    let raw::Read { server, listeners, pools, policies, routes } = raw::read(&text, base, &log);
     let mut config = Config {
         file: file.to_owned(),
         sha256: Sha256::digest(text.as_bytes()).into(),
@@ -103,7 +108,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Report> {
         policies,
         routes,
         warnings: Report::default(),
-        text: text.to_owned(),
+        text,
     };
     check::no_id_twice(&config, &log);
     let clean = log.is_clean();
@@ -112,7 +117,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Report> {
         rules::router(&config, &log);
         (0..config.routes.len()).for_each(|index| drop(rules::rule(&config, index, &log)));
     }
-    let report = log.into_report(&name, text);
+    let report = log.into_report(&name, &config.text);
     if !clean {
         return Err(report);
     }
@@ -129,7 +134,11 @@ impl Config {
     /// Whether two sources say the same, whatever their text.
     pub fn says_the_same(&self, other: &Config) -> bool {
         let routes = |config: &Config| -> Vec<Route> {
-            config.routes.iter().map(|route| Route { place: Place::Element(0), ..route.clone() }).collect()
+            config
+                .routes
+                .iter()
+                .map(|route| Route { place: Place::Element { start: 0, end: 0 }, ..route.clone() })
+                .collect()
         };
         self.server == other.server
             && self.listeners == other.listeners
@@ -141,22 +150,23 @@ impl Config {
     /// Where in the source the value is that `path` leads to in route `index`: keys, and numbers for elements of
     /// lists. As far as the path leads: a number after something that is no list is passed over.
     pub(crate) fn span_in_route(&self, index: usize, path: &[&str]) -> Range<usize> {
-        let log = Log::default();
         let Some(place) = self.routes.get(index).map(|route| route.place) else { return 0..0 };
-        let (origin, piece, element) = match place {
-            Place::Table { start, end } => {
-                let range = start as usize..end as usize;
-                (Origin::at(range.start), self.text.get(range).unwrap_or("").to_owned(), 0)
-            }
-            Place::Element(n) => {
-                let (origin, rest) = Origin::glue(&self.text, &split::split(&self.text).rest);
-                (origin, rest, n as usize)
-            }
+        let (Place::Table { start, end } | Place::Element { start, end }) = place;
+        let range = start as usize..end as usize;
+        let origin = Origin::at(range.start);
+        let piece = self.text.get(range.clone()).unwrap_or("");
+        let span = match place {
+            Place::Table { .. } => DeTable::parse(piece)
+                .ok()
+                .and_then(|p| routes::only_element(p.get_ref()).map(|route| walk(route, path))),
+            Place::Element { .. } => DeValue::parse(piece).ok().map(|route| walk(&route, path)),
         };
-        let Some(parsed) = raw::parse(Scene { origin: &origin, log: &log }, &piece) else { return 0..0 };
-        let routes = parsed.get_ref().get("route").and_then(|value| value.get_ref().as_array());
-        let span = routes.and_then(|list| list.get(element)).map_or(0..0, |route| walk(route, path));
-        origin.locate(span)
+        span.map_or(range, |span| origin.locate(span))
+    }
+
+    /// As [`Config::span_in_route`], unless nobody will see it: finding a place parses the route again.
+    pub(crate) fn span_unless(&self, unseen: bool, index: usize, path: &[&str]) -> Range<usize> {
+        if unseen { self.text.len()..self.text.len() } else { self.span_in_route(index, path) }
     }
 
     /// A report of what a later stage found in this source.

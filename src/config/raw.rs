@@ -16,6 +16,7 @@ use crate::{
 };
 use ipnet::IpNet;
 use std::{
+    collections::HashSet,
     ops::Range,
     path::{Path, PathBuf},
     time::Duration,
@@ -205,8 +206,8 @@ pub struct Route {
 pub(crate) enum Place {
     /// A `[[route]]` table: its bytes.
     Table { start: u32, end: u32 },
-    /// An element of `route = [ … ]`.
-    Element(u32),
+    /// An element of `route = [ … ]`: its bytes.
+    Element { start: u32, end: u32 },
 }
 
 /// What a route does.
@@ -592,10 +593,10 @@ fn read_endpoints(section: &Section<'_>, pool: &Text<'_>, base: &Path) -> Vec<En
         section.scene.mistake(pool.span.clone(), |at| Problem::new(at, message).help(example));
     }
     let Some(value) = section.value("endpoints") else { return Vec::new() };
-    let mut endpoints: Vec<Endpoint> = Vec::new();
+    let (mut endpoints, mut seen) = (Vec::new(), HashSet::new());
     for item in section.list_of("endpoints", value, "a list of endpoints") {
         if let Some(endpoint) = read_endpoint(section, item, base) {
-            check::no_endpoint_twice(section.scene, &endpoints, &endpoint, item.span());
+            check::no_endpoint_twice(section.scene, &mut seen, &endpoint, item.span());
             endpoints.push(endpoint);
         }
     }

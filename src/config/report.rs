@@ -60,8 +60,21 @@ impl Log {
         self.mistakes.borrow().is_empty()
     }
 
+    /// Whether a report would show no more mistakes: then it is not worth much work to word another.
+    pub fn is_full(&self) -> bool {
+        self.mistakes.borrow().len() >= REPORT_ITEMS_MAX
+    }
+
+    /// The same for warnings.
+    pub fn is_full_of_warnings(&self) -> bool {
+        self.warnings.borrow().len() >= REPORT_ITEMS_MAX
+    }
+
     /// What was noted, for the source `text` called `file`.
     pub fn into_report(self, file: &str, text: &str) -> Report {
+        if self.mistakes.borrow().is_empty() && self.warnings.borrow().is_empty() {
+            return Report { file: file.to_owned(), ..Report::default() };
+        }
         let lines = LineIndex::new(text);
         let show = |problems: Vec<Problem>| {
             let mut problems = problems;

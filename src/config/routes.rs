@@ -27,8 +27,9 @@ pub(crate) fn read(text: &str, top: &Section<'_>, tables: &[Range<usize>], names
     }
     let mut routes = Vec::with_capacity(tables.len().min(ROUTES_MAX));
     for (number, section) in (1..).zip(top.tables("route")) {
-        let place = Place::Element(number - 1);
-        routes.push(read_route(section, number as usize, place, names));
+        let range = section.scene.origin.locate(section.span.clone());
+        let place = Place::Element { start: offset(range.start), end: offset(range.end) };
+        routes.push(read_route(section, number, place, names));
     }
     for (number, range) in (1..).zip(tables).take(ROUTES_MAX) {
         let origin = Origin::at(range.start);

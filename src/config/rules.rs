@@ -42,7 +42,7 @@ pub(crate) fn router(config: &Config, log: &Log) -> Option<Router> {
     match Router::compile(&routes) {
         Ok((router, warnings)) => {
             for warning in warnings {
-                let span = config.span_in_route(warning.route, &["match"]);
+                let span = config.span_unless(log.is_full_of_warnings(), warning.route, &["match"]);
                 log.warning(Problem::new(span, warning.message).help(warning.help));
             }
             Some(router)
@@ -54,7 +54,7 @@ pub(crate) fn router(config: &Config, log: &Log) -> Option<Router> {
                 let index = error.index.to_string();
                 let path = ["match", error.key, &index];
                 let depth = if LISTS.contains(&error.key) { 3 } else { 2 };
-                let span = config.span_in_route(error.route, path.get(..depth).unwrap_or_default());
+                let span = config.span_unless(log.is_full(), error.route, path.get(..depth).unwrap_or_default());
                 log.mistake(Problem::new(span, error.message).help(error.help));
             }
             None
@@ -84,7 +84,7 @@ pub(crate) fn rule(config: &Config, index: usize, log: &Log) -> Option<Rule> {
         }
     };
     let mistake = |error: FieldError| {
-        let span = config.span_in_route(index, &[table, error.key]);
+        let span = config.span_unless(log.is_full(), index, &[table, error.key]);
         log.mistake(Problem::new(span, one_line(error.message)).help(error.help));
     };
     result.map_err(mistake).ok()
@@ -96,8 +96,8 @@ fn redirect_config(redirect: &Redirect, matches: &MatchConfig) -> RedirectConfig
         status: redirect.status,
         to: redirect.to.clone(),
         append: redirect.append,
-        path_prefix: matches.path_prefix.clone(),
-        path_regex: matches.path_regex.clone(),
+        path_prefix: matches.path_prefix.as_deref().map(str::to_owned),
+        path_regex: matches.path_regex.as_deref().map(str::to_owned),
     }
 }
 

@@ -125,6 +125,12 @@ fn a_later_stage_finds_the_very_value() {
     assert_eq!(at(&["match", "path", "0"]), "\"/p\"");
     assert_eq!(at(&["id"]), "\"x\"");
     assert_eq!(config.span_in_route(7, &["id"]), 0..0);
+    let head = MINIMAL.split_once("[[route]]").unwrap().0;
+    let text = format!(
+        "route = [{{ pool = \"app\" }}, {{ id = \"y\", match = {{ header = {{ a = \"1\", b = \"2\" }} }}, pool = \"app\" }}]\n{head}"
+    );
+    let config = parsed(&text);
+    assert_eq!(&text[config.span_in_route(1, &["match", "header", "1"])], "\"2\"");
 }
 
 #[test]
@@ -149,6 +155,12 @@ fn hostile_input_is_refused_politely() {
         "[[route]]".repeat(10_000),
         "[[route]]\n".repeat(10_000),
         "[\n[[\n[route".to_owned(),
+        // work for each mistake must not grow with the file
+        format!(
+            "route = [{}]",
+            "{ id = \"a\", match = \"/x/../y\", respond = { status = 204, body = \"x\" } },".repeat(20_000)
+        ),
+        (0..5_000).map(|i| format!("[pool.p{i}]\nendpoints = [\"unix:@{i}\"]\n[[route]]\npool = \"q{i}\"\n")).collect(),
         "x".repeat(FILE_BYTES_MAX as usize + 1),
     ];
     for text in inputs {

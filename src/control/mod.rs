@@ -1,5 +1,6 @@
 //! The control thread: signals, configuration, broadcast, and the end. It never sees a shard, only mailboxes.
 pub mod broadcast;
+pub mod notify;
 pub mod reload;
 pub mod signals;
 mod sockets;
@@ -9,7 +10,7 @@ use crate::{
         Backend, LocalFuture,
         view::{self, Reload, Status},
     },
-    observe::{access_log, metrics, stats::StatsRegistry},
+    observe::{access_log, metrics, notice, stats::StatsRegistry},
     snapshot::{Snapshot, command::Command},
     upstream::Registry,
 };
@@ -116,7 +117,7 @@ impl Control {
                 },
                 shard = ended.recv() => {
                     let shard = shard.unwrap_or_default();
-                    eprintln!("edge: shard {shard} has ended by itself; this is a bug");
+                    notice(format_args!("shard {shard} has ended by itself; this is a bug"));
                     self.stop(&mut ended, self.shards.len() - 1).await;
                     return End::ShardLost(shard);
                 }
@@ -132,7 +133,7 @@ impl Control {
                 drop(spawn_local(async move { drop(control.reload().await) }));
             }
             Wish::ReopenLogs => drop(spawn_local(reload::reopen_logs(self.log.clone()))),
-            Wish::Upgrade => eprintln!("edge: SIGUSR2: handing over to another binary is not there yet"),
+            Wish::Upgrade => notice(format_args!("SIGUSR2: handing over to another binary is not there yet")),
             Wish::Drain | Wish::Stop => {} // obeyed by `run` and `drain`
         }
     }
@@ -145,17 +146,18 @@ impl Control {
             state.draining = true;
             state.current.as_ref().map_or_else(Default::default, |c| (c.server.lb_grace, c.server.drain_timeout))
         };
+        notify::notify(notify::State::Stopping);
         let accept_until = Instant::now() + grace;
         let force = accept_until + patience;
         for mailbox in &self.shards {
             // A shard that does not read its mailbox is ended by force.
             let _ = mailbox.send(Command::Drain { accept_until, force });
         }
-        eprintln!(
-            "edge: draining: new connections for {:.1} s, requests in flight for {:.1} s more; a second signal ends it",
+        notice(format_args!(
+            "draining: new connections for {:.1} s, requests in flight for {:.1} s more; a second signal ends it",
             grace.as_secs_f64(),
             patience.as_secs_f64()
-        );
+        ));
         let mut alive = self.shards.len();
         let mut listening = true;
         while alive > 0 {
@@ -177,6 +179,7 @@ impl Control {
     }
 
     async fn stop(&self, ended: &mut UnboundedReceiver<usize>, mut alive: usize) -> End {
+        notify::notify(notify::State::Stopping);
         self.state.borrow_mut().draining = true;
         for mailbox in &self.shards {
             let _ = mailbox.send(Command::Stop);
@@ -224,15 +227,15 @@ impl Backend for Handle {
 
     fn status(&self) -> Status {
         let state = self.0.state.borrow();
-        let listeners = state.sockets.list().map(|(name, address)| view::Listener { name: name.to_owned(), address });
         Status {
             edge_version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: state.current.as_ref().map_or(0, |current| current.version),
             pid: std::process::id(),
             uptime_seconds: self.0.stats.uptime().as_secs_f64(),
             ready: self.ready().is_ok(),
             draining: state.draining,
             config: state.current.as_deref().map(config_view).unwrap_or_default(),
-            listeners: listeners.collect(),
+            listeners: listener_views(&state.sockets),
             admin: self.0.admin.clone(),
             shards: self.0.shard_views(),
         }
@@ -268,6 +271,18 @@ impl Control {
         };
         self.stats.shards.iter().zip(cores).map(view).collect()
     }
+}
+
+/// By listener, in the order of the configuration.
+fn listener_views(sockets: &Sockets) -> Vec<view::Listener> {
+    let mut views: Vec<view::Listener> = Vec::new();
+    for (name, address) in sockets.list() {
+        match views.iter_mut().find(|view| view.name == name) {
+            Some(view) => view.address.push(address),
+            None => views.push(view::Listener { name: name.to_owned(), address: vec![address] }),
+        }
+    }
+    views
 }
 
 fn config_view(snapshot: &Snapshot) -> view::Config {

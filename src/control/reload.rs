@@ -1,11 +1,15 @@
 //! From a source to a snapshot that every shard serves, or to the reasons why not. Nothing changes before all that can
 //! fail has been tried.
-use super::{Control, broadcast};
+use super::{
+    Control, broadcast,
+    notify::{State, notify},
+};
 use crate::{
     admin::view::{Outcome, Reload},
     config::{self, Config},
     observe::{
         access_log::{Handle, Target},
+        notice,
         stats::ApplyResult,
     },
     snapshot::{self, AccessLogTarget, Snapshot},
@@ -81,11 +85,18 @@ impl Control {
         let turn = self.turn.lock().await;
         self.waiting.set(self.waiting.get() - 1);
         let start = Instant::now();
+        if self.state.borrow().current.is_some() && !self.state.borrow().draining {
+            notify(State::Reloading);
+        }
         let reload = match self.try_apply(config).await {
             Ok(reload) => reload,
             Err(refusal) => self.refused(refusal),
         };
         drop(turn);
+        // Ready again, whether with the new configuration or still with the old one; the first time, if there is one.
+        if reload.version > 0 && !self.state.borrow().draining {
+            notify(State::Ready);
+        }
         if let Some(result) = counted(reload.outcome) {
             self.stats.control.applied(result, start.elapsed());
         }
@@ -175,21 +186,21 @@ impl Control {
 
     fn tell(&self, reload: &Reload, took: Duration) {
         for warning in &reload.warnings {
-            eprintln!("edge: warning: {warning}");
+            notice(format_args!("warning: {warning}"));
         }
         match reload.outcome {
             Outcome::Applied if reload.version == 1 => {}
             Outcome::Applied => {
                 let ms = took.as_secs_f64() * 1e3;
-                eprintln!("edge: configuration {} applied in {ms:.1} ms: {}", reload.version, reload.detail);
+                notice(format_args!("configuration {} applied in {ms:.1} ms: {}", reload.version, reload.detail));
             }
-            Outcome::Timeout => eprintln!("edge: configuration {}: {}", reload.version, reload.detail),
-            _ => eprintln!(
-                "edge: configuration {} stays: {}\n{}",
+            Outcome::Timeout => notice(format_args!("configuration {}: {}", reload.version, reload.detail)),
+            _ => notice(format_args!(
+                "configuration {} stays: {}\n{}",
                 reload.version,
                 reload.title,
                 reload.detail.trim_end()
-            ),
+            )),
         }
     }
 }
@@ -233,7 +244,7 @@ pub fn log_target(target: &AccessLogTarget) -> Target {
 pub(super) async fn reopen_logs(log: Handle) {
     match wait(log.reopen()).await {
         Some(Ok(())) => {}
-        Some(Err(e)) => eprintln!("edge: access log: {e}; the old file stays in use"),
-        None => eprintln!("edge: access log: the log thread does not answer; its target may be blocked"),
+        Some(Err(e)) => notice(format_args!("access log: {e}; the old file stays in use")),
+        None => notice(format_args!("access log: the log thread does not answer; its target may be blocked")),
     }
 }

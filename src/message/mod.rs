@@ -4,6 +4,7 @@ pub mod body;
 pub mod deadlines;
 pub mod exchange;
 pub mod fault;
+pub mod few;
 pub mod field_error;
 pub mod path;
 pub mod pattern;

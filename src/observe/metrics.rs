@@ -40,6 +40,11 @@ pub fn render(stats: &StatsRegistry) -> String {
     text.out
 }
 
+/// A metric, and where its value stands: wide enough for any counter and any gauge.
+type Number<T> = (&'static Metric, fn(&T) -> i128);
+/// A histogram, and where it stands.
+type Durations<T> = (&'static Metric, fn(&T) -> &HistogramTotal);
+
 /// Text that is being written, metric by metric.
 struct Text {
     out: String,
@@ -173,7 +178,7 @@ fn routes(text: &mut Text, stats: &StatsRegistry) {
             text.histogram(&names::HTTP_DURATION, &[id, protocol], durations);
         }
     }
-    let sums: [(_, fn(&RouteTotal) -> i128); 3] = [
+    let sums: [Number<RouteTotal>; 3] = [
         (&names::HTTP_BYTES_IN, |t| t.bytes_in.into()),
         (&names::HTTP_BYTES_OUT, |t| t.bytes_out.into()),
         (&names::HTTP_IN_FLIGHT, |t| t.in_flight.into()),
@@ -216,7 +221,7 @@ fn upstream(text: &mut Text, stats: &StatsRegistry) {
             text.sample(&names::UPSTREAM_REQUESTS, &[pool, endpoint, class], n);
         }
     }
-    let histograms: [(_, fn(&EndpointTotal) -> &HistogramTotal); 3] = [
+    let histograms: [Durations<EndpointTotal>; 3] = [
         (&names::UPSTREAM_DURATION, |t| &t.total),
         (&names::UPSTREAM_FIRST_BYTE, |t| &t.first_byte),
         (&names::UPSTREAM_CONNECT, |t| &t.connect),
@@ -273,7 +278,7 @@ fn shards(text: &mut Text, stats: &StatsRegistry) {
     let ids: Vec<String> = stats.shards.iter().map(|s| s.shard.to_string()).collect();
     let shards: Vec<(&str, &ShardStats)> = ids.iter().map(|s| &**s).zip(stats.shards.iter().map(|s| &**s)).collect();
     shard_states(text, &shards);
-    let plain: [(_, fn(&ShardStats) -> i128); 9] = [
+    let plain: [Number<ShardStats>; 9] = [
         (&names::SHARD_IN_FLIGHT, |s| s.requests_in_flight.get().into()),
         (&names::SHARD_ACCEPTS, |s| s.accepts.get().into()),
         (&names::SHARD_BYTES_IN, |s| s.bytes_in.get().into()),

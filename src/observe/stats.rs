@@ -642,7 +642,7 @@ pub struct StatsRegistry {
 
 #[derive(Debug)]
 struct Table<T> {
-    by_key: HashMap<String, Weak<T>>,
+    by_key: HashMap<Arc<str>, Weak<T>>,
     /// Dead entries are swept when the table has grown to this: the cost is spread over the insertions between.
     sweep_at: usize,
 }
@@ -654,7 +654,7 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
-    fn get_or_make(&mut self, key: &str, make: impl FnOnce() -> T) -> Arc<T> {
+    fn get_or_make(&mut self, key: &str, make: impl FnOnce(Arc<str>) -> T) -> Arc<T> {
         if let Some(found) = self.by_key.get(key).and_then(Weak::upgrade) {
             return found;
         }
@@ -662,8 +662,9 @@ impl<T> Table<T> {
             self.by_key.retain(|_, weak| weak.strong_count() > 0);
             self.sweep_at = 64.max(self.by_key.len() * 2);
         }
-        let made = Arc::new(make());
-        self.by_key.insert(key.to_owned(), Arc::downgrade(&made));
+        let key: Arc<str> = key.into();
+        let made = Arc::new(make(key.clone()));
+        self.by_key.insert(key, Arc::downgrade(&made));
         made
     }
 
@@ -703,13 +704,13 @@ impl StatsRegistry {
 
     /// The counters of route `id`.
     pub fn route(&self, id: &str) -> Arc<RouteStats> {
-        open(&self.routes).get_or_make(id, || RouteStats::new(id.into(), self.shards.len()))
+        open(&self.routes).get_or_make(id, |id| RouteStats::new(id, self.shards.len()))
     }
 
     /// The counters of endpoint `endpoint` of pool `pool`.
     pub fn endpoint(&self, pool: &str, endpoint: &str) -> Arc<EndpointStats> {
         // No id holds a NUL, so no two pairs share a key.
-        open(&self.endpoints).get_or_make(&format!("{pool}\0{endpoint}"), || EndpointStats {
+        open(&self.endpoints).get_or_make(&format!("{pool}\0{endpoint}"), |_| EndpointStats {
             pool: pool.into(),
             endpoint: endpoint.into(),
             shards: self.shards.iter().map(|_| OnceLock::new()).collect(),
@@ -718,8 +719,8 @@ impl StatsRegistry {
 
     /// The counters of listener `name`.
     pub fn listener(&self, name: &str) -> Arc<ListenerStats> {
-        open(&self.listeners).get_or_make(name, || ListenerStats {
-            name: name.into(),
+        open(&self.listeners).get_or_make(name, |name| ListenerStats {
+            name,
             shards: self.shards.iter().map(|_| OnceLock::new()).collect(),
         })
     }

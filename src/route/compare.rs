@@ -105,11 +105,11 @@ mod tests {
     }
 
     fn header(name: &str, op: FieldOp) -> MatchConfig {
-        MatchConfig { header: vec![FieldMatch { name: name.into(), op }], ..MatchConfig::default() }
+        MatchConfig { header: vec![FieldMatch { name: name.into(), op }].into(), ..MatchConfig::default() }
     }
 
     fn client(net: &str) -> MatchConfig {
-        MatchConfig { client: vec![net.into()], ..MatchConfig::default() }
+        MatchConfig { client: vec![net.into()].into(), ..MatchConfig::default() }
     }
 
     #[test]

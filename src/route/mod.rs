@@ -14,39 +14,40 @@ mod table;
 mod tests;
 
 use crate::message::Problem;
+use crate::message::few::Few;
 use edge_io::head::Head;
 use host::Folded;
 use predicate::{MethodSet, Methods, Predicates, Subject};
 use std::{net::IpAddr, ops::ControlFlow, sync::OnceLock};
 use table::{Candidate, Tables};
 
-/// One `match`: all that is named must hold.
+/// One `match`: all that is named must hold. Small, because there may be tens of thousands while a snapshot is compiled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MatchConfig {
     /// Any of these: `name`, `*.name` (one or more labels before it), `*`, `~regex`. None: every host.
     pub host: Vec<String>,
     /// The whole path.
-    pub path: Option<String>,
+    pub path: Option<Box<str>>,
     /// The path and what is below it, by whole segments.
-    pub path_prefix: Option<String>,
+    pub path_prefix: Option<Box<str>>,
     /// `*` is one segment or a part of one, `**` all that is left.
-    pub path_glob: Option<String>,
+    pub path_glob: Option<Box<str>>,
     /// A regex searched for in the path.
-    pub path_regex: Option<String>,
+    pub path_regex: Option<Box<str>>,
     /// Any of these; GET implies HEAD.
-    pub method: Vec<String>,
+    pub method: Few<String>,
     /// Each must hold; several lines of one name count as one, joined with ", ".
-    pub header: Vec<FieldMatch>,
+    pub header: Few<FieldMatch>,
     /// Each must hold of the first parameter of its name, decoded.
-    pub query: Vec<FieldMatch>,
+    pub query: Few<FieldMatch>,
     /// Each must hold of the first cookie of its name.
-    pub cookie: Vec<FieldMatch>,
+    pub cookie: Few<FieldMatch>,
     /// Any of these addresses or networks (CIDR); IPv4-mapped IPv6 counts as IPv4.
-    pub client: Vec<String>,
+    pub client: Few<String>,
     /// Whether the request came over TLS.
     pub tls: Option<bool>,
     /// At least one of these must hold.
-    pub any: Vec<MatchConfig>,
+    pub any: Few<MatchConfig>,
     /// This must not hold.
     pub not: Option<Box<MatchConfig>>,
 }

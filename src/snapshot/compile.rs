@@ -36,8 +36,8 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
     for (index, route) in config.routes.iter().enumerate() {
         if let Some(action) = rules::rule(config, index, &log).map(compile_action) {
             let policy = policies.get(route.policy, route.action.pool());
-            let (id, stats) = (route.id.as_ref().into(), stats.route(&route.id));
-            routes.push(RouteRule { id, action, policy, stats, fingerprint: fingerprint(route) });
+            let stats = stats.route(&route.id);
+            routes.push(RouteRule { id: stats.id.clone(), action, policy, stats, fingerprint: fingerprint(route) });
         }
     }
     let clean = log.is_clean();

@@ -6,11 +6,11 @@ fn routes(lines: &[&str]) -> Vec<Route> {
     let route = |line: &&str| {
         let (id, rest) = line.split_once(": ").unwrap();
         let (hosts, path) = rest.split_once(' ').unwrap();
-        let some = |prefix: &str| path.strip_prefix(prefix).map(String::from);
+        let some = |prefix: &str| path.strip_prefix(prefix).map(Box::from);
         let matches = MatchConfig {
             host: hosts.split(',').filter(|host| *host != "-").map(String::from).collect(),
             path: some("="),
-            path_prefix: Some(path.to_string()).filter(|path| path.starts_with('/')),
+            path_prefix: Some(path).filter(|path| path.starts_with('/')).map(Box::from),
             path_glob: some("?"),
             path_regex: some("~"),
             ..MatchConfig::default()
@@ -248,9 +248,9 @@ fn c4_predicates() {
     use FieldOp::{Exact, Prefix, Present, Regex};
     let none = MatchConfig::default;
     let get = || Request::new("GET", "h", "/p?a=1&b=x%20y&c&a=2");
-    let header = |name: &str, op| MatchConfig { header: vec![field(name, op)], ..none() };
-    let query = |name: &str, op| MatchConfig { query: vec![field(name, op)], ..none() };
-    let cookie = |name: &str, op| MatchConfig { cookie: vec![field(name, op)], ..none() };
+    let header = |name: &str, op| MatchConfig { header: vec![field(name, op)].into(), ..none() };
+    let query = |name: &str, op| MatchConfig { query: vec![field(name, op)].into(), ..none() };
+    let cookie = |name: &str, op| MatchConfig { cookie: vec![field(name, op)].into(), ..none() };
     let client = |nets: &[&str]| MatchConfig { client: strings(nets), ..none() };
     let not = |inner: MatchConfig| MatchConfig { not: Some(Box::new(inner)), ..none() };
     let cookies = || get().field("Cookie", "s=1; theme=dark").field("cookie", "late=x=y");
@@ -287,8 +287,8 @@ fn c4_predicates() {
         (not(header("x-a", Present)), get().field("x-a", "1"), false),
         (not(MatchConfig { path_prefix: Some("/p".into()), ..none() }), get(), false),
         (not(MatchConfig { host: strings(&["*.x", "h"]), ..none() }), get(), false),
-        (MatchConfig { any: vec![header("x-a", Present), query("a", Present)], ..none() }, get(), true),
-        (MatchConfig { any: vec![header("x-a", Present), query("z", Present)], ..none() }, get(), false),
+        (MatchConfig { any: vec![header("x-a", Present), query("a", Present)].into(), ..none() }, get(), true),
+        (MatchConfig { any: vec![header("x-a", Present), query("z", Present)].into(), ..none() }, get(), false),
         (MatchConfig { tls: Some(false), ..header("x-a", Present) }, get().field("x-a", "1"), true),
         (MatchConfig { tls: Some(true), ..header("x-a", Present) }, get().field("x-a", "1"), false),
     ] {
@@ -302,8 +302,8 @@ fn c4_predicates() {
 #[test]
 fn c4_mistakes_name_key_and_index() {
     let none = MatchConfig::default;
-    let header = |name: &str, op| MatchConfig { header: vec![field(name, op)], ..none() };
-    let nested = MatchConfig { any: vec![none(), header("x", FieldOp::Regex("(".into()))], ..none() };
+    let header = |name: &str, op| MatchConfig { header: vec![field(name, op)].into(), ..none() };
+    let nested = MatchConfig { any: vec![none(), header("x", FieldOp::Regex("(".into()))].into(), ..none() };
     for (matches, key, index, message) in [
         (MatchConfig { method: strings(&["GET", "post"]), ..none() }, "method", 1, "case-sensitive"),
         (MatchConfig { host: strings(&["a", "b:1"]), ..none() }, "host", 1, "port"),
@@ -339,7 +339,7 @@ fn c5_method_not_allowed() {
     routes[0].matches.method = strings(&["GET"]);
     routes[1].matches.method = strings(&["PUT", "DELETE"]);
     routes[2].matches.method = strings(&["PURGE"]);
-    routes[2].matches.header = vec![field("x-key", FieldOp::Present)];
+    routes[2].matches.header = vec![field("x-key", FieldOp::Present)].into();
     let (router, _) = compile(&routes).unwrap();
     let ask = |method: &str, host: &str, path: &str| find(&router, &routes, &Request::new(method, host, path));
     assert_eq!(ask("HEAD", "a.x", "/api"), "get");

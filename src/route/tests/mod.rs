@@ -83,6 +83,6 @@ fn field(name: &str, op: FieldOp) -> FieldMatch {
     FieldMatch { name: name.into(), op }
 }
 
-fn strings(texts: &[&str]) -> Vec<String> {
+fn strings<C: FromIterator<String>>(texts: &[&str]) -> C {
     texts.iter().map(|text| text.to_string()).collect()
 }

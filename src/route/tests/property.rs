@@ -50,8 +50,8 @@ const REQUEST_PATHS: [&str; 23] = [
     "/a/b/c/d/e",
 ];
 
-fn text(pool: &'static [&'static str]) -> impl Strategy<Value = String> {
-    select(pool).prop_map(String::from)
+fn text<T: From<&'static str> + std::fmt::Debug>(pool: &'static [&'static str]) -> impl Strategy<Value = T> {
+    select(pool).prop_map(T::from)
 }
 
 fn op() -> impl Strategy<Value = FieldOp> {
@@ -75,12 +75,12 @@ fn flat() -> impl Strategy<Value = MatchConfig> {
     let tls = prop_oneof![5 => Just(None), 1 => any::<bool>().prop_map(Some)];
     let names = (fields(&["x-a", "X-B"]), fields(&["q", "r"]), fields(&["c", "d"]));
     (method, client, tls, names).prop_map(|(method, client, tls, (header, query, cookie))| MatchConfig {
-        method,
-        client,
+        method: method.into(),
+        client: client.into(),
         tls,
-        header,
-        query,
-        cookie,
+        header: header.into(),
+        query: query.into(),
+        cookie: cookie.into(),
         ..MatchConfig::default()
     })
 }
@@ -108,7 +108,7 @@ fn matches(many_hosts: bool) -> impl Strategy<Value = MatchConfig> {
     let nested = || prop_oneof![with_place(true), flat()].prop_filter("empty", |m| *m != MatchConfig::default());
     let any = prop_oneof![6 => Just(vec![]), 1 => vec(nested(), 1..3)];
     let not = prop_oneof![6 => Just(None), 1 => nested().prop_map(|m| Some(Box::new(m)))];
-    (with_place(many_hosts), any, not).prop_map(|(place, any, not)| MatchConfig { any, not, ..place })
+    (with_place(many_hosts), any, not).prop_map(|(place, any, not)| MatchConfig { any: any.into(), not, ..place })
 }
 
 fn routes(many_hosts: bool, most: usize) -> impl Strategy<Value = Vec<Route>> {

@@ -46,10 +46,11 @@ fn glob_matches(glob: &[u8], text: &[u8], alone: bool) -> bool {
 }
 
 fn path_matches(config: &MatchConfig, path: &str) -> bool {
-    let exact = config.path.as_ref().is_none_or(|p| p == path);
-    let prefix = config.path_prefix.as_ref().is_none_or(|p| {
-        path == p || path.starts_with(&format!("{p}/")) || (p.ends_with('/') && path.starts_with(p.as_str()))
-    });
+    let exact = config.path.as_deref().is_none_or(|p| p == path);
+    let prefix = config
+        .path_prefix
+        .as_deref()
+        .is_none_or(|p| path == p || path.starts_with(&format!("{p}/")) || (p.ends_with('/') && path.starts_with(p)));
     let glob = config.path_glob.as_ref().is_none_or(|p| glob_matches(p.as_bytes(), path.as_bytes(), false));
     exact && prefix && glob && config.path_regex.as_ref().is_none_or(|p| regex(p, path.as_bytes()))
 }
