@@ -24,6 +24,9 @@ use std::{
     task::{Context, Poll},
 };
 
+/// `Allow` where no route was looked for: everything but CONNECT.
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE";
+
 /// Answers one request, or refuses it with the fault its connection found; then counts and logs it.
 ///
 /// Order: request id → client address → route → (policies) → answer or upstream → count → log.
@@ -216,8 +219,8 @@ async fn refuse<E: Exchange>(
         (b"x-request-id", &scratch.id),
         (b"proxy-status", answer::error::proxy_status(&fault).as_bytes()),
     ];
-    if let Some(allow) = allow {
-        fields.push((b"allow", allow.as_bytes()));
+    if fault.status == 405 {
+        fields.push((b"allow", allow.unwrap_or(METHODS).as_bytes()));
     }
     if fault.status == 503 {
         fields.push((b"retry-after", b"1"));

@@ -22,6 +22,9 @@ use std::{
 /// Without an answer to `Expect: 100-continue`, the body is asked for after this (RFC 9110 10.1.1).
 const CONTINUE_AFTER: Duration = Duration::from_secs(1);
 
+/// The route's time is up, in whatever phase.
+pub(super) const TOTAL_EXCEEDED: Fault =
+    Fault::new(Category::UpstreamTimeout, Side::Edge, "the request took longer than its route allows");
 /// 1xx heads before the final one.
 const INFORMATIONAL_MAX: u32 = 16;
 
@@ -184,20 +187,21 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         Poll::Ready(Fault::new(Category::Draining, Side::Edge, "the edge is shutting down"))
     }
 
-    /// Progress in either direction gives the endpoint its time anew.
+    /// The endpoint has its time anew after progress in either direction; while the client is what everybody waits
+    /// for, the endpoint's time stands still.
     fn keep_deadline(&mut self, state: &mut State) {
-        // Before the answer's head is complete only the request's progress counts: a head that dribbles in is late.
-        let received = if state.step == Step::Head { 0 } else { self.lease.reader.received };
-        let seen = received + self.up.bytes;
-        if seen == state.seen {
-            return;
-        }
-        state.seen = seen;
-        match state.step {
-            Step::Continue => {}
-            Step::Head => self.deadlines.set(Phase::Upstream, self.timeouts.first_byte),
-            Step::Body => self.deadlines.set(Phase::Upstream, self.timeouts.body_idle),
-            Step::Tunnel => self.deadlines.set(Phase::Upstream, self.timeouts.tunnel_idle),
+        let after = match state.step {
+            Step::Continue => return,
+            Step::Head if self.deadlines.is_set(Phase::ClientBody) => return self.deadlines.clear(Phase::Upstream),
+            Step::Body if self.deadlines.is_set(Phase::ClientWrite) => return self.deadlines.clear(Phase::Upstream),
+            Step::Head => self.timeouts.first_byte,
+            Step::Body => self.timeouts.body_idle,
+            Step::Tunnel => self.timeouts.tunnel_idle,
+        };
+        let seen = self.lease.reader.received + self.up.bytes;
+        if seen != state.seen || !self.deadlines.is_set(Phase::Upstream) {
+            state.seen = seen;
+            self.deadlines.set(Phase::Upstream, after);
         }
     }
 
@@ -321,9 +325,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             (Phase::ClientWrite, _) => {
                 Fault::new(Category::WriteTimeout, Side::Downstream, "the client stopped reading")
             }
-            (Phase::Total, _) => {
-                Fault::new(Category::UpstreamTimeout, Side::Edge, "the request took longer than its route allows")
-            }
+            (Phase::Total, _) => TOTAL_EXCEEDED,
             (Phase::ClientHead, _) => return Poll::Pending,
         };
         Poll::Ready(Err(fault))

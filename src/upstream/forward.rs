@@ -7,8 +7,8 @@ use super::{
     pool::{self, Conn, Endpoint, Endpoints, InFlight},
 };
 use crate::{
-    message::{BodySize, BodySource, Category, Deadlines, Fault, Pump, ResponseSink, Side},
-    observe::stats::{Limit, ShardStats},
+    message::{BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side},
+    observe::stats::ShardStats,
     proto::h1::Waiting,
 };
 use edge_io::{
@@ -18,8 +18,11 @@ use edge_io::{
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    future::poll_fn,
+    pin::pin,
     rc::Rc,
     sync::Arc,
+    task::Poll,
 };
 
 /// Attempts at most, whatever the reason: the first, and others on fresh connections or other endpoints.
@@ -202,6 +205,11 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
                 Err(failed) => failed,
             };
             last = Some(failed.fault);
+            if failed.fault.side == Side::Upstream
+                && let Some(rule) = self.rule.endpoints.get(index)
+            {
+                rule.stats.shard(self.upstreams.local.shard).error(failed.fault.category);
+            }
             match failed.again {
                 Again::Fresh => fresh = true,
                 Again::Elsewhere if index < 64 => tried |= 1 << index,
@@ -266,7 +274,7 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             endpoint.drop_idle();
         }
         let connect = self.timeouts.connect;
-        let checkout = pool::checkout(local, self.rule, rule, endpoint, careful, connect);
+        let checkout = pool::checkout(local, &self.upstreams.stats, self.rule, rule, endpoint, careful, connect);
         match self.unless_gone(checkout).await {
             Ok(conn) => {
                 if !conn.reused {
@@ -276,23 +284,24 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             }
             // Nothing was sent: another endpoint may do, if there is one.
             Err(fault) if fault.side == Side::Upstream => Err(OneFailed { fault, again: Again::Elsewhere }),
-            Err(fault) => {
-                if fault.category == Category::Overloaded {
-                    self.upstreams.stats.limit_hit(Limit::PoolConnections);
-                }
-                Err(OneFailed { fault, again: Again::No })
-            }
+            Err(fault) => Err(OneFailed { fault, again: Again::No }),
         }
     }
 
     /// A client that goes away while its request waits takes it along.
     async fn unless_gone<T>(&mut self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        let mut work = std::pin::pin!(work);
-        std::future::poll_fn(|cx| {
-            if let std::task::Poll::Ready(done) = work.as_mut().poll(cx) {
-                return std::task::Poll::Ready(done);
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(done);
             }
-            self.sink.poll_gone(cx).map(Err)
+            if let Poll::Ready(fault) = self.sink.poll_gone(cx) {
+                return Poll::Ready(Err(fault));
+            }
+            match self.deadlines.poll_expired(cx) {
+                Poll::Ready(Phase::Total) => Poll::Ready(Err(super::attempt::TOTAL_EXCEEDED)),
+                _ => Poll::Pending,
+            }
         })
         .await
     }
