@@ -6,7 +6,7 @@ use super::{
 };
 use std::{
     io,
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     os::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr as UnixAddr, UnixListener},
@@ -24,6 +24,20 @@ use std::{
 struct Connection {
     bytes: Arc<Mutex<Vec<u8>>>,
     over: AtomicBool,
+    /// A second handle, to see whether its end has arrived before anybody has read it.
+    socket: Mutex<Option<TcpStream>>,
+}
+
+impl Connection {
+    fn is_open(&self) -> bool {
+        use rustix::net::{RecvFlags, recv};
+        let ended = |s: &TcpStream| {
+            let mut byte = [0];
+            recv(s, byte.as_mut_slice(), RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok_and(|(n, _)| n == 0)
+        };
+        let socket = self.socket.lock().expect("looking does not panic");
+        !self.over.load(Ordering::SeqCst) && !socket.as_ref().is_some_and(ended)
+    }
 }
 
 #[derive(Default)]
@@ -101,13 +115,14 @@ impl Origin {
                         break;
                     }
                     let (shared, script) = (Arc::clone(&shared), Arc::clone(&script));
-                    let (number, connection) = shared.enter();
+                    let (number, connection) = shared.enter(&stream);
                     std::thread::spawn(move || {
                         if let Ok(mut wire) = Wire::over(stream, Some(Arc::clone(&connection.bytes))) {
                             wire.patience(super::PATIENCE * 3);
                             let _ = script(&mut wire, number);
                         }
                         connection.over.store(true, Ordering::SeqCst);
+                        drop(connection.socket.lock().expect("looking does not panic").take());
                         shared.open.fetch_sub(1, Ordering::SeqCst);
                     });
                 }
@@ -176,12 +191,16 @@ impl Origin {
 }
 
 impl Shared {
-    fn enter(&self) -> (usize, Arc<Connection>) {
-        let connection = Arc::new(Connection::default());
+    fn enter(&self, stream: &Stream) -> (usize, Arc<Connection>) {
+        let socket = match stream {
+            Stream::Tcp(s) => s.try_clone().ok(),
+            Stream::Unix(_) => None,
+        };
+        let connection = Arc::new(Connection { socket: Mutex::new(socket), ..Connection::default() });
         let mut all = self.connections.lock().expect("recording does not panic");
         all.push(Arc::clone(&connection));
-        let open = self.open.fetch_add(1, Ordering::SeqCst) + 1;
-        self.open_max.fetch_max(open, Ordering::SeqCst);
+        self.open.fetch_add(1, Ordering::SeqCst);
+        self.open_max.fetch_max(all.iter().filter(|c| c.is_open()).count(), Ordering::SeqCst);
         (all.len() - 1, connection)
     }
 }
