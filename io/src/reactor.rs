@@ -32,7 +32,7 @@ pub struct Reactor {
 }
 
 enum Backend {
-    Uring(RefCell<io_uring::IoUring>),
+    Uring(Box<RefCell<io_uring::IoUring>>),
     Epoll(OwnedFd, RefCell<Box<[libc::epoll_event]>>),
 }
 
@@ -57,7 +57,7 @@ impl Reactor {
             Driver::IoUring => {
                 let mut builder = io_uring::IoUring::builder();
                 builder.setup_single_issuer().setup_coop_taskrun().setup_cqsize(COMPLETIONS);
-                Backend::Uring(RefCell::new(builder.build(256)?))
+                Backend::Uring(Box::new(RefCell::new(builder.build(256)?)))
             }
             Driver::Epoll => {
                 // SAFETY: epoll_create1 takes no pointers; a non-negative result is a new descriptor that we own.

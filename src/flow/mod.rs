@@ -15,7 +15,7 @@ use crate::{
     policy::rewrite::RewriteRule,
     route::{Found, Query},
     snapshot::{Action, ListenerRule, PolicyRule, RouteRule, Snapshot},
-    upstream::{self, PoolRule, Trace},
+    upstream::{self, PoolRule, Trace, Tunnel},
 };
 use account::Account;
 use edge_io::head::{FieldId, Head};
@@ -24,24 +24,37 @@ use std::{
     task::{Context, Poll},
 };
 
+/// `Allow` where no route was looked for: everything but CONNECT.
+const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE";
+
 /// Answers one request, or refuses it with the fault its connection found; then counts and logs it.
 ///
 /// Order: request id → client address → route → (policies) → answer or upstream → count → log.
 pub async fn handle<E: Exchange>(shard: &Shard, listener: &ListenerRule, exchange: &mut E, refused: Option<Fault>) {
     let pinned = shard.pin();
     let mut scratch = shard.scratch();
-    let mut account = Account::begin(shard);
+    let mut account = Account::begin(shard, pinned.clone());
     forwarding::identify(shard, listener, exchange.head(), exchange.peer(), &mut scratch);
     let result = match refused {
         Some(fault) => Err(fault),
         None => respond(shard, listener, &pinned.snapshot, exchange, &mut scratch, &mut account).await,
     };
-    if let Err(fault) = result {
-        account.fault = Some(fault);
-        // A client that cannot be told either is counted with the first fault.
-        let _ = refuse(shard, exchange, fault, account.allow.as_deref(), &mut scratch).await;
+    match result {
+        Ok(None) => {}
+        Ok(Some(tunnel)) => {
+            // It may stay open for days: the configuration it began under must not stay with it.
+            drop(pinned);
+            account.keep_names_only();
+            let (_, mut source, mut sink, deadlines) = exchange.parts();
+            account.fault = tunnel.run(&shard.upstreams, &mut source, &mut sink, deadlines).await.err();
+        }
+        Err(fault) => {
+            account.fault = Some(fault);
+            // A client that cannot be told either is counted with the first fault.
+            let _ = refuse(shard, exchange, fault, account.allow.as_deref(), &mut scratch).await;
+        }
     }
-    account.finish(shard, listener, &pinned.snapshot, exchange, &scratch);
+    account.finish(listener, exchange, &scratch);
     shard.give_back(scratch);
 }
 
@@ -52,8 +65,8 @@ async fn respond<E: Exchange>(
     snapshot: &Snapshot,
     exchange: &mut E,
     scratch: &mut Scratch,
-    account: &mut Account,
-) -> Result<(), Fault> {
+    account: &mut Account<'_>,
+) -> Result<Option<Tunnel>, Fault> {
     let head = exchange.head();
     scratch.path.clear();
     scratch.rewritten = path::normalize(head.path(), &mut scratch.path) == Normalized::Changed;
@@ -70,7 +83,7 @@ async fn respond<E: Exchange>(
     let Some(route) = snapshot.routes.get(index as usize) else {
         return Err(Fault::new(Category::NoRoute, Side::Edge, "the route is not in the snapshot"));
     };
-    account.route(index, route, shard);
+    account.route(index, route);
     match &route.action {
         Action::Proxy { pool, rewrite, preserve_host } => {
             let Some(pool) = snapshot.pools.get(*pool as usize) else {
@@ -80,8 +93,8 @@ async fn respond<E: Exchange>(
             forwarding::fields(shard, listener, head, exchange.peer(), scratch);
             proxy(shard, pool, route, exchange, scratch, &mut account.trace).await
         }
-        Action::Redirect(rule) => redirect(shard, rule, exchange, scratch).await,
-        Action::Respond(rule) => fixed(shard, rule, exchange, scratch).await,
+        Action::Redirect(rule) => redirect(shard, rule, exchange, scratch).await.map(|()| None),
+        Action::Respond(rule) => fixed(shard, rule, exchange, scratch).await.map(|()| None),
     }
 }
 
@@ -118,7 +131,7 @@ async fn proxy<E: Exchange>(
     exchange: &mut E,
     scratch: &mut Scratch,
     trace: &mut Trace,
-) -> Result<(), Fault> {
+) -> Result<Option<Tunnel>, Fault> {
     let policy: &PolicyRule = &route.policy;
     let max_body = policy.max_body.map(|most| {
         (most, Fault::new(Category::BodyTooLarge, Side::Downstream, "the request body is larger than the route allows"))
@@ -216,8 +229,8 @@ async fn refuse<E: Exchange>(
         (b"x-request-id", &scratch.id),
         (b"proxy-status", answer::error::proxy_status(&fault).as_bytes()),
     ];
-    if let Some(allow) = allow {
-        fields.push((b"allow", allow.as_bytes()));
+    if fault.status == 405 {
+        fields.push((b"allow", allow.unwrap_or(METHODS).as_bytes()));
     }
     if fault.status == 503 {
         fields.push((b"retry-after", b"1"));

@@ -7,7 +7,7 @@ use crate::{
 };
 use edge_io::runtime::Local;
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     net::{IpAddr, Ipv4Addr},
     rc::Rc,
     sync::Arc,
@@ -40,8 +40,6 @@ pub struct Shard {
     #[allow(clippy::vec_box)] // lent out whole: a scratch space moves as a pointer
     scratch: RefCell<Vec<Box<Scratch>>>,
     date: RefCell<(u64, Rc<[u8]>)>,
-    /// The process is going: answers close their connections.
-    pub draining: Cell<bool>,
 }
 
 /// Space that one request works in.
@@ -101,7 +99,6 @@ impl Shard {
             snapshot: RefCell::new(Rc::new(Pinned { snapshot })),
             scratch: RefCell::default(),
             date: RefCell::new((0, Rc::from(&b""[..]))),
-            draining: Cell::new(false),
         }
     }
 

@@ -88,6 +88,8 @@ pub struct Record<'a> {
     pub status: u16,
     /// Why it failed.
     pub category: Option<Category>,
+    /// What exactly went wrong, in a few words of the edge.
+    pub detail: Option<&'a str>,
     /// Bytes of the request, head and body.
     pub bytes_in: u64,
     /// Bytes of the answer, head and body.
@@ -216,6 +218,7 @@ fn format(out: &mut Vec<u8>, r: &Record<'_>, shard: u64, second: &mut Second) {
     text_if(out, b",\"endpoint\":\"", r.endpoint.map(str::as_bytes));
     number(out, b",\"status\":", r.status.into());
     text_if(out, b",\"category\":\"", r.category.map(|c| c.as_str().as_bytes()));
+    text_if(out, b",\"detail\":\"", r.detail.map(str::as_bytes));
     number(out, b",\"bytes_in\":", r.bytes_in);
     number(out, b",\"bytes_out\":", r.bytes_out);
     millis(out, b",\"duration_ms\":", Some(r.duration_us));
@@ -624,6 +627,7 @@ mod tests {
             endpoint: Some("http://127.0.0.1:8000"),
             status: 200,
             category: None,
+            detail: None,
             bytes_in: 80,
             bytes_out: 1200,
             duration_us: 1042,
@@ -668,6 +672,7 @@ mod tests {
             client: Some("[2001:db8::1]:9".parse().unwrap()),
             query: Some(b"q=1"),
             category: Some(Category::UpstreamTimeout),
+            detail: Some("no answer in time"),
             connect_us: Some(u64::MAX),
             referer: Some(b"http://there/"),
             version: Version::Http2,

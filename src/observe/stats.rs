@@ -419,18 +419,16 @@ pub enum Limit {
     HeadSize,
     /// A request body was too large.
     BodySize,
-    /// A client pipelined deeper than allowed: reading paused.
+    /// A client pipelined more than `pipeline_depth` requests: others got their turn first.
     PipelineDepth,
     /// A pool's `max_connections`: a request had to wait.
     PoolConnections,
     /// A pool's `max_waiting`: a request was refused.
     PoolWaiting,
-    /// The shard's buffers are all lent out: reading paused.
-    Buffers,
 }
 
 /// Limits as metric labels, in the order of their discriminants.
-pub const LIMITS: [&str; 8] = [
+pub const LIMITS: [&str; 7] = [
     "connections",
     "descriptors",
     "head_size",
@@ -438,7 +436,6 @@ pub const LIMITS: [&str; 8] = [
     "pipeline_depth",
     "pool_connections",
     "pool_waiting",
-    "buffers",
 ];
 
 /// How a shard talks to the kernel.

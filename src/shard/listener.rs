@@ -96,6 +96,7 @@ fn open(shard: &Rc<Shard>, want: ShardListener) -> Result<Rc<Listener>, String> 
         pipeline_depth: Cell::new(want.rule.pipeline_depth),
         early_hints: Cell::new(want.rule.early_hints_h1),
         closing: Cell::new(false),
+        stats: shard.flow.stats.clone(),
         waiting: Waiting::default(),
     };
     let listener = Rc::new(Listener {

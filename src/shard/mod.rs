@@ -132,13 +132,15 @@ fn adopt(shard: &Rc<Shard>, next: Adopt) {
 async fn drain(shard: &Rc<Shard>, mailbox: &Receiver<Command>, bell: &Source, accept_until: Instant, force: Instant) {
     let timer = Timer::new(&shard.flow.local.timers);
     let stop = |stop_at: Instant, done: &dyn Fn() -> bool, cx: &mut std::task::Context<'_>| {
-        let stopped = match std::pin::pin!(next_command(mailbox, bell)).poll(cx) {
-            Poll::Ready(Some(Command::Adopt(late))) => {
-                late.ack.done(ShardReport { shard: shard.flow.index, version: 0, errors: vec!["draining".to_owned()] });
-                false
+        let stopped = loop {
+            match std::pin::pin!(next_command(mailbox, bell)).poll(cx) {
+                Poll::Ready(Some(Command::Adopt(late))) => {
+                    let errors = vec!["draining".to_owned()];
+                    late.ack.done(ShardReport { shard: shard.flow.index, version: 0, errors });
+                }
+                Poll::Ready(_) => break true,
+                Poll::Pending => break false,
             }
-            Poll::Ready(_) => true,
-            Poll::Pending => false,
         };
         if stopped || done() {
             return Poll::Ready(stopped);
@@ -149,7 +151,6 @@ async fn drain(shard: &Rc<Shard>, mailbox: &Receiver<Command>, bell: &Source, ac
     if poll_fn(|cx| stop(accept_until, &|| Instant::now() >= accept_until, cx)).await {
         return;
     }
-    shard.flow.draining.set(true);
     shard.listeners.close_all();
     shard.flow.upstreams.drain();
     let gone = || shard.connections.open() == 0;
@@ -174,7 +175,7 @@ async fn housekeeping(shard: Rc<Shard>) {
     loop {
         let due = flow.local.timers.now() + HOUSEKEEPING.as_millis() as u64;
         flow.stats.beat(Instant::now());
-        flow.upstreams.endpoints.sweep(flow.local.timers.now());
+        flow.upstreams.endpoints.sweep(flow.local.timers.now(), flow.index);
         let (idle, open) = flow.upstreams.endpoints.counts();
         flow.stats.pool_idle.set(idle as i64);
         flow.stats.pool_active.set(open.saturating_sub(idle) as i64);

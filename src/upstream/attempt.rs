@@ -1,12 +1,11 @@
 //! One attempt: a request and its answer on one connection, both directions at once, until the answer is through.
 use super::{
-    Request, Timeouts, Trace, Upstreams,
+    Request, Timeouts, Trace,
     h1::{self, Lease, RESPONSE_LIMITS, RequestSink, ResponseBody},
 };
 use crate::{
     message::{BodySink, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseHead, ResponseSink, Side},
-    observe::stats::Gauge,
-    proto::{h1::Framing, h1::upstream_fault, hop},
+    proto::{h1::upstream_fault, hop},
 };
 use edge_io::{
     clock::Clock,
@@ -15,13 +14,16 @@ use edge_io::{
     tcp::Stream,
 };
 use std::{
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 /// Without an answer to `Expect: 100-continue`, the body is asked for after this (RFC 9110 10.1.1).
 const CONTINUE_AFTER: Duration = Duration::from_secs(1);
 
+/// The route's time is up, in whatever phase.
+pub(super) const TOTAL_EXCEEDED: Fault =
+    Fault::new(Category::UpstreamTimeout, Side::Edge, "the request took longer than its route allows");
 /// 1xx heads before the final one.
 const INFORMATIONAL_MAX: u32 = 16;
 
@@ -32,6 +34,8 @@ pub enum Ended {
     Reusable,
     /// The answer is through; the connection ends.
     Spent,
+    /// The endpoint switched protocols and the client was told: bytes both ways are what is left to do.
+    Upgraded,
 }
 
 /// A failed attempt, and whether another one is safe.
@@ -52,8 +56,8 @@ enum Step {
     Head,
     /// The answer's body is under way.
     Body,
-    /// Upgraded: bytes both ways.
-    Tunnel,
+    /// The endpoint switched protocols.
+    Upgraded,
 }
 
 /// The parts of one attempt.
@@ -78,10 +82,6 @@ pub struct Attempt<'a, S, D> {
     pub trace: &'a mut Trace,
     /// The shard's clock.
     pub clock: &'a Clock,
-    /// Upgraded connections of this shard.
-    pub upgrades: &'a Gauge,
-    /// The shard's ways upstream: they tell when upgraded connections are to end.
-    pub upstreams: &'a Upstreams,
     /// Moves the request's body.
     pub up: Pump,
     /// Moves the answer's body.
@@ -101,23 +101,16 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             send_failed: None,
             keep_alive: false,
             seen: 0,
-            place: None,
-            said_goodbye: false,
             informational: 0,
         };
         let first = if state.step == Step::Continue { CONTINUE_AFTER } else { self.timeouts.first_byte };
         self.deadlines.set(Phase::Upstream, first);
         let result = std::future::poll_fn(|cx| self.poll(cx, &mut state)).await;
         self.deadlines.clear(Phase::Upstream);
-        if let Some(place) = state.place {
-            self.upstreams.tunnels.leave(place);
-        }
-        if self.trace.upgraded {
-            self.upgrades.dec();
-        }
         self.trace.response_bytes += self.down.bytes;
         self.trace.request_body_bytes += self.up.bytes;
         match result {
+            Ok(()) if state.step == Step::Upgraded => Ok(Ended::Upgraded),
             Ok(()) if self.is_reusable(&state) => Ok(Ended::Reusable),
             Ok(()) => Ok(Ended::Spent),
             Err(fault) => Err(Failed {
@@ -148,17 +141,11 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
                 Poll::Pending => {}
             }
             let body_may_go = step == Step::Continue && state.step == Step::Head;
-            let upgraded = step != Step::Tunnel && state.step == Step::Tunnel;
-            if !body_may_go && !upgraded {
+            if !body_may_go {
                 break;
             }
         }
         self.keep_deadline(state);
-        if state.step == Step::Tunnel
-            && let Poll::Ready(fault) = self.poll_farewell(cx, state)
-        {
-            return Poll::Ready(Err(fault));
-        }
         if (self.up.done || state.step == Step::Continue)
             && let Poll::Ready(fault) = self.sink.poll_gone(cx)
         {
@@ -170,34 +157,20 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         }
     }
 
-    /// The shard ends: the client is told where its protocol has a word for it.
-    fn poll_farewell(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Fault> {
-        let place = *state.place.get_or_insert_with(|| self.upstreams.tunnels.enter());
-        if !self.upstreams.farewell.get() {
-            self.upstreams.tunnels.wait(place, cx);
-            return Poll::Pending;
-        }
-        if !std::mem::replace(&mut state.said_goodbye, true) {
-            self.sink.say_goodbye();
-        }
-        ready!(self.sink.poll_flush(cx)).ok();
-        Poll::Ready(Fault::new(Category::Draining, Side::Edge, "the edge is shutting down"))
-    }
-
-    /// Progress in either direction gives the endpoint its time anew.
+    /// The endpoint has its time anew after progress in either direction; while the client is what everybody waits
+    /// for, the endpoint's time stands still.
     fn keep_deadline(&mut self, state: &mut State) {
-        // Before the answer's head is complete only the request's progress counts: a head that dribbles in is late.
-        let received = if state.step == Step::Head { 0 } else { self.lease.reader.received };
-        let seen = received + self.up.bytes;
-        if seen == state.seen {
-            return;
-        }
-        state.seen = seen;
-        match state.step {
-            Step::Continue => {}
-            Step::Head => self.deadlines.set(Phase::Upstream, self.timeouts.first_byte),
-            Step::Body => self.deadlines.set(Phase::Upstream, self.timeouts.body_idle),
-            Step::Tunnel => self.deadlines.set(Phase::Upstream, self.timeouts.tunnel_idle),
+        let after = match state.step {
+            Step::Continue | Step::Upgraded => return,
+            Step::Head if self.deadlines.is_set(Phase::ClientBody) => return self.deadlines.clear(Phase::Upstream),
+            Step::Body if self.deadlines.is_set(Phase::ClientWrite) => return self.deadlines.clear(Phase::Upstream),
+            Step::Head => self.timeouts.first_byte,
+            Step::Body => self.timeouts.body_idle,
+        };
+        let seen = self.lease.reader.received + self.up.bytes;
+        if seen != state.seen || !self.deadlines.is_set(Phase::Upstream) {
+            state.seen = seen;
+            self.deadlines.set(Phase::Upstream, after);
         }
     }
 
@@ -209,7 +182,6 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         let mut to = RequestSink { stream: self.stream, writer: &mut self.lease.writer };
         let sent = match state.step {
             Step::Continue => to.poll_flush(cx),
-            Step::Tunnel => self.up.poll(cx, self.source, &mut to, None),
             _ => self.up.poll(cx, self.source, &mut to, self.request.max_body),
         };
         match sent {
@@ -239,6 +211,9 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
                     };
                 }
             }
+        }
+        if state.step == Step::Upgraded {
+            return Poll::Ready(Ok(()));
         }
         let mut from = ResponseBody { stream: self.stream, reader: &mut self.lease.reader };
         self.down.poll(cx, &mut from, self.sink, None)
@@ -279,25 +254,9 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             size: h1::body_size(semantics.framing),
             shown_length: shown_length(head, method, status),
         });
-        state.step = Step::Body;
-        if semantics.framing == http1::Framing::Tunnel {
-            self.begin_tunnel(state);
-        } else {
-            self.deadlines.set(Phase::Upstream, self.timeouts.body_idle);
-        }
+        state.step = if status == 101 { Step::Upgraded } else { Step::Body };
+        self.deadlines.set(Phase::Upstream, self.timeouts.body_idle);
         Ok(())
-    }
-
-    fn begin_tunnel(&mut self, state: &mut State) {
-        state.step = Step::Tunnel;
-        self.trace.upgraded = true;
-        self.upgrades.inc();
-        self.source.upgrade();
-        self.lease.writer.begin(Framing::Tunnel);
-        self.up = self.up.again();
-        self.deadlines.clear(Phase::Total);
-        self.deadlines.clear(Phase::ClientBody);
-        self.deadlines.set(Phase::Upstream, self.timeouts.tunnel_idle);
     }
 
     fn expired(&mut self, cx: &mut Context<'_>, phase: Phase, state: &mut State) -> Poll<Result<(), Fault>> {
@@ -311,19 +270,14 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
                 return Poll::Pending;
             }
             (Phase::Upstream, Step::Head) => Fault::new(Category::UpstreamTimeout, Side::Upstream, "no answer in time"),
-            (Phase::Upstream, Step::Body) => {
+            (Phase::Upstream, Step::Body | Step::Upgraded) => {
                 Fault::new(Category::UpstreamTimeout, Side::Upstream, "the answer stalled")
-            }
-            (Phase::Upstream, Step::Tunnel) => {
-                Fault::new(Category::UpstreamTimeout, Side::Edge, "the upgraded connection was idle too long")
             }
             (Phase::ClientBody, _) => Fault::new(Category::BodyTimeout, Side::Downstream, "the request body stalled"),
             (Phase::ClientWrite, _) => {
                 Fault::new(Category::WriteTimeout, Side::Downstream, "the client stopped reading")
             }
-            (Phase::Total, _) => {
-                Fault::new(Category::UpstreamTimeout, Side::Edge, "the request took longer than its route allows")
-            }
+            (Phase::Total, _) => TOTAL_EXCEEDED,
             (Phase::ClientHead, _) => return Poll::Pending,
         };
         Poll::Ready(Err(fault))
@@ -336,9 +290,6 @@ struct State {
     keep_alive: bool,
     /// Bytes both ways when the deadline was last set.
     seen: u64,
-    /// Where an upgraded connection waits for the shard's end.
-    place: Option<usize>,
-    said_goodbye: bool,
     /// 1xx heads so far.
     informational: u32,
 }

@@ -5,10 +5,11 @@ use super::{
     balance::{self, Candidate, Rng},
     h1::Lease,
     pool::{self, Conn, Endpoint, Endpoints, InFlight},
+    tunnel::Tunnel,
 };
 use crate::{
-    message::{BodySize, BodySource, Category, Deadlines, Fault, Pump, ResponseSink, Side},
-    observe::stats::{Limit, ShardStats},
+    message::{BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side},
+    observe::stats::ShardStats,
     proto::h1::Waiting,
 };
 use edge_io::{
@@ -18,8 +19,11 @@ use edge_io::{
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    future::poll_fn,
+    pin::pin,
     rc::Rc,
     sync::Arc,
+    task::Poll,
 };
 
 /// Attempts at most, whatever the reason: the first, and others on fresh connections or other endpoints.
@@ -64,8 +68,6 @@ pub struct Trace {
     pub endpoint: Option<usize>,
     /// Attempts beyond the first.
     pub retries: u32,
-    /// Whether the connection was upgraded.
-    pub upgraded: bool,
     /// Body bytes of the answer.
     pub response_bytes: u64,
     /// Body bytes of the request that were sent.
@@ -75,7 +77,7 @@ pub struct Trace {
 /// One shard's way to all endpoints.
 pub struct Upstreams {
     local: Local,
-    stats: Arc<ShardStats>,
+    pub(super) stats: Arc<ShardStats>,
     /// Its view of endpoints, with idle connections.
     pub endpoints: Endpoints,
     rng: RefCell<Rng>,
@@ -125,7 +127,7 @@ impl Upstreams {
         self.leases.borrow_mut().pop().unwrap_or_default()
     }
 
-    fn release(&self, mut lease: Box<Lease>) {
+    pub(super) fn release(&self, mut lease: Box<Lease>) {
         lease.reset();
         let mut spare = self.leases.borrow_mut();
         if spare.len() < SPARE_LEASES {
@@ -155,7 +157,7 @@ impl Upstreams {
     }
 }
 
-/// Forwards one request to `rule`'s pool and its answer back. Faults: what the client is to be told, if the answer has
+/// Forwards one request to `rule`'s pool and its answer back; a tunnel is what is left to do after an upgrade. Faults: what the client is to be told, if the answer has
 /// not begun; otherwise the connection ends.
 #[allow(clippy::too_many_arguments)] // the parts of one exchange, borrowed apart
 pub async fn forward<S: BodySource, D: ResponseSink>(
@@ -168,13 +170,19 @@ pub async fn forward<S: BodySource, D: ResponseSink>(
     sink: &mut D,
     deadlines: &Deadlines,
     trace: &mut Trace,
-) -> Result<(), Fault> {
+) -> Result<Option<Tunnel>, Fault> {
     let mut lease = upstreams.lease();
     let mut attempts = Attempts { upstreams, rule, timeouts, request, head, source, sink, deadlines, trace };
     let result = attempts.run(&mut lease).await;
+    if let Ok(Some((conn, in_flight))) = result {
+        return Ok(Some(Tunnel { conn, lease, _in_flight: in_flight, idle: timeouts.tunnel_idle }));
+    }
     upstreams.release(lease);
-    result
+    result.map(|_| None)
 }
+
+/// A connection that was upgraded, and its place among the requests in flight.
+type Upgraded = (Conn, InFlight);
 
 struct Attempts<'a, S, D> {
     upstreams: &'a Upstreams,
@@ -189,7 +197,7 @@ struct Attempts<'a, S, D> {
 }
 
 impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
-    async fn run(&mut self, lease: &mut Lease) -> Result<(), Fault> {
+    async fn run(&mut self, lease: &mut Lease) -> Result<Option<Upgraded>, Fault> {
         let mut tried = 0;
         let mut fresh = false;
         let mut last = None;
@@ -198,10 +206,15 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             self.trace.retries = attempt;
             self.trace.endpoint = Some(index);
             let failed = match self.one(index, fresh, lease).await {
-                Ok(()) => return Ok(()),
+                Ok(done) => return Ok(done),
                 Err(failed) => failed,
             };
             last = Some(failed.fault);
+            if failed.fault.side == Side::Upstream
+                && let Some(rule) = self.rule.endpoints.get(index)
+            {
+                rule.stats.shard(self.upstreams.local.shard).error(failed.fault.category);
+            }
             match failed.again {
                 Again::Fresh => fresh = true,
                 Again::Elsewhere if index < 64 => tried |= 1 << index,
@@ -212,14 +225,14 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         Err(last.unwrap_or(none))
     }
 
-    async fn one(&mut self, index: usize, fresh: bool, lease: &mut Lease) -> Result<(), OneFailed> {
+    async fn one(&mut self, index: usize, fresh: bool, lease: &mut Lease) -> Result<Option<Upgraded>, OneFailed> {
         let Some(rule) = self.rule.endpoints.get(index) else {
             let fault = Fault::new(Category::NoHealthyEndpoint, Side::Edge, "the pool has no endpoint to try");
             return Err(OneFailed { fault, again: Again::No });
         };
         let local = &self.upstreams.local;
         let endpoint = self.upstreams.endpoints.get(self.rule, rule);
-        let _in_flight = InFlight::new(&endpoint);
+        let in_flight = InFlight::new(&endpoint);
         let conn = self.connect(index, &endpoint, fresh).await?;
         let reused = conn.reused;
         let Some(stream) = conn.stream() else {
@@ -237,8 +250,6 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             timeouts: self.timeouts,
             trace: self.trace,
             clock: local.timers.clock(),
-            upgrades: &self.upstreams.stats.upgrades_active,
-            upstreams: self.upstreams,
             up: Pump::default(),
             down: Pump::default(),
         };
@@ -246,9 +257,10 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             Ok(Ended::Reusable) if !self.upstreams.draining.get() => {
                 let jitter = self.upstreams.rng.borrow_mut().next();
                 conn.put_back(self.rule, &local.timers, jitter);
-                Ok(())
+                Ok(None)
             }
-            Ok(_) => Ok(()),
+            Ok(Ended::Upgraded) => Ok(Some((conn, in_flight))),
+            Ok(_) => Ok(None),
             Err(failed) => Err(OneFailed { fault: failed.fault, again: self.again(&failed, reused) }),
         }
     }
@@ -266,7 +278,7 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             endpoint.drop_idle();
         }
         let connect = self.timeouts.connect;
-        let checkout = pool::checkout(local, self.rule, rule, endpoint, careful, connect);
+        let checkout = pool::checkout(local, &self.upstreams.stats, self.rule, rule, endpoint, careful, connect);
         match self.unless_gone(checkout).await {
             Ok(conn) => {
                 if !conn.reused {
@@ -276,23 +288,24 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             }
             // Nothing was sent: another endpoint may do, if there is one.
             Err(fault) if fault.side == Side::Upstream => Err(OneFailed { fault, again: Again::Elsewhere }),
-            Err(fault) => {
-                if fault.category == Category::Overloaded {
-                    self.upstreams.stats.limit_hit(Limit::PoolConnections);
-                }
-                Err(OneFailed { fault, again: Again::No })
-            }
+            Err(fault) => Err(OneFailed { fault, again: Again::No }),
         }
     }
 
     /// A client that goes away while its request waits takes it along.
     async fn unless_gone<T>(&mut self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        let mut work = std::pin::pin!(work);
-        std::future::poll_fn(|cx| {
-            if let std::task::Poll::Ready(done) = work.as_mut().poll(cx) {
-                return std::task::Poll::Ready(done);
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(done);
             }
-            self.sink.poll_gone(cx).map(Err)
+            if let Poll::Ready(fault) = self.sink.poll_gone(cx) {
+                return Poll::Ready(Err(fault));
+            }
+            match self.deadlines.poll_expired(cx) {
+                Poll::Ready(Phase::Total) => Poll::Ready(Err(super::attempt::TOTAL_EXCEEDED)),
+                _ => Poll::Pending,
+            }
         })
         .await
     }

@@ -6,6 +6,8 @@ pub mod h1;
 pub mod pool;
 pub mod registry;
 pub mod rule;
+pub mod tunnel;
 pub use forward::{Request, Trace, Upstreams, forward};
 pub use registry::{EndpointState, PoolState, Registry};
 pub use rule::{Balance, EndpointAddr, EndpointRule, PoolRule, Timeouts};
+pub use tunnel::Tunnel;

@@ -1,6 +1,9 @@
 //! One shard's connections to endpoints: idle ones kept for reuse, new ones within the node-wide limit.
 use super::{EndpointAddr, EndpointRule, EndpointState, PoolRule};
-use crate::message::{Category, Fault, Side};
+use crate::{
+    message::{Category, Fault, Side},
+    observe::stats::{EndpointStats, Limit, ShardStats},
+};
 use edge_io::{
     runtime::Local,
     tcp::Stream,
@@ -27,6 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(8);
 pub struct Endpoint {
     /// Node-wide state.
     pub state: Arc<EndpointState>,
+    stats: Arc<EndpointStats>,
     idle: RefCell<Vec<Idle>>,
     /// Permits this shard holds without a connection.
     spare: Cell<u32>,
@@ -34,7 +38,7 @@ pub struct Endpoint {
     pub open: Cell<u32>,
     /// Requests of this shard that use the endpoint now.
     pub in_flight: Cell<u32>,
-    waiters: RefCell<VecDeque<Waker>>,
+    line: Line,
     /// Not in the newest snapshot any more: connections close after use.
     retired: Cell<bool>,
     max_connections: Cell<u32>,
@@ -67,7 +71,7 @@ impl Conn {
     /// Puts it back for the next request, unless the pool is full or the endpoint is going.
     pub fn put_back(mut self, rule: &PoolRule, timers: &Timers, jitter: u64) {
         let endpoint = self.endpoint.clone();
-        let starving = endpoint.waiters.borrow().is_empty() && endpoint.state.is_starving();
+        let starving = endpoint.line.is_empty() && endpoint.state.is_starving();
         if endpoint.retired.get() || starving || endpoint.idle.borrow().len() >= endpoint.keepalive.get() {
             return;
         }
@@ -77,7 +81,7 @@ impl Conn {
             let age = rule.keepalive_age.as_millis() as u64 * (90 + jitter % 21) / 100;
             let until_ms = (self.born_ms + age).min(now + rule.keepalive_idle.as_millis() as u64);
             endpoint.idle.borrow_mut().push(Idle { stream, born_ms: self.born_ms, since_ms: now, until_ms });
-            endpoint.wake_one();
+            endpoint.line.wake_first();
         }
     }
 }
@@ -91,14 +95,15 @@ impl Drop for Conn {
 }
 
 impl Endpoint {
-    fn new(state: Arc<EndpointState>) -> Endpoint {
+    fn new(rule: &EndpointRule) -> Endpoint {
         Endpoint {
-            state,
+            state: rule.state.clone(),
+            stats: rule.stats.clone(),
             idle: RefCell::default(),
             spare: Cell::new(0),
             open: Cell::new(0),
             in_flight: Cell::new(0),
-            waiters: RefCell::default(),
+            line: Line::default(),
             retired: Cell::new(false),
             max_connections: Cell::new(u32::MAX),
             keepalive: Cell::new(0),
@@ -110,23 +115,17 @@ impl Endpoint {
         self.idle.borrow().len()
     }
 
-    fn wake_one(&self) {
-        if let Some(w) = self.waiters.borrow_mut().pop_front() {
-            w.wake();
-        }
-    }
-
     fn closed(&self) {
         self.open.set(self.open.get() - 1);
         self.spare.set(self.spare.get() + 1);
         self.give_back();
-        self.wake_one();
+        self.line.wake_first();
     }
 
     /// Gives permits back: all but a few while there are plenty, all of them when they are scarce.
     fn give_back(&self) {
         let keep = match self.scarce() || self.retired.get() {
-            true if self.waiters.borrow().is_empty() => 0,
+            true if self.line.is_empty() => 0,
             true => 1,
             false => LEASE,
         };
@@ -172,7 +171,7 @@ impl Endpoint {
 
     /// Closes idle connections that ended, grew old, or are wanted elsewhere; gives scarce permits back.
     fn sweep(&self, now: u64) {
-        let starving = self.state.is_starving() && self.waiters.borrow().is_empty();
+        let starving = self.state.is_starving() && self.line.is_empty();
         let before = self.idle.borrow().len();
         if self.retired.get() || starving {
             self.idle.borrow_mut().clear();
@@ -205,6 +204,56 @@ impl Drop for Endpoint {
         if held > 0 {
             self.state.give_permits(held);
         }
+    }
+}
+
+/// Requests that wait for a connection, first come, first served.
+#[derive(Default)]
+struct Line {
+    queue: RefCell<VecDeque<(u64, Waker)>>,
+    next: Cell<u64>,
+}
+
+impl Line {
+    fn is_empty(&self) -> bool {
+        self.queue.borrow().is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.queue.borrow().len()
+    }
+
+    /// A connection or a permit is there: the first may look. It stays the first until it leaves.
+    fn wake_first(&self) {
+        if let Some((_, waker)) = self.queue.borrow().front() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn enter(&self, waker: &Waker) -> Place<'_> {
+        let ticket = self.next.get();
+        self.next.set(ticket + 1);
+        self.queue.borrow_mut().push_back((ticket, waker.clone()));
+        Place { line: self, ticket }
+    }
+}
+
+/// A place in the line; whatever ends the wait, the place goes with it, and the next one may look.
+struct Place<'a> {
+    line: &'a Line,
+    ticket: u64,
+}
+
+impl Place<'_> {
+    fn is_first(&self) -> bool {
+        self.line.queue.borrow().front().is_some_and(|(t, _)| *t == self.ticket)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.line.queue.borrow_mut().retain(|(t, _)| *t != self.ticket);
+        self.line.wake_first();
     }
 }
 
@@ -244,7 +293,7 @@ impl Endpoints {
         {
             return e.clone();
         }
-        let made = Rc::new(Endpoint::new(rule.state.clone()));
+        let made = Rc::new(Endpoint::new(rule));
         made.max_connections.set(pool.max_connections);
         made.keepalive.set(pool.keepalive);
         all[slot] = Some(made.clone());
@@ -270,10 +319,14 @@ impl Endpoints {
     }
 
     /// Housekeeping, a few times a second.
-    pub fn sweep(&self, now: u64) {
+    pub fn sweep(&self, now: u64, shard: usize) {
         for e in self.by_slot.borrow_mut().iter_mut() {
             if let Some(endpoint) = e {
                 endpoint.sweep(now);
+                let idle = endpoint.idle_len() as i64;
+                let counters = endpoint.stats.shard(shard);
+                counters.idle.set(idle);
+                counters.active.set(i64::from(endpoint.open.get()) - idle);
                 if endpoint.is_gone() {
                     *e = None;
                 }
@@ -303,6 +356,7 @@ impl Endpoints {
 /// are `unsent`.
 pub async fn checkout(
     local: &Local,
+    stats: &ShardStats,
     pool: &PoolRule,
     rule: &EndpointRule,
     endpoint: &Rc<Endpoint>,
@@ -310,14 +364,14 @@ pub async fn checkout(
     connect_timeout: Duration,
 ) -> Result<Conn, Fault> {
     let conn = |stream, born_ms, reused| Conn { stream: Some(stream), endpoint: endpoint.clone(), born_ms, reused };
-    let queued = !endpoint.waiters.borrow().is_empty();
+    let queued = !endpoint.line.is_empty();
     if !queued {
         if let Some((stream, born_ms)) = endpoint.take_idle(local.timers.now(), careful) {
             return Ok(conn(stream, born_ms, true));
         }
     }
     if (queued || !endpoint.take_permit())
-        && let Some((stream, born_ms)) = wait_in_line(local, pool, endpoint, careful).await?
+        && let Some((stream, born_ms)) = wait_in_line(local, stats, pool, endpoint, careful).await?
     {
         return Ok(conn(stream, born_ms, true));
     }
@@ -361,74 +415,38 @@ impl Drop for Starving<'_> {
     }
 }
 
-/// A place in the line for a connection. Left by whatever way the wait ends, so that the line holds none but waiters.
-struct InLine<'a> {
-    endpoint: &'a Endpoint,
-    waker: Option<Waker>,
-    served: bool,
-}
-
-impl InLine<'_> {
-    /// At the end, or, for one that was woken in vain (another shard was faster), at the front again.
-    fn enter(&mut self, waker: &Waker) {
-        let mut line = self.endpoint.waiters.borrow_mut();
-        if line.iter().any(|w| w.will_wake(waker)) {
-            return;
-        }
-        match self.waker.replace(waker.clone()) {
-            None => line.push_back(waker.clone()),
-            Some(_) => line.push_front(waker.clone()),
-        }
-    }
-}
-
-impl Drop for InLine<'_> {
-    fn drop(&mut self) {
-        let Some(waker) = &self.waker else { return };
-        let mut line = self.endpoint.waiters.borrow_mut();
-        let before = line.len();
-        line.retain(|w| !w.will_wake(waker));
-        let was_woken = line.len() == before;
-        drop(line);
-        if was_woken && !self.served {
-            self.endpoint.wake_one(); // what it was woken for is for the next
-        }
-    }
-}
-
 /// First in, first out. Ends with an idle connection, or with a permit for a new one (`None`).
 async fn wait_in_line(
     local: &Local,
+    stats: &ShardStats,
     pool: &PoolRule,
     endpoint: &Rc<Endpoint>,
     careful: bool,
 ) -> Result<Option<(Stream, u64)>, Fault> {
-    if endpoint.waiters.borrow().len() >= pool.max_waiting {
+    if endpoint.line.len() >= pool.max_waiting {
+        stats.limit_hit(Limit::PoolWaiting);
         return Err(Fault::new(Category::Overloaded, Side::Edge, "too many requests wait for a connection").unsent());
     }
+    stats.limit_hit(Limit::PoolConnections);
     let _starving = Starving::new(&endpoint.state);
     let (again, give_up) = (Timer::new(&local.timers), Timer::new(&local.timers));
     give_up.set(pool.wait_timeout);
-    let mut place = InLine { endpoint, waker: None, served: false };
+    let mut place = None;
     poll_fn(|cx| {
-        if place.waker.is_some() {
+        let place: &Place<'_> = place.get_or_insert_with(|| endpoint.line.enter(cx.waker()));
+        if place.is_first() {
             if let Some(found) = endpoint.take_idle(local.timers.now(), careful) {
-                place.served = true;
                 return Poll::Ready(Ok(Some(found)));
             }
             if endpoint.take_permit() {
-                place.served = true;
                 return Poll::Ready(Ok(None));
             }
+            again.set(LOOK_AGAIN); // another shard may give one back
+            let _ = again.poll_fired(cx);
         }
-        if give_up.poll_fired(cx).is_ready() {
-            let fault = Fault::new(Category::Overloaded, Side::Edge, "waited too long for a connection");
-            return Poll::Ready(Err(fault.unsent()));
-        }
-        place.enter(cx.waker());
-        again.set(LOOK_AGAIN);
-        let _ = again.poll_fired(cx);
-        Poll::Pending
+        give_up.poll_fired(cx).map(|()| {
+            Err(Fault::new(Category::Overloaded, Side::Edge, "waited too long for a connection").unsent())
+        })
     })
     .await
 }

@@ -8,6 +8,7 @@ use crate::{
         BodySink, BodySize, BodySource, Category, Deadlines, Exchange, Fault, Fill, Peer, Phase, ResponseHead,
         ResponseSink, Side,
     },
+    observe::stats::{Limit, ShardStats},
     proto::{
         ClientTimeouts,
         h1::client_fault,
@@ -23,6 +24,7 @@ use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
@@ -54,6 +56,8 @@ pub struct ListenerShare {
     pub early_hints: Cell<bool>,
     /// Answers carry `Connection: close`, idle connections end: the listener or the process is going.
     pub closing: Cell<bool>,
+    /// The shard's counters.
+    pub stats: Arc<ShardStats>,
     /// Idle connections, to be woken when `closing` is set.
     pub waiting: Waiting,
 }
@@ -174,6 +178,7 @@ where
             in_turn += 1;
             if in_turn == conn.share.pipeline_depth.get() {
                 in_turn = 0;
+                conn.share.stats.limit_hit(Limit::PipelineDepth);
                 yield_now().await; // others first: a client cannot hold the shard by pipelining
             }
         };
@@ -422,7 +427,7 @@ impl Exchange for H1Exchange<'_> {
             writer: self.writer,
             deadlines: self.deadlines,
             write_timeout: self.share.timeouts.get().write,
-            early_hints: self.share.early_hints.get(),
+            share: self.share,
             closing: &self.share.closing,
             request: self.head,
             expect_continue: self.semantics.expect_continue,
@@ -503,7 +508,7 @@ pub struct Response<'a> {
     writer: &'a mut Writer,
     deadlines: &'a Deadlines,
     write_timeout: Duration,
-    early_hints: bool,
+    share: &'a ListenerShare,
     closing: &'a Cell<bool>,
     request: &'a Head,
     expect_continue: bool,
@@ -569,7 +574,7 @@ impl BodySink for Response<'_> {
 
 impl ResponseSink for Response<'_> {
     fn inform(&mut self, status: u16, fields: &mut dyn Iterator<Item = FieldRef<'_>>) {
-        let wanted = if status == 100 { self.expect_continue } else { self.early_hints };
+        let wanted = if status == 100 { self.expect_continue } else { self.share.early_hints.get() };
         if !wanted || self.state.status != 0 || self.request.version() == Version::Http10 {
             return;
         }
@@ -585,6 +590,7 @@ impl ResponseSink for Response<'_> {
         }
         let framing = self.frame(head.size, head.status);
         self.state.status = head.status;
+        self.state.keep_alive &= !self.share.closing.get();
         self.writer.begin(framing);
         let out = &mut self.writer.out;
         let reason = if head.reason.is_empty() { http1::reason_phrase(head.status).as_bytes() } else { head.reason };
