@@ -46,7 +46,10 @@ const SPOOFED: &str = "X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 6.6.6.7, 6.6
 
 fn spoofed_forwarding_headers_never_reach_the_origin(driver: Driver) {
     for trusted in ["", "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]"] {
-        let seen = through(driver, trusted, SPOOFED);
+        let mut seen = through(driver, trusted, SPOOFED);
+        // Random and time may hold any digits.
+        seen.fields
+            .retain(|(name, _)| !matches!(name.to_ascii_lowercase().as_str(), "x-request-id" | "x-request-start"));
         let whole = format!("{seen:?}");
         assert!(!whole.contains("6.6.6.") && !whole.contains("evil") && !whole.contains("666"), "{whole}");
         assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1"]);
