@@ -149,7 +149,9 @@ async fn proxy<E: Exchange>(
     let (expects_continue, websocket) = (exchange.expects_continue(), exchange.wants_websocket());
     let te_trailers = exchange.takes_trailers();
     let (head, mut source, mut sink, deadlines) = exchange.parts();
+    let date = shard.date();
     let request = upstream::Request {
+        date: &date,
         target: &scratch.target,
         host: &scratch.host,
         our_fields: &scratch.ours,

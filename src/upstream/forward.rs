@@ -39,6 +39,8 @@ pub struct Request<'a> {
     pub host: &'a [u8],
     /// Ready-made field lines of the edge: `Via`, forwarding fields, request id.
     pub our_fields: &'a [u8],
+    /// The time as `Date` has it, for an answer that has none (RFC 9110 6.6.1).
+    pub date: &'a [u8],
     /// Fields added to the answer.
     pub response_fields: &'a [(&'a [u8], &'a [u8])],
     /// How long the body is.
