@@ -20,7 +20,8 @@ crate::suite!("limits";
         idle_connection_is_closed_after_keepalive,
         stalled_body_gets_408,
         stalled_reader_is_cut_off,
-        slow_clients_do_not_slow_the_others;
+        slow_clients_do_not_slow_the_others,
+        connections_beyond_the_limit_are_turned_away;
     once:
         trickled_body_falls_below_the_least_rate,
 );
@@ -198,6 +199,30 @@ fn slow_clients_do_not_slow_the_others(driver: Driver) {
     for mut w in slow {
         assert_eq!(w.ask("Slow: yes\r\n\r\n").status(), 200);
     }
+}
+
+fn connections_beyond_the_limit_are_turned_away(driver: Driver) {
+    let origin = Origin::ok();
+    let edge = Setup::proxy(driver, &origin).server("max_connections", "3").start();
+    let addr = edge.addr();
+    let mut served: Vec<Wire> = (0..3)
+        .map(|_| {
+            let mut w = Wire::connect(&addr);
+            assert_eq!(w.get("/").status(), 200);
+            w
+        })
+        .collect();
+    let mut fourth = Wire::connect(&addr);
+    let _ = fourth.try_send("GET /fourth HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(fourth.read_to_close().is_empty(), "closed without an answer");
+    assert!(edge.metrics().sum("edge_limit_hits_total", &[("limit", "connections")]) >= 1.0);
+    assert!(served.iter_mut().all(|w| w.get("/").status() == 200), "the others go on");
+    served.pop();
+    crate::harness::eventually("the free place", || {
+        let mut next = Wire::connect(&addr);
+        next.try_send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n").ok()?;
+        next.message(Kind::Response).ok().flatten().filter(|m| m.status() == 200)
+    });
 }
 
 fn trickled_body_falls_below_the_least_rate() {

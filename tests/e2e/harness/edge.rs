@@ -208,7 +208,7 @@ impl Process {
     /// When it cannot be started.
     pub fn start(mut command: Command, driver: Driver) -> Process {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("RUST_BACKTRACE", "1");
-        for key in ["EDGE_CONFIG", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID"] {
+        for key in ["EDGE_CONFIG", "EDGE_ADMIN", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID"] {
             command.env_remove(key);
         }
         let mut child = match driver {
@@ -452,7 +452,7 @@ pub struct Output {
 /// Runs `edge` with these arguments to its end.
 pub fn cli(args: &[&str]) -> Output {
     let mut command = Command::new(BINARY);
-    command.args(args).env_remove("EDGE_CONFIG");
+    command.args(args).env_remove("EDGE_CONFIG").env_remove("EDGE_ADMIN");
     run(command)
 }
 
