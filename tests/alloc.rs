@@ -120,7 +120,7 @@ fn windows(edge: SocketAddr, request: &[u8], body_end: &[u8]) -> Vec<u64> {
 /// not count. A task would be a boxed future, so no allocation also means no task.
 fn check(what: &str, each: &[u64]) {
     let quiet = each.iter().filter(|n| **n == 0).count();
-    assert!(quiet * 2 > each.len(), "{what}: only {quiet} of {} windows without an allocation: {each:?}", each.len());
+    assert!(quiet * 4 >= each.len() * 3, "{what}: only {quiet} of {} windows without an allocation: {each:?}", each.len());
     let most = each.iter().max().copied().unwrap_or(0);
     assert!(most < WINDOW as u64 / 4, "{what}: {most} allocations within {WINDOW} requests: {each:?}");
 }

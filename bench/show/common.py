@@ -66,7 +66,7 @@ class Edge:
         return subprocess.run([self.binary, *args, "--admin", self.admin], capture_output=True, text=True)
 
     def version(self):
-        return self.status()["config"]["version"]
+        return self.status()["version"]
 
     def status(self):
         out = self.cli("status", "--json")
@@ -77,7 +77,7 @@ class Edge:
     def port(self, listener="web"):
         for l in self.status()["listeners"]:
             if l["name"] == listener:
-                return int(l["address"].rsplit(":", 1)[1])
+                return int(l["address"][0].rsplit(":", 1)[1])
         sys.exit(f"no listener {listener}")
 
     def metrics(self):

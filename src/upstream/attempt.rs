@@ -167,7 +167,9 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             Step::Head => self.timeouts.first_byte,
             Step::Body => self.timeouts.body_idle,
         };
-        let seen = self.lease.reader.received + self.up.bytes;
+        // Until the answer's head is complete only the request's progress counts: one that dribbles in is late.
+        let received = if state.step == Step::Head { 0 } else { self.lease.reader.received };
+        let seen = received + self.up.bytes;
         if seen != state.seen || !self.deadlines.is_set(Phase::Upstream) {
             state.seen = seen;
             self.deadlines.set(Phase::Upstream, after);

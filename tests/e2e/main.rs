@@ -1,5 +1,6 @@
 //! End-to-end tests: the built binary between real clients and real origins, each test on both I/O drivers.
 mod body;
+mod chaos;
 mod cli;
 mod connection;
 mod drain;
@@ -33,6 +34,7 @@ fn main() {
 fn suites() -> Vec<Test> {
     [
         body::tests(),
+        chaos::tests(),
         cli::tests(),
         connection::tests(),
         drain::tests(),

@@ -238,7 +238,7 @@ fn status_has_its_shape(driver: Driver) {
     let edge: Edge = Setup::proxy(driver, &origin).shards(3).start();
     let status = edge.status();
     assert_eq!(status["pid"].as_u64(), Some(u64::from(edge.pid())));
-    assert_eq!(status["config"]["version"].as_u64(), Some(1));
+    assert_eq!(status["version"].as_u64(), Some(1));
     assert_eq!(status["shards"].as_array().map(Vec::len), Some(3), "{status}");
     assert_eq!(status["listeners"][0]["name"], "web");
     let human = crate::harness::edge::cli(&["status", "--admin", &edge.admin()]);

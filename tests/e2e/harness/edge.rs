@@ -337,9 +337,9 @@ impl Edge {
     pub fn find_listener(&self, name: &str) -> Option<Vec<Addr>> {
         let status = self.status();
         let listeners = status["listeners"].as_array().cloned().unwrap_or_default();
-        let named = listeners.iter().filter(|l| l["name"] == name);
-        let found: Vec<Addr> = named.filter_map(|l| l["address"].as_str()).map(Addr::parse).collect();
-        Some(found).filter(|all| !all.is_empty())
+        let found = listeners.into_iter().find(|l| l["name"] == name)?;
+        let addresses = found["address"].as_array()?.iter().filter_map(|a| a.as_str()).map(Addr::parse);
+        Some(addresses.collect()).filter(|all: &Vec<Addr>| !all.is_empty())
     }
 
     /// A new client connection to `web`.
@@ -359,7 +359,7 @@ impl Edge {
 
     /// The version of the configuration in force.
     pub fn version(&self) -> u64 {
-        self.status()["config"]["version"].as_u64().expect("a version number")
+        self.status()["version"].as_u64().expect("a version number")
     }
 
     /// The admin address as the command line takes it.

@@ -358,6 +358,15 @@ impl Wire {
         }
     }
 
+    /// Another handle on the same socket, to send while this one reads.
+    pub fn second(&self) -> Wire {
+        let stream = match &self.stream {
+            Stream::Tcp(s) => s.try_clone().map(Stream::Tcp),
+            Stream::Unix(s) => s.try_clone().map(Stream::Unix),
+        };
+        Wire { stream: stream.expect("a second handle"), unread: Vec::new(), closed: false, record: None }
+    }
+
     /// The socket, for another client library.
     pub fn into_stream(self) -> Stream {
         self.stream
