@@ -1,4 +1,5 @@
 //! From core to HTTP message: everything below the proxy. Knows nothing of proxying.
+pub mod alloc;
 pub mod buf;
 pub mod clock;
 pub mod cores;

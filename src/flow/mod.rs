@@ -46,12 +46,14 @@ pub async fn handle<E: Exchange>(shard: &Shard, listener: &ListenerRule, exchang
             drop(pinned);
             account.keep_names_only();
             let (_, mut source, mut sink, deadlines) = exchange.parts();
-            account.fault = tunnel.run(&shard.upstreams, &mut source, &mut sink, deadlines).await.err();
+            // Boxed, as all that is rare: every connection's task is as large as the largest thing it may do.
+            let relay = Box::pin(tunnel.run(&shard.upstreams, &mut source, &mut sink, deadlines));
+            account.fault = relay.await.err();
         }
         Err(fault) => {
             account.fault = Some(fault);
             // A client that cannot be told either is counted with the first fault.
-            let _ = refuse(shard, exchange, fault, account.allow.as_deref(), &mut scratch).await;
+            let _ = Box::pin(refuse(shard, exchange, fault, account.allow.as_deref(), &mut scratch)).await;
         }
     }
     account.finish(listener, exchange, &scratch);
@@ -93,7 +95,7 @@ async fn respond<E: Exchange>(
             forwarding::fields(shard, listener, head, exchange.peer(), scratch);
             proxy(shard, pool, route, exchange, scratch, &mut account.trace).await
         }
-        Action::Redirect(rule) => redirect(shard, rule, exchange, scratch).await.map(|()| None),
+        Action::Redirect(rule) => Box::pin(redirect(shard, rule, exchange, scratch)).await.map(|()| None),
         Action::Respond(rule) => fixed(shard, rule, exchange, scratch).await.map(|()| None),
     }
 }

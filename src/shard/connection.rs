@@ -98,13 +98,15 @@ async fn active(mut open: Open) {
 }
 
 /// Sleeps until the client sends, or its keep-alive time is over.
-async fn parked(open: Open) {
-    let stats = open.shard.flow.stats.clone();
-    stats.connections_idle.inc();
-    let awake = sleep(&open.conn).await;
-    stats.connections_idle.dec();
-    if awake {
-        tasks::spawn(active(open));
+fn parked(open: Open) -> impl Future<Output = ()> {
+    // Not an `async fn`: that would hold `open` twice.
+    async move {
+        open.shard.flow.stats.connections_idle.inc();
+        let awake = sleep(&open.conn).await;
+        open.shard.flow.stats.connections_idle.dec();
+        if awake {
+            tasks::spawn(active(open));
+        }
     }
 }
 

@@ -371,13 +371,13 @@ pub async fn checkout(
         }
     }
     if (queued || !endpoint.take_permit())
-        && let Some((stream, born_ms)) = wait_in_line(local, stats, pool, endpoint, careful).await?
+        && let Some((stream, born_ms)) = Box::pin(wait_in_line(local, stats, pool, endpoint, careful)).await?
     {
         return Ok(conn(stream, born_ms, true));
     }
     endpoint.open.set(endpoint.open.get() + 1);
     let opening = Opening(Some(endpoint.clone()));
-    let stream = connect(local, rule, connect_timeout).await?;
+    let stream = Box::pin(connect(local, rule, connect_timeout)).await?;
     opening.done();
     Ok(conn(stream, local.timers.now(), false))
 }

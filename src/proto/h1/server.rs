@@ -30,7 +30,7 @@ use std::{
 };
 
 /// An idle connection sleeps as a whole task for so long, then as a small record.
-pub const PARK_AFTER: Duration = Duration::from_secs(1);
+pub const PARK_AFTER: Duration = Duration::from_millis(100);
 /// Of a refused request's body so much is read and thrown away, so that the answer arrives; bytes and time.
 const LINGER_BYTES: u64 = 256 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -266,7 +266,7 @@ where
     if state.keep_alive && work.reader.is_done() {
         return true;
     }
-    linger(conn, work, refused.is_some()).await;
+    Box::pin(linger(conn, work, refused.is_some())).await;
     false
 }
 
