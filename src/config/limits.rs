@@ -230,7 +230,7 @@ pub static SERVER: Shape = Shape {
             CONNECTIONS_DEFAULT as u64,
             1,
             10_000_000,
-            "Client connections per shard; further ones are not accepted",
+            "Client connections per shard; further ones are closed at once",
         ),
     ],
 };
@@ -280,7 +280,13 @@ pub static LISTENER_LIMITS: Shape = Shape {
         count("fields", 100, 1, 1000, "Fields of a head; more get 431"),
         size("chunk_line", 256, 18, 4 * KIB, "Line with a chunk's size and extensions; longer ones get 400"),
         size("trailers", 8 * KIB, 0, 64 * KIB, "Trailer fields together; larger ones get 431"),
-        count("pipeline_depth", 16, 1, 256, "Pipelined requests of one connection answered before other connections get their turn"),
+        count(
+            "pipeline_depth",
+            16,
+            1,
+            256,
+            "Pipelined requests of one connection answered before other connections get their turn",
+        ),
     ],
 };
 

@@ -15,7 +15,7 @@ impl RequestIds {
 
     /// Appends a new id for the time `wall_ms`, milliseconds since 1970: 36 characters.
     pub fn write(&mut self, wall_ms: u64, out: &mut Vec<u8>) {
-        let (a, b) = (self.0.next(), self.0.next());
+        let (a, b) = (self.0.next_u64(), self.0.next_u64());
         let high = wall_ms << 16 | 0x7000 | (a & 0x0fff);
         let low = 0x8000_0000_0000_0000 | (b >> 2);
         let mut text = [b'-'; 36];

@@ -217,7 +217,8 @@ async fn refuse<E: Exchange>(
     allow: Option<&str>,
     scratch: &mut Scratch,
 ) -> Result<(), Fault> {
-    if exchange.started() || matches!(fault.category, Category::ClientAbort | Category::WriteTimeout) {
+    let unheard = matches!(fault.category, Category::ClientAbort | Category::WriteTimeout);
+    if unheard || exchange.started() && !exchange.take_back() {
         return Ok(());
     }
     let mut body = std::mem::take(&mut scratch.body);

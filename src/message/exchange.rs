@@ -72,6 +72,8 @@ pub trait Exchange {
     fn takes_trailers(&self) -> bool;
     /// Whether the answer has begun.
     fn started(&self) -> bool;
+    /// Takes back an answer of which nothing has gone out yet; whether that was possible.
+    fn take_back(&mut self) -> bool;
     /// Whether the request's body has been read to its end.
     fn is_body_read(&self) -> bool;
     /// After this answer the connection ends.

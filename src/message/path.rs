@@ -16,33 +16,85 @@ pub enum Normalized {
     Nul,
 }
 
-/// Removes dot segments (RFC 3986 section 5.2.4, `.` also spelt `%2e` or `%2E`) so that routing and forwarding see
-/// one and the same path. Keeps empty segments and every other escape, `%2F` above all. `path` is without query.
+/// Brings a path to one spelling (RFC 3986 sections 6.2.2.2 and 6.2.2.3), so that routing and forwarding see one and
+/// the same: escapes of unreserved characters (`%61`, `%2e`) are decoded, dot segments removed. Keeps empty segments and
+/// every other escape, `%2F` above all. `path` is without query.
 ///
 /// `out` is cleared and filled only for [`Normalized::Changed`]. A path that does not start with `/` (`*`) stays.
 pub fn normalize(path: &[u8], out: &mut Vec<u8>) -> Normalized {
     // Only a '.' or a '%' can begin what this function acts on, so that one vectorised scan decides most paths.
-    let mut dotted = None;
+    let (mut dotted, mut escaped) = (None, None);
     for at in memchr::memchr3_iter(b'.', b'%', 0, path) {
         if is_nul(path, at) {
             return Normalized::Nul;
+        }
+        if escaped.is_none() && unreserved(&path[at..]).is_some() {
+            escaped = Some(at);
         }
         if dotted.is_none() && at > 0 && path[at - 1] == b'/' && dots(segment(path, at)).is_some() {
             dotted = Some(at);
         }
     }
-    match dotted {
-        Some(at) if path[0] == b'/' => {
-            remove_dot_segments(path, at, out);
-            Normalized::Changed
-        }
-        _ => Normalized::Unchanged,
+    if path.first() != Some(&b'/') {
+        return Normalized::Unchanged;
     }
+    match (escaped, dotted) {
+        (None, None) => return Normalized::Unchanged,
+        (None, Some(at)) => remove_dot_segments(path, at, out),
+        (Some(at), None) => decode_unreserved(path, at, out),
+        (Some(at), Some(dotted)) if dotted < at => {
+            // What stands before the first escape is the same in both spellings.
+            let mut decoded = Vec::with_capacity(path.len());
+            decode_unreserved(path, at, &mut decoded);
+            remove_dot_segments(&decoded, dotted, out);
+        }
+        (Some(at), Some(_)) => {
+            let mut decoded = Vec::with_capacity(path.len());
+            decode_unreserved(path, at, &mut decoded);
+            match first_dot_segment(&decoded) {
+                Some(dotted) => remove_dot_segments(&decoded, dotted, out),
+                None => *out = decoded,
+            }
+        }
+    }
+    Normalized::Changed
+}
+
+/// The character that an escape at the start of `bytes` stands for, if it needs none (RFC 3986 section 2.3).
+fn unreserved(bytes: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = bytes else { return None };
+    let digit = |b: &u8| char::from(*b).to_digit(16);
+    let byte = (digit(high)? << 4 | digit(low)?) as u8;
+    (byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')).then_some(byte)
+}
+
+/// `first` is where the first such escape stands.
+fn decode_unreserved(path: &[u8], first: usize, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&path[..first]);
+    let mut rest = &path[first..];
+    while let [byte, after @ ..] = rest {
+        match unreserved(rest) {
+            Some(decoded) => {
+                out.push(decoded);
+                rest = &rest[3..];
+            }
+            None => {
+                out.push(*byte);
+                rest = after;
+            }
+        }
+    }
+}
+
+fn first_dot_segment(path: &[u8]) -> Option<usize> {
+    memchr::memchr2_iter(b'.', b'%', path)
+        .find(|at| *at > 0 && path[at - 1] == b'/' && dots(segment(path, *at)).is_some())
 }
 
 /// Whether `path` (or a whole request target's path) holds a segment `.` or `..` in any spelling.
 pub fn has_dot_segment(path: &[u8]) -> bool {
-    memchr::memchr2_iter(b'.', b'%', path).any(|at| at > 0 && path[at - 1] == b'/' && dots(segment(path, at)).is_some())
+    first_dot_segment(path).is_some()
 }
 
 fn is_nul(path: &[u8], at: usize) -> bool {
@@ -117,7 +169,7 @@ pub fn literal(text: &str) -> Result<&str, Problem> {
     match normalize(text.as_bytes(), &mut out) {
         Normalized::Unchanged => Ok(text),
         Normalized::Changed => Err(Problem::new(
-            format!("{text:?} has dot segments, which are removed from requests before routing"),
+            format!("{text:?} has dot segments or needless escapes, which requests lose before routing"),
             format!("write {:?}", String::from_utf8_lossy(&out)),
         )),
         Normalized::Nul => Err(Problem::new(format!("{text:?} has a NUL, which no request may carry"), "")),
@@ -163,8 +215,26 @@ mod tests {
 
     #[test]
     fn other_paths_are_not_copied() {
-        for path in ["/", "/a/b", "/a.b/.well-known", "/...", "/a/..b", "/a%2F..", "//", "*", "/a/.%2", "/%2e%2e%2e"] {
+        for path in
+            ["/", "/a/b", "/a.b/.well-known", "/...", "/a/..b", "/a%2F..", "//", "*", "/a/.%2", "/%2F%3a%C3%A9", "/%zz"]
+        {
             assert_eq!(run(path), (Normalized::Unchanged, "untouched".into()), "{path}");
+        }
+    }
+
+    #[test]
+    fn escapes_that_nothing_needs_are_decoded() {
+        for (path, expected) in [
+            ("/%73ecret", "/secret"),
+            ("/%2e%2e%2e", "/..."),
+            ("/a%2Etxt%2F", "/a.txt%2F"),
+            ("/a/./%7euser%2f", "/a/~user%2f"),
+            ("/%61/%2e%2E/b", "/b"),
+            ("/%2561", "/%2561"),
+        ] {
+            let (found, got) = run(path);
+            let got = if found == Normalized::Unchanged { path.to_owned() } else { got };
+            assert_eq!(got, expected, "{path}");
         }
     }
 
@@ -210,6 +280,7 @@ mod tests {
                 _ => path.clone(),
             };
             prop_assert_eq!(&got, &reference(&plain));
+            prop_assert_eq!(normalize(got.as_bytes(), &mut out), Normalized::Unchanged);
             prop_assert!(!has_dot_segment(got.as_bytes()));
         }
     }

@@ -684,7 +684,8 @@ mod tests {
         assert_eq!(v["category"], "upstream_timeout");
         assert_eq!(v["referer"], "http://there/");
         assert_eq!(v["protocol"], "2");
-        assert_eq!(v.as_object().unwrap().len(), 27);
+        assert_eq!(v["detail"], "no answer in time");
+        assert_eq!(v.as_object().unwrap().len(), 28);
     }
 
     #[test]
@@ -908,25 +909,5 @@ mod tests {
         assert_eq!(text.lines().count(), 13, "one torn line, and it has a line of its own");
         assert_eq!(stats.control.log_write_dropped.get(), 18);
         assert!(stats.control.log_write_errors.get() >= 2);
-    }
-
-    /// Not a test of correctness: `cargo test --profile quick -- --ignored --nocapture cost_of`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn cost_of_a_line() {
-        let stats = registry();
-        let log = start(Target::Writer(Box::new(io::sink())), stats.clone()).unwrap();
-        let mut w = log.writer(stats.shards[0].clone(), RING_BYTES);
-        let rounds = 2_000_000u64;
-        let begin = Instant::now();
-        for i in 0..rounds {
-            w.line(&Record { wall_us: 1_700_000_000_000_000 + i * 5, bytes_out: i, ..std::hint::black_box(record()) });
-        }
-        let spent = begin.elapsed().as_nanos() as f64 / rounds as f64;
-        println!(
-            "{spent:.0} ns per line of {} bytes; {} dropped",
-            line(&record()).len(),
-            stats.shards[0].log_dropped.get()
-        );
     }
 }

@@ -428,15 +428,8 @@ pub enum Limit {
 }
 
 /// Limits as metric labels, in the order of their discriminants.
-pub const LIMITS: [&str; 7] = [
-    "connections",
-    "descriptors",
-    "head_size",
-    "body_size",
-    "pipeline_depth",
-    "pool_connections",
-    "pool_waiting",
-];
+pub const LIMITS: [&str; 7] =
+    ["connections", "descriptors", "head_size", "body_size", "pipeline_depth", "pool_connections", "pool_waiting"];
 
 /// How a shard talks to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -1033,20 +1026,5 @@ mod tests {
             .collect();
         threads.into_iter().for_each(|t| t.join().unwrap());
         assert_eq!(route.hits(), 20_000);
-    }
-
-    /// Not a test of correctness: `cargo test --profile quick -- --ignored --nocapture cost_of`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn cost_of_a_record() {
-        let route = RouteStats::new("r".into(), 1);
-        let rounds = 20_000_000u64;
-        let start = Instant::now();
-        for i in 0..rounds {
-            let i = std::hint::black_box(i);
-            route.shard(0).request(Method::Get, 200, Version::Http11, i & 0xfff, 300, 1200);
-        }
-        println!("{:.1} ns per request record", start.elapsed().as_nanos() as f64 / rounds as f64);
-        assert_eq!(route.hits(), rounds);
     }
 }

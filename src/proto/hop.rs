@@ -12,7 +12,7 @@ pub fn response_fields(head: &Head) -> impl Iterator<Item = FieldRef<'_>> {
 /// forwarding fields.
 pub fn request_fields(head: &Head) -> impl Iterator<Item = FieldRef<'_>> {
     let named = names_fields(head);
-    head.fields().filter(move |f| !is_hop_by_hop(f.id) && !is_ours(f.id) && !(named && is_named(head, f)))
+    head.fields().filter(move |f| !(is_hop_by_hop(f.id) || is_ours(f.id) || named && is_named(head, f)))
 }
 
 fn is_hop_by_hop(id: FieldId) -> bool {

@@ -98,8 +98,8 @@ async fn active(mut open: Open) {
 }
 
 /// Sleeps until the client sends, or its keep-alive time is over.
+#[allow(clippy::manual_async_fn)] // an `async fn` would hold `open` twice
 fn parked(open: Open) -> impl Future<Output = ()> {
-    // Not an `async fn`: that would hold `open` twice.
     async move {
         open.shard.flow.stats.connections_idle.inc();
         let awake = sleep(&open.conn).await;

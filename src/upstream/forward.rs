@@ -85,6 +85,7 @@ pub struct Upstreams {
     rng: RefCell<Rng>,
     /// Round-robin state by pool slot.
     turns: RefCell<HashMap<usize, Vec<i64>>>,
+    #[allow(clippy::vec_box)] // lent out whole: a lease moves as a pointer
     leases: RefCell<Vec<Box<Lease>>>,
     draining: Cell<bool>,
     /// Upgraded connections end now.
@@ -257,7 +258,7 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         };
         match attempt.run(&rule.authority).await {
             Ok(Ended::Reusable) if !self.upstreams.draining.get() => {
-                let jitter = self.upstreams.rng.borrow_mut().next();
+                let jitter = self.upstreams.rng.borrow_mut().next_u64();
                 conn.put_back(self.rule, &local.timers, jitter);
                 Ok(None)
             }
@@ -275,7 +276,8 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         if self.trace.began_us == 0 {
             self.trace.began_us = began;
         }
-        let careful = !is_idempotent(self.head.method());
+        // What cannot be sent again (RFC 9110 9.2.2), or only with a body that is gone by then.
+        let careful = !is_idempotent(self.head.method()) || self.request.body != BodySize::Empty;
         if fresh {
             endpoint.drop_idle();
         }

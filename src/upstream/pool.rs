@@ -365,10 +365,8 @@ pub async fn checkout(
 ) -> Result<Conn, Fault> {
     let conn = |stream, born_ms, reused| Conn { stream: Some(stream), endpoint: endpoint.clone(), born_ms, reused };
     let queued = !endpoint.line.is_empty();
-    if !queued {
-        if let Some((stream, born_ms)) = endpoint.take_idle(local.timers.now(), careful) {
-            return Ok(conn(stream, born_ms, true));
-        }
+    if !queued && let Some((stream, born_ms)) = endpoint.take_idle(local.timers.now(), careful) {
+        return Ok(conn(stream, born_ms, true));
     }
     if (queued || !endpoint.take_permit())
         && let Some((stream, born_ms)) = Box::pin(wait_in_line(local, stats, pool, endpoint, careful)).await?
@@ -444,9 +442,9 @@ async fn wait_in_line(
             again.set(LOOK_AGAIN); // another shard may give one back
             let _ = again.poll_fired(cx);
         }
-        give_up.poll_fired(cx).map(|()| {
-            Err(Fault::new(Category::Overloaded, Side::Edge, "waited too long for a connection").unsent())
-        })
+        give_up
+            .poll_fired(cx)
+            .map(|()| Err(Fault::new(Category::Overloaded, Side::Edge, "waited too long for a connection").unsent()))
     })
     .await
 }

@@ -393,6 +393,15 @@ impl Exchange for H1Exchange<'_> {
         self.state.status != 0
     }
 
+    fn take_back(&mut self) -> bool {
+        if self.writer.bytes > 0 {
+            return false;
+        }
+        self.writer.reset();
+        self.state.status = 0;
+        true
+    }
+
     fn is_body_read(&self) -> bool {
         self.reader.is_done()
     }
