@@ -1,4 +1,4 @@
-//! Readiness of a shard's sockets: one registration for a socket's life, on an io_uring (multishot poll) or an epoll set.
+//! Readiness of a shard's sockets: one registration for a socket's life, in an epoll set or by multishot poll.
 //!
 //! Why not one completion per `recv`: an idle connection then pins a buffer, a dropped operation keeps its buffer until
 //! the kernel answers, and re-arming costs more than the batching saves (docs/DECISIONS.md has the measurement).
@@ -54,12 +54,12 @@ impl Reactor {
     /// A reactor on `driver`. Errors are those of `io_uring_setup` and `epoll_create1`.
     pub fn new(driver: Driver) -> io::Result<Rc<Reactor>> {
         let backend = match driver {
-            Driver::IoUring => {
+            Driver::IoUringPoll => {
                 let mut builder = io_uring::IoUring::builder();
                 builder.setup_single_issuer().setup_coop_taskrun().setup_cqsize(COMPLETIONS);
                 Backend::Uring(Box::new(RefCell::new(builder.build(256)?)))
             }
-            Driver::Epoll => {
+            Driver::IoUring | Driver::Epoll => {
                 // SAFETY: epoll_create1 takes no pointers; a non-negative result is a new descriptor that we own.
                 let fd = unsafe {
                     let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);

@@ -1,12 +1,15 @@
 //! Which driver a shard can have: io_uring with multishot poll, or epoll where io_uring is denied or too old.
 use std::{fmt, io};
 
-/// What waits for the sockets of a shard.
+/// What a shard waits with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
-    /// Multishot poll requests on an io_uring.
+    /// The thread sleeps in an io_uring, which watches an epoll set of the sockets.
     IoUring,
-    /// An epoll set.
+    /// The same, with multishot poll requests on a second ring in place of the epoll set: 5 % dearer per request where
+    /// it was measured (docs/DECISIONS.md), and there to be measured again on other kernels.
+    IoUringPoll,
+    /// epoll alone, where io_uring is denied.
     Epoll,
 }
 
@@ -14,6 +17,7 @@ impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Driver::IoUring => "io_uring",
+            Driver::IoUringPoll => "io_uring_poll",
             Driver::Epoll => "epoll",
         })
     }
@@ -21,14 +25,15 @@ impl fmt::Display for Driver {
 
 /// The driver this kernel allows, and why not io_uring if it does not.
 ///
-/// `EDGE_DRIVER=epoll` chooses epoll; `EDGE_DRIVER=io_uring` makes a kernel that denies it an error.
+/// `EDGE_DRIVER=epoll` chooses epoll; `io_uring` and `io_uring_poll` make a kernel that denies it an error.
 pub fn choose() -> io::Result<(Driver, Option<String>)> {
     match std::env::var("EDGE_DRIVER").as_deref() {
         Ok("epoll") => return Ok((Driver::Epoll, Some("EDGE_DRIVER=epoll".to_owned()))),
         Ok("io_uring") => return probe().map(|()| (Driver::IoUring, None)),
+        Ok("io_uring_poll") => return probe().map(|()| (Driver::IoUringPoll, None)),
         Ok("") | Ok("auto") | Err(_) => {}
         Ok(other) => {
-            let why = format!("EDGE_DRIVER={other}: expected `io_uring`, `epoll` or `auto`");
+            let why = format!("EDGE_DRIVER={other}: expected `io_uring`, `io_uring_poll`, `epoll` or `auto`");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
     }

@@ -67,7 +67,7 @@ where
     M: Future<Output = ()> + 'static,
 {
     match driver {
-        Driver::IoUring => {
+        Driver::IoUring | Driver::IoUringPoll => {
             let mut ring = io_uring::IoUring::builder();
             ring.setup_single_issuer().setup_coop_taskrun().setup_defer_taskrun();
             let built =

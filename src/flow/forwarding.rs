@@ -89,11 +89,7 @@ pub fn fields(shard: &Shard, listener: &ListenerRule, head: &Head, peer: Peer, s
     }
     match kept(FieldId::XRequestStart) {
         Some(start) => write_valid_field(out, b"X-Request-Start", start),
-        None => {
-            out.extend_from_slice(b"X-Request-Start: t=");
-            write_decimal(out, shard.local.timers.clock().wall_us());
-            out.extend_from_slice(b"\r\n");
-        }
+        None => shard.write_request_start(out),
     }
     out.extend_from_slice(b"X-Request-Id: ");
     out.extend_from_slice(id);
@@ -151,16 +147,32 @@ fn forwarded(head: &Head, peer: Peer, trusted: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(if peer.tls { b"\";proto=https\r\n" } else { b"\";proto=http\r\n" });
 }
 
+/// The decimal digits of each octet with a dot behind, and how many bytes that is.
+const OCTETS: [([u8; 4], usize); 256] = {
+    let mut all = [([b'.'; 4], 0); 256];
+    let mut n = 0;
+    while n < 256 {
+        let (h, t, o) = (b'0' + (n / 100) as u8, b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8);
+        all[n] = match n {
+            0..10 => ([o, b'.', 0, 0], 2),
+            10..100 => ([t, o, b'.', 0], 3),
+            _ => ([h, t, o, b'.'], 4),
+        };
+        n += 1;
+    }
+    all
+};
+
 fn write_ip(ip: IpAddr, out: &mut Vec<u8>) {
     match ip {
         IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
-            for (i, part) in [a, b, c, d].into_iter().enumerate() {
-                if i > 0 {
-                    out.push(b'.');
-                }
-                write_decimal(out, u64::from(part));
+            let (mut text, mut len) = ([0; 16], 0);
+            for octet in v4.octets() {
+                let (digits, n) = OCTETS[usize::from(octet)];
+                text[len..len + 4].copy_from_slice(&digits); // more than needed: the next one writes over it
+                len += n;
             }
+            out.extend_from_slice(&text[..len - 1]);
         }
         // Writing to a Vec does not fail.
         IpAddr::V6(v6) => drop(write!(out, "{v6}")),

@@ -255,7 +255,8 @@ async fn send<E: Exchange>(exchange: &mut E, status: u16, fields: &[(&[u8], &[u8
     sink.start(ResponseHead {
         status,
         reason: b"",
-        fields: std::iter::empty(),
+        fields: None,
+        date: None,
         extra: fields,
         size: if body.is_empty() { BodySize::Empty } else { BodySize::Exact(body.len() as u64) },
         shown_length: Some(body.len() as u64),

@@ -5,7 +5,7 @@ use crate::{
     snapshot::Snapshot,
     upstream::Upstreams,
 };
-use edge_io::runtime::Local;
+use edge_io::{http1::write_decimal, runtime::Local};
 use std::{
     cell::RefCell,
     net::{IpAddr, Ipv4Addr},
@@ -40,6 +40,8 @@ pub struct Shard {
     #[allow(clippy::vec_box)] // lent out whole: a scratch space moves as a pointer
     scratch: RefCell<Vec<Box<Scratch>>>,
     date: RefCell<(u64, Rc<[u8]>)>,
+    /// The line for requests of this turn of the loop, by its time.
+    request_start: RefCell<(u64, Vec<u8>)>,
 }
 
 /// Space that one request works in.
@@ -99,6 +101,7 @@ impl Shard {
             snapshot: RefCell::new(Rc::new(Pinned { snapshot })),
             scratch: RefCell::default(),
             date: RefCell::new((0, Rc::from(&b""[..]))),
+            request_start: RefCell::default(),
         }
     }
 
@@ -124,6 +127,20 @@ impl Shard {
         if spare.len() < SPARE_SCRATCH {
             spare.push(scratch);
         }
+    }
+
+    /// Appends `X-Request-Start`, formatted once a turn of the loop.
+    pub(super) fn write_request_start(&self, out: &mut Vec<u8>) {
+        let now = self.local.timers.clock().wall_us();
+        let cached = &mut *self.request_start.borrow_mut();
+        if cached.0 != now {
+            cached.0 = now;
+            cached.1.clear();
+            cached.1.extend_from_slice(b"X-Request-Start: t=");
+            write_decimal(&mut cached.1, now);
+            cached.1.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(&cached.1);
     }
 
     /// The value of `Date` (RFC 9110 6.6.1), formatted once a second.

@@ -28,13 +28,15 @@ impl Peer {
 }
 
 /// A final answer's head, before its protocol frames it.
-pub struct ResponseHead<'a, F> {
+pub struct ResponseHead<'a> {
     /// The status code, 200..=599 or 101.
     pub status: u16,
     /// The reason phrase for protocols that have one; empty = the usual one.
     pub reason: &'a [u8],
-    /// End-to-end fields of the answer, without framing.
-    pub fields: F,
+    /// Its end-to-end fields go along; framing is the sink's.
+    pub fields: Option<&'a Head>,
+    /// `Date`, where the answer has none (RFC 9110 6.6.1).
+    pub date: Option<&'a [u8]>,
     /// Fields of our own.
     pub extra: &'a [(&'a [u8], &'a [u8])],
     /// The body that follows.
@@ -93,7 +95,7 @@ pub trait ResponseSink: BodySink {
     /// Sends a 1xx head (not 101) to clients that can take it; others miss it. Flushes with what follows.
     fn inform(&mut self, status: u16, fields: &mut dyn Iterator<Item = FieldRef<'_>>);
     /// Begins the final answer.
-    fn start<'f, F: Iterator<Item = FieldRef<'f>>>(&mut self, head: ResponseHead<'_, F>);
+    fn start(&mut self, head: ResponseHead<'_>);
     /// Whether `start` was called.
     fn started(&self) -> bool;
     /// After this answer the connection ends.

@@ -66,7 +66,7 @@ pub fn start(start: Start) -> io::Result<JoinHandle<()>> {
 
 async fn run(local: Local, start: Start) {
     start.stats.set_driver(match start.driver {
-        Driver::IoUring => stats::Driver::IoUring,
+        Driver::IoUring | Driver::IoUringPoll => stats::Driver::IoUring,
         Driver::Epoll => stats::Driver::Epoll,
     });
     let Ok(bell) = start.mailbox.as_fd().try_clone_to_owned().and_then(|fd| local.reactor.register(fd)) else {

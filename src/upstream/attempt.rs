@@ -9,7 +9,7 @@ use crate::{
 };
 use edge_io::{
     clock::Clock,
-    head::{FieldId, FieldRef, Head, Method},
+    head::{FieldId, Head, Method},
     http1,
     tcp::Stream,
 };
@@ -248,12 +248,11 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         if !self.up.done && status != 101 {
             self.sink.close_after(); // the rest of the request's body will not be read
         }
-        let date = FieldRef { id: FieldId::Date, name: b"date", value: self.request.date };
-        let date = (!head.has(FieldId::Date)).then_some(date);
         self.sink.start(ResponseHead {
             status,
             reason: head.reason(),
-            fields: hop::response_fields(head).chain(date),
+            fields: Some(head),
+            date: (!head.has(FieldId::Date)).then_some(self.request.date),
             extra: self.request.response_fields,
             size: h1::body_size(semantics.framing),
             shown_length: shown_length(head, method, status),

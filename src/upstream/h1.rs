@@ -57,9 +57,7 @@ pub fn write_request_head(out: &mut Vec<u8>, head: &Head, request: &Request<'_>,
     http1::write_request_line(out, head.method_bytes(), request.target);
     let host = if request.host.is_empty() { authority.as_bytes() } else { request.host };
     http1::write_valid_field(out, b"Host", host);
-    for field in hop::request_fields(head) {
-        http1::write_valid_field(out, field.name, field.value);
-    }
+    hop::write_request_fields(head, out);
     out.extend_from_slice(request.our_fields);
     if request.websocket {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");

@@ -91,6 +91,8 @@ pub struct Head {
     /// Ids that occur more than once.
     repeated: u128,
     fields_bytes: u32,
+    /// The block is a parsed head, byte for byte: field lines can be copied from it as they stand.
+    verbatim: bool,
     status: u16,
     method: Method,
     version: Version,
@@ -120,6 +122,7 @@ impl Head {
             seen: 0,
             repeated: 0,
             fields_bytes: 0,
+            verbatim: false,
             status: 0,
             method: Method::Other,
             version: Version::Http11,
@@ -139,6 +142,7 @@ impl Head {
         self.seen = 0;
         self.repeated = 0;
         self.fields_bytes = 0;
+        self.verbatim = false;
         self.status = 0;
         self.method = Method::Other;
         self.version = Version::Http11;
@@ -218,6 +222,38 @@ impl Head {
     #[inline]
     pub fn fields(&self) -> impl Iterator<Item = FieldRef<'_>> {
         self.fields.iter().map(|f| FieldRef { id: f.id, name: f.name.of(&self.block), value: f.value.of(&self.block) })
+    }
+
+    /// Appends the lines of the fields that `keep` wants, each with its CRLF. Neighbours are copied in one go.
+    #[inline]
+    pub fn write_lines(&self, out: &mut Vec<u8>, keep: impl Fn(&FieldRef<'_>) -> bool) {
+        if !self.verbatim {
+            for field in self.fields().filter(|f| keep(f)) {
+                crate::http1::write_valid_field(out, field.name, field.value);
+            }
+            return;
+        }
+        let (mut start, mut end) = (0, 0);
+        for field in &self.fields {
+            let seen = FieldRef { id: field.id, name: field.name.of(&self.block), value: field.value.of(&self.block) };
+            if !keep(&seen) {
+                continue;
+            }
+            if usize::from(field.name.start) != end {
+                out.extend_from_slice(self.block.get(start..end).unwrap_or(&[]));
+                start = usize::from(field.name.start);
+            }
+            end = self.line_end(field);
+        }
+        out.extend_from_slice(self.block.get(start..end).unwrap_or(&[]));
+    }
+
+    /// Where the field's line ends in a verbatim block: behind its CRLF, before which there may be whitespace.
+    #[inline]
+    fn line_end(&self, field: &Field) -> usize {
+        let value_end = usize::from(field.value.end);
+        let rest = self.block.get(value_end..).unwrap_or(&[]);
+        value_end + rest.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1)
     }
 
     /// Number of fields.
@@ -329,6 +365,7 @@ impl Head {
         if self.block.len() + name.len() + value.len() > BLOCK_BYTES_MAX || self.fields.len() >= BLOCK_BYTES_MAX {
             return Err(TooLarge);
         }
+        self.verbatim = false;
         let name_span = self.append(name)?;
         let value_span = self.append(value)?;
         self.add_field(FieldId::of(name), name_span, value_span);
@@ -402,6 +439,7 @@ impl Head {
     pub(crate) fn fill(&mut self, bytes: &[u8]) {
         self.block.clear();
         self.block.extend_from_slice(bytes);
+        self.verbatim = true;
     }
 
     /// Gives an absolute-form target without a path its `/` (or, for OPTIONS without a query, `*`; RFC 9112,

@@ -4,6 +4,7 @@ use crate::head::FieldRef;
 
 /// `METHOD SP target SP HTTP/1.1 CRLF`. Bytes that would break the line are left out (and are a bug of the caller).
 pub fn write_request_line(out: &mut Vec<u8>, method: &[u8], target: &[u8]) {
+    out.reserve(method.len() + target.len() + 12);
     push_visible(out, method);
     out.push(b' ');
     push_visible(out, target);

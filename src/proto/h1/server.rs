@@ -12,6 +12,7 @@ use crate::{
     proto::{
         ClientTimeouts,
         h1::client_fault,
+        hop,
         websocket::{Frames, GOING_AWAY},
     },
 };
@@ -593,7 +594,7 @@ impl ResponseSink for Response<'_> {
         out.extend_from_slice(b"\r\n");
     }
 
-    fn start<'f, F: Iterator<Item = FieldRef<'f>>>(&mut self, head: ResponseHead<'_, F>) {
+    fn start(&mut self, head: ResponseHead<'_>) {
         if self.closing.get() {
             self.state.keep_alive = false; // the drain began while the request was under way
         }
@@ -604,7 +605,12 @@ impl ResponseSink for Response<'_> {
         let out = &mut self.writer.out;
         let reason = if head.reason.is_empty() { http1::reason_phrase(head.status).as_bytes() } else { head.reason };
         http1::write_status_line(out, head.status, reason);
-        write_fields(out, head.fields);
+        if let Some(fields) = head.fields {
+            hop::write_response_fields(fields, out);
+        }
+        if let Some(date) = head.date {
+            http1::write_valid_field(out, b"date", date);
+        }
         for (name, value) in head.extra {
             http1::write_valid_field(out, name, value);
         }
