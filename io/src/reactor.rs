@@ -29,6 +29,7 @@ pub struct Reactor {
     backend: Backend,
     slots: RefCell<Slots>,
     overflows: Cell<u64>,
+    turn: Cell<u64>,
 }
 
 enum Backend {
@@ -71,7 +72,7 @@ impl Reactor {
                 Backend::Epoll(fd, RefCell::new(vec![libc::epoll_event { events: 0, u64: 0 }; BATCH].into()))
             }
         };
-        Ok(Rc::new(Reactor { backend, slots: RefCell::default(), overflows: Cell::new(0) }))
+        Ok(Rc::new(Reactor { backend, slots: RefCell::default(), overflows: Cell::new(0), turn: Cell::new(0) }))
     }
 
     /// The descriptor that becomes readable when there are events.
@@ -85,6 +86,11 @@ impl Reactor {
     /// How often the completion queue overflowed (the kernel kept the events; nothing was lost).
     pub fn overflows(&self) -> u64 {
         self.overflows.get()
+    }
+
+    /// Counts the calls of `drain`: what happened to a socket since a turn is known from the next turn on.
+    pub fn turn(&self) -> u64 {
+        self.turn.get()
     }
 
     /// Watches `fd` until the returned source is dropped, which closes it.
@@ -117,6 +123,7 @@ impl Reactor {
     /// Takes what has happened, marks sockets ready and wakes their tasks. Bounded by `BATCH` events a call; answers
     /// how many there were.
     pub fn drain(&self) -> usize {
+        self.turn.set(self.turn.get() + 1);
         match &self.backend {
             Backend::Uring(ring) => self.drain_uring(ring),
             Backend::Epoll(set, events) => self.drain_epoll(set, &mut events.borrow_mut()),

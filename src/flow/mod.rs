@@ -251,6 +251,7 @@ async fn send<E: Exchange>(exchange: &mut E, status: u16, fields: &[(&[u8], &[u8
         exchange.close_after(); // nobody will read it, and the next request is behind it
     }
     let (_, _, mut sink, deadlines) = exchange.parts();
+    deadlines.clear_all(); // what was waited for before does not matter any more
     let empty = Head::new();
     sink.start(ResponseHead {
         status,

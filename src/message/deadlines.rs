@@ -54,6 +54,12 @@ impl Deadlines {
         self.at[phase as usize].set(NEVER);
     }
 
+    /// Whether the deadline of `phase` has passed.
+    #[inline]
+    pub fn is_past(&self, phase: Phase) -> bool {
+        self.at[phase as usize].get() <= self.timers.now()
+    }
+
     /// Milliseconds of the shard's clock.
     pub fn now(&self) -> u64 {
         self.timers.now()

@@ -142,23 +142,27 @@ async fn drain(shard: &Rc<Shard>, mailbox: &Receiver<Command>, bell: &Source, ac
                 Poll::Pending => break false,
             }
         };
-        if stopped || done() {
+        let now = Instant::now();
+        if stopped || done() || now >= stop_at {
             return Poll::Ready(stopped);
         }
-        timer.set(stop_at.saturating_duration_since(Instant::now()));
-        timer.poll_fired(cx).map(|()| false)
+        timer.set(stop_at.saturating_duration_since(now));
+        let _ = timer.poll_fired(cx); // it is the clock that decides: this only has the task woken
+        Poll::Pending
     };
-    if poll_fn(|cx| stop(accept_until, &|| Instant::now() >= accept_until, cx)).await {
+    if poll_fn(|cx| stop(accept_until, &|| false, cx)).await {
         return;
     }
     shard.listeners.close_all();
     shard.flow.upstreams.drain();
     let gone = || shard.connections.open() == 0;
-    poll_fn(|cx| {
+    let stopped = poll_fn(|cx| {
         shard.connections.wait_for_none(cx);
         stop(force, &gone, cx)
-    })
-    .await;
+    });
+    if stopped.await {
+        return;
+    }
     shard.flow.upstreams.end_tunnels();
     let last_words = Instant::now() + LAST_WORDS;
     poll_fn(|cx| {

@@ -107,6 +107,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         self.deadlines.set(Phase::Upstream, first);
         let result = std::future::poll_fn(|cx| self.poll(cx, &mut state)).await;
         self.deadlines.clear(Phase::Upstream);
+        self.deadlines.clear(Phase::ClientBody);
         self.trace.response_bytes += self.down.bytes;
         self.trace.request_body_bytes += self.up.bytes;
         match result {
@@ -145,6 +146,9 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
                 break;
             }
         }
+        if self.deadlines.is_past(Phase::Total) {
+            return Poll::Ready(Err(TOTAL_EXCEEDED)); // however well it goes on
+        }
         self.keep_deadline(state);
         if (self.up.done || state.step == Step::Continue)
             && let Poll::Ready(fault) = self.sink.poll_gone(cx)
@@ -160,6 +164,10 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
     /// The endpoint has its time anew after progress in either direction; while the client is what everybody waits
     /// for, the endpoint's time stands still.
     fn keep_deadline(&mut self, state: &mut State) {
+        if state.step == Step::Body {
+            // The answer is under way: whether the client still sends is no reason to cut it (RFC 9112 9.5).
+            self.deadlines.clear(Phase::ClientBody);
+        }
         let after = match state.step {
             Step::Continue | Step::Upgraded => return,
             Step::Head if self.deadlines.is_set(Phase::ClientBody) => return self.deadlines.clear(Phase::Upstream),

@@ -259,7 +259,7 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         match attempt.run(&rule.authority).await {
             Ok(Ended::Reusable) if !self.upstreams.draining.get() => {
                 let jitter = self.upstreams.rng.borrow_mut().next_u64();
-                conn.put_back(self.rule, &local.timers, jitter);
+                conn.put_back(self.rule, local, jitter, self.head.method() == Method::Head);
                 Ok(None)
             }
             Ok(Ended::Upgraded) => Ok(Some((conn, in_flight))),

@@ -4,11 +4,7 @@ use crate::{
     message::{Category, Fault, Side},
     observe::stats::{EndpointStats, Limit, ShardStats},
 };
-use edge_io::{
-    runtime::Local,
-    tcp::Stream,
-    timer::{Timer, Timers},
-};
+use edge_io::{runtime::Local, tcp::Stream, timer::Timer};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -23,6 +19,8 @@ use std::{
 
 /// Permits leased from the node at once while there are plenty.
 const LEASE: u32 = 4;
+/// How far from the top of the idle list an older connection is looked for.
+const NEAR: usize = 16;
 /// A request that waits for a permit looks again after this: another shard may have given one back.
 const LOOK_AGAIN: Duration = Duration::from_millis(8);
 
@@ -51,6 +49,10 @@ struct Idle {
     since_ms: u64,
     /// It is not reused after this, on the shard's clock: the pool's age or idle time, whichever ends first.
     until_ms: u64,
+    /// The turn of the loop in which it was put back: bytes that came since are known from the next turn on.
+    turn: u64,
+    /// Its last answer had a body by its head but not by its request (HEAD): endpoints get that wrong.
+    doubtful: bool,
 }
 
 /// A connection that a request uses. Dropping it closes it and gives its permit back.
@@ -69,18 +71,25 @@ impl Conn {
     }
 
     /// Puts it back for the next request, unless the pool is full or the endpoint is going.
-    pub fn put_back(mut self, rule: &PoolRule, timers: &Timers, jitter: u64) {
+    pub fn put_back(mut self, rule: &PoolRule, local: &Local, jitter: u64, doubtful: bool) {
         let endpoint = self.endpoint.clone();
         let starving = endpoint.line.is_empty() && endpoint.state.is_starving();
         if endpoint.retired.get() || starving || endpoint.idle.borrow().len() >= endpoint.keepalive.get() {
             return;
         }
         if let Some(stream) = self.stream.take() {
-            let now = timers.now();
+            let now = local.timers.now();
             // ±10 %, so that connections made together do not end together
             let age = rule.keepalive_age.as_millis() as u64 * (90 + jitter % 21) / 100;
             let until_ms = (self.born_ms + age).min(now + rule.keepalive_idle.as_millis() as u64);
-            endpoint.idle.borrow_mut().push(Idle { stream, born_ms: self.born_ms, since_ms: now, until_ms });
+            endpoint.idle.borrow_mut().push(Idle {
+                stream,
+                born_ms: self.born_ms,
+                since_ms: now,
+                until_ms,
+                turn: local.reactor.turn(),
+                doubtful,
+            });
             endpoint.line.wake_first();
         }
     }
@@ -157,10 +166,18 @@ impl Endpoint {
 
     /// The most recently used idle connection that is still good. `careful` asks the kernel too: for requests that
     /// must not be sent twice.
-    fn take_idle(&self, now: u64, careful: bool) -> Option<(Stream, u64)> {
+    fn take_idle(&self, local: &Local, careful: bool) -> Option<(Stream, u64)> {
+        let (now, turn) = (local.timers.now(), local.reactor.turn());
         loop {
-            let idle = self.idle.borrow_mut().pop()?;
-            let good = now < idle.until_ms && !idle.stream.has_news() && (!careful || idle.stream.is_quiet());
+            let idle = {
+                let mut all = self.idle.borrow_mut();
+                // One of an earlier turn is known to be quiet without asking.
+                let nearest = all.iter().rev().take(NEAR).position(|i| i.turn != turn).unwrap_or(0);
+                let at = all.len().checked_sub(nearest + 1)?;
+                all.remove(at)
+            };
+            let ask = careful || idle.doubtful || idle.turn == turn;
+            let good = now < idle.until_ms && !idle.stream.has_news() && (!ask || idle.stream.is_quiet());
             if good {
                 return Some((idle.stream, idle.born_ms));
             }
@@ -187,7 +204,8 @@ impl Endpoint {
     /// Closes this shard's idle connections: one of them turned out to be dead, and the others are as old.
     pub fn drop_idle(&self) {
         let dropped = std::mem::take(&mut *self.idle.borrow_mut());
-        for _ in &dropped {
+        for idle in dropped {
+            drop(idle); // before its permit goes to another
             self.closed();
         }
     }
@@ -365,7 +383,7 @@ pub async fn checkout(
 ) -> Result<Conn, Fault> {
     let conn = |stream, born_ms, reused| Conn { stream: Some(stream), endpoint: endpoint.clone(), born_ms, reused };
     let queued = !endpoint.line.is_empty();
-    if !queued && let Some((stream, born_ms)) = endpoint.take_idle(local.timers.now(), careful) {
+    if !queued && let Some((stream, born_ms)) = endpoint.take_idle(local, careful) {
         return Ok(conn(stream, born_ms, true));
     }
     if (queued || !endpoint.take_permit())
@@ -433,7 +451,7 @@ async fn wait_in_line(
     poll_fn(|cx| {
         let place: &Place<'_> = place.get_or_insert_with(|| endpoint.line.enter(cx.waker()));
         if place.is_first() {
-            if let Some(found) = endpoint.take_idle(local.timers.now(), careful) {
+            if let Some(found) = endpoint.take_idle(local, careful) {
                 return Poll::Ready(Ok(Some(found)));
             }
             if endpoint.take_permit() {

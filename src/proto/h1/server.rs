@@ -273,16 +273,22 @@ where
 
 async fn read_head(conn: &Connection, work: &mut Lease, limits: &Limits) -> Result<Option<RequestSemantics>, Fault> {
     let (reader, head) = (&mut work.reader, &mut work.head);
+    let timeouts = conn.share.timeouts.get();
+    let mut begun = false;
     let complete = poll_fn(|cx| {
         if let Poll::Ready(done) = reader.poll_head(cx, &conn.stream, limits, head) {
             return Poll::Ready(done);
         }
-        if !conn.deadlines.is_set(Phase::ClientHead) {
-            conn.deadlines.set(Phase::ClientHead, conn.share.timeouts.get().header);
+        let has_begun = reader.received > 0 || reader.has_leftover();
+        if has_begun && !std::mem::replace(&mut begun, true) {
+            conn.deadlines.set(Phase::ClientHead, timeouts.header);
+        } else if !has_begun && !conn.deadlines.is_set(Phase::ClientHead) {
+            conn.deadlines.set(Phase::ClientHead, timeouts.keepalive); // woken for nothing: still idle
         }
-        conn.deadlines
-            .poll_expired(cx)
-            .map(|_| Err(Fault::new(Category::RequestTimeout, Side::Downstream, "the request head took too long")))
+        conn.deadlines.poll_expired(cx).map(|_| match has_begun {
+            true => Err(Fault::new(Category::RequestTimeout, Side::Downstream, "the request head took too long")),
+            false => Ok(false),
+        })
     })
     .await?;
     conn.deadlines.clear(Phase::ClientHead);
@@ -295,7 +301,7 @@ async fn read_head(conn: &Connection, work: &mut Lease, limits: &Limits) -> Resu
 /// Ends our direction and reads what the client still sends, for a while: closing at once would reset the connection
 /// and could take the answer with it (RFC 9112 9.6).
 async fn linger(conn: &Connection, work: &mut Lease, unread: bool) {
-    if !unread && work.reader.is_done() && !work.reader.has_leftover() {
+    if !unread && work.reader.is_done() && !work.reader.has_leftover() && conn.stream.is_quiet() {
         return;
     }
     conn.stream.shutdown_write();
@@ -395,7 +401,7 @@ impl Exchange for H1Exchange<'_> {
     }
 
     fn take_back(&mut self) -> bool {
-        if self.writer.bytes > 0 {
+        if !self.writer.is_untouched() {
             return false;
         }
         self.writer.reset();
@@ -458,30 +464,37 @@ pub struct RequestBody<'a> {
     began_ms: Option<u64>,
 }
 
+const TOO_SLOW: Fault = Fault::new(Category::BodyTimeout, Side::Downstream, "the request body came too slowly");
 /// The least rate is asked for after this, milliseconds (FEATURES A20).
 const RATE_GRACE_MS: u64 = 10_000;
 
 impl RequestBody<'_> {
-    fn too_slow(&mut self) -> bool {
+    fn too_slow(&self) -> bool {
         let now = self.deadlines.now();
-        let spent = now - *self.began_ms.get_or_insert(now);
-        spent > RATE_GRACE_MS && self.reader.received < self.timeouts.min_body_rate.saturating_mul(spent / 1000)
+        let spent = now.saturating_sub(self.began_ms.unwrap_or(now));
+        self.timeouts.min_body_rate > 0
+            && spent > RATE_GRACE_MS
+            && self.reader.received < self.timeouts.min_body_rate.saturating_mul(spent / 1000)
     }
 }
 
 impl BodySource for RequestBody<'_> {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fill, Fault>> {
         let before = self.reader.received;
+        self.began_ms.get_or_insert_with(|| self.deadlines.now());
         match self.reader.poll_fill(cx, self.stream, &self.limits) {
             Poll::Ready(done) => {
                 self.deadlines.clear(Phase::ClientBody);
-                if done.is_ok_and(|f| f == Fill::Data) && self.timeouts.min_body_rate > 0 && self.too_slow() {
-                    let fault = Fault::new(Category::BodyTimeout, Side::Downstream, "the request body came too slowly");
-                    return Poll::Ready(Err(fault));
+                if done.is_ok_and(|f| f == Fill::Data) && self.too_slow() {
+                    return Poll::Ready(Err(TOO_SLOW));
                 }
                 Poll::Ready(done)
             }
             Poll::Pending => {
+                // Framing and trailers can dribble in as well as data.
+                if self.reader.received != before && self.too_slow() {
+                    return Poll::Ready(Err(TOO_SLOW));
+                }
                 // An upgraded connection has no such deadline: setting one at each poll would put off the others.
                 if self.timeouts.body != Duration::MAX
                     && (self.reader.received != before || !self.deadlines.is_set(Phase::ClientBody))

@@ -66,6 +66,7 @@ impl Writer {
     /// Forgets everything, for another message or connection.
     pub fn reset(&mut self) {
         self.out.clear();
+        self.sent = 0;
         self.out.shrink_to(KEEP);
         self.begin(Framing::None);
         self.blocked = false;
@@ -86,6 +87,11 @@ impl Writer {
     /// How the body is framed.
     pub fn framing(&self) -> Framing {
         self.framing
+    }
+
+    /// Whether nothing of what was gathered has gone out.
+    pub fn is_untouched(&self) -> bool {
+        self.bytes == 0 && self.sent == 0
     }
 
     /// Whether anything waits to go out.
@@ -230,5 +236,22 @@ impl Writer {
 pub fn write_fields<'f>(out: &mut Vec<u8>, fields: impl Iterator<Item = FieldRef<'f>>) {
     for field in fields {
         http1::write_valid_field(out, field.name, field.value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_that_was_cut_off_starts_anew() {
+        let mut writer = Writer::new(Side::Upstream);
+        writer.out.extend_from_slice(b"half of this went out");
+        writer.progress(7);
+        assert!(!writer.is_flushed() && !writer.is_untouched());
+        writer.reset();
+        assert!(writer.is_flushed() && writer.is_untouched());
+        writer.out.extend_from_slice(b"GET / HTTP/1.1");
+        assert_eq!(&writer.out[writer.sent..], b"GET / HTTP/1.1");
     }
 }
