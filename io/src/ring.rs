@@ -1,4 +1,4 @@
-//! Which driver a shard can have: io_uring with multishot poll, or epoll where io_uring is denied or too old.
+//! Which driver a shard can have: io_uring, or epoll alone where io_uring is denied or too old.
 use std::{fmt, io};
 
 /// What a shard waits with.

@@ -96,10 +96,10 @@ where
     };
     let done = Rc::new(Cell::new(false));
     tasks::spawn({
-        let (main, done) = (main(local.clone()), done.clone());
+        let (main, done) = (main(local.clone()), Done(done.clone()));
         async move {
+            let _done = done;
             main.await;
-            done.set(true);
         }
     });
     while !done.get() {
@@ -112,6 +112,15 @@ where
         }
     }
     tasks::drop_all();
+}
+
+/// Ends the loop, whether the shard's main task returns or panics: a shard that takes no commands must not go on.
+struct Done(Rc<Cell<bool>>);
+
+impl Drop for Done {
+    fn drop(&mut self) {
+        self.0.set(true);
+    }
 }
 
 /// monoio waits for the reactor as for any descriptor, and the reactor for the timers.

@@ -440,9 +440,9 @@ pub const LIMITS: [&str; 7] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Driver {
-    /// Completions through io_uring.
+    /// The shard sleeps in an io_uring.
     IoUring = 1,
-    /// Readiness through epoll: io_uring is denied.
+    /// epoll alone: io_uring is denied.
     Epoll = 2,
 }
 

@@ -18,6 +18,9 @@ use std::{
     time::Duration,
 };
 
+/// When the client has ended its direction, the endpoint may be silent for so long.
+const HALF_CLOSED_IDLE: Duration = Duration::from_secs(60);
+
 /// The endpoint's side of an upgraded connection.
 pub struct Tunnel {
     pub(super) conn: Conn,
@@ -41,9 +44,7 @@ impl Tunnel {
         self.lease.writer.begin(Framing::Tunnel);
         deadlines.clear_all();
         let Some(stream) = self.conn.stream() else { return Ok(()) };
-        let gauge = &upstreams.stats.upgrades_active;
-        let place = upstreams.tunnels.enter();
-        gauge.inc();
+        let open = Open::new(upstreams);
         let mut relay = Relay {
             stream,
             lease: &mut self.lease,
@@ -63,15 +64,33 @@ impl Tunnel {
             if upstreams.farewell.get() {
                 return relay.poll_goodbye(cx).map(Err);
             }
-            upstreams.tunnels.wait(place, cx);
+            upstreams.tunnels.wait(open.place, cx);
             Poll::Pending
         })
         .await;
-        gauge.dec();
-        upstreams.tunnels.leave(place);
         deadlines.clear_all();
         upstreams.release(self.lease);
         result
+    }
+}
+
+/// Counts an upgraded connection, and keeps its place among those that are told when the shard ends.
+struct Open<'a> {
+    upstreams: &'a Upstreams,
+    place: usize,
+}
+
+impl<'a> Open<'a> {
+    fn new(upstreams: &'a Upstreams) -> Open<'a> {
+        upstreams.stats.upgrades_active.inc();
+        Open { upstreams, place: upstreams.tunnels.enter() }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.upstreams.stats.upgrades_active.dec();
+        self.upstreams.tunnels.leave(self.place);
     }
 }
 
@@ -94,8 +113,10 @@ impl<S: BodySource, D: ResponseSink> Relay<'_, S, D> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         if !self.up.done {
             let mut to = RequestSink { stream: self.stream, writer: &mut self.lease.writer };
-            if let Poll::Ready(Err(fault)) = self.up.poll(cx, self.source, &mut to, None) {
-                return Poll::Ready(Err(fault));
+            match self.up.poll(cx, self.source, &mut to, None) {
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+                Poll::Ready(Ok(())) => self.moved = u64::MAX, // half closed: another idle time from now on
+                Poll::Pending => {}
             }
         }
         let mut from = ResponseBody { stream: self.stream, reader: &mut self.lease.reader };
@@ -105,7 +126,8 @@ impl<S: BodySource, D: ResponseSink> Relay<'_, S, D> {
         let moved = self.up.bytes + self.down.bytes;
         if moved != self.moved {
             self.moved = moved;
-            self.deadlines.set(Phase::Upstream, self.idle);
+            let idle = if self.up.done { self.idle.min(HALF_CLOSED_IDLE) } else { self.idle };
+            self.deadlines.set(Phase::Upstream, idle);
         }
         self.deadlines.poll_expired(cx).map(|phase| {
             Err(match phase {
