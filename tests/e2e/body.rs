@@ -34,6 +34,7 @@ crate::suite!("body";
         early_hints_only_where_asked_for,
         interim_answers_do_not_end_the_exchange,
         early_final_answer_to_an_upload,
+        early_answer_outlasts_an_upload_that_stops,
         upload_of_256_mib_in_flat_memory,
         download_of_256_mib_in_flat_memory,
         slow_reader_holds_the_origin_back,
@@ -329,6 +330,38 @@ fn early_final_answer_to_an_upload(driver: Driver) {
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nbegin");
     let got = client.response();
     assert_eq!((got.status(), got.text().as_str()), (403, "no"));
+}
+
+fn early_answer_outlasts_an_upload_that_stops(driver: Driver) {
+    const PIECES: usize = 30;
+    let origin = Origin::scripted(|wire, _| {
+        wire.head(Kind::Request)?;
+        wire.try_send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", PIECES * 100))?;
+        for piece in pattern(PIECES * 100).chunks(100) {
+            std::thread::sleep(Duration::from_millis(100));
+            wire.try_send(piece)?;
+        }
+        wire.finish();
+        wire.read_to_close();
+        Ok(())
+    });
+    let extra = Extra { listener: "timeouts = { body = \"1s\" }", ..Extra::default() };
+    let edge = Setup::proxy_with(driver, &origin, &extra).start();
+    let addr = edge.addr();
+    let upload = |framing: &str, begin: &str| {
+        let mut client = Wire::connect(&addr);
+        let begun = Instant::now();
+        client.send(format!("POST /early HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{begin}"));
+        let got = client.response();
+        assert_eq!(got.status(), 200, "{got:?}");
+        assert!(got.body == pattern(PIECES * 100), "{framing}: {got:?}");
+        assert!(begun.elapsed() > Duration::from_secs(2), "longer than the body's timeout");
+    };
+    std::thread::scope(|s| {
+        s.spawn(|| upload("Content-Length: 100000", "begin"));
+        s.spawn(|| upload("Transfer-Encoding: chunked", "5\r\nbegin\r\n"));
+        s.spawn(|| upload("Transfer-Encoding: chunked", "5\r\nbe"));
+    });
 }
 
 const LARGE: usize = 256 << 20;

@@ -17,6 +17,7 @@ crate::suite!("drain";
         second_signal_ends_at_once,
         drain_timeout_ends_what_hangs,
         websockets_end_with_the_drain,
+        websocket_is_told_that_the_edge_goes_away,
         unfinished_upload_is_finished,
         sigint_drains_too,
         socket_files_are_removed;
@@ -126,7 +127,7 @@ fn second_signal_ends_at_once(driver: Driver) {
     let begun = Instant::now();
     edge.signal(Signal::TERM);
     edge.wait_exit();
-    assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(1_500), "it took {:?}", begun.elapsed());
     client.read_to_close();
     gate.open();
 }
@@ -151,6 +152,26 @@ fn websockets_end_with_the_drain(driver: Driver) {
     assert_eq!(ws.read().expect("an echo").to_text().expect("text"), "still there");
     while ws.read().is_ok() {}
     edge.wait_exit();
+}
+
+fn websocket_is_told_that_the_edge_goes_away(driver: Driver) {
+    let server = EchoServer::start();
+    let edge = Setup::new(driver).server("drain_timeout", "\"1s\"").text(&server.text("")).start();
+    let mut ws = websocket(&edge);
+    ws.send(tungstenite::Message::text("hello")).expect("sent");
+    assert_eq!(ws.read().expect("an echo").to_text().expect("text"), "hello");
+    let begun = Instant::now();
+    edge.signal(Signal::TERM);
+    let told = ws.read().expect("a last word");
+    let took = begun.elapsed();
+    let tungstenite::Message::Close(Some(frame)) = told else { panic!("{told:?} instead of a close frame") };
+    assert_eq!(u16::from(frame.code), 1001, "going away (RFC 6455 7.4.1)");
+    assert!((Duration::from_millis(900)..Duration::from_secs(2)).contains(&took), "told after {took:?}");
+    assert_eq!(edge.wait_exit(), 0);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(2_500), "ended after {took:?}");
+    let line = edge.wait_log_path("/ws");
+    assert_eq!((line["status"].as_u64(), line["category"].as_str()), (Some(101), Some("draining")), "{line}");
 }
 
 fn unfinished_upload_is_finished(driver: Driver) {

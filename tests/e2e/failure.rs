@@ -15,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 crate::suite!("failure";
@@ -33,6 +33,7 @@ crate::suite!("failure";
         dribbled_head_is_upstream_timeout,
         stalled_body_is_upstream_timeout,
         whole_exchange_has_a_timeout,
+        whole_exchange_ends_however_well_it_goes_on,
         origin_that_does_not_read_is_upstream_timeout,
         client_abort_cancels_the_upstream_request,
         client_abort_during_an_upload_cancels_the_upstream_request,
@@ -259,6 +260,30 @@ fn whole_exchange_has_a_timeout(driver: Driver) {
     assert_eq!(got.status(), 504, "{got:?}");
     let category = edge.wait_log_path("/total")["category"].as_str().unwrap_or_default().to_owned();
     assert!(matches!(category.as_str(), "upstream_timeout" | "request_timeout"), "{category}");
+}
+
+fn whole_exchange_ends_however_well_it_goes_on(driver: Driver) {
+    let origin = Origin::scripted(|wire, _| {
+        wire.request()?;
+        wire.try_send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        let chunk = [b"10000\r\n".to_vec(), vec![b'x'; 1 << 16], b"\r\n".to_vec()].concat();
+        loop {
+            wire.try_send(&chunk)?;
+        }
+    });
+    let edge = Setup::proxy_with(driver, &origin, &Extra { policy: "timeout = \"1s\"", ..Extra::default() }).start();
+    let mut client = edge.connect();
+    let begun = Instant::now();
+    client.send("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.head(Kind::Response).expect("a head").expect("a head").status(), 200);
+    while client.skip(1 << 16).is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "still going on");
+    }
+    let took = begun.elapsed();
+    assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&took), "cut after {took:?}");
+    assert!(!client.unread().ends_with(b"0\r\n\r\n"), "a cut answer looks whole");
+    logged(&edge, "/endless", 200, "upstream_timeout");
+    origin.wait_idle();
 }
 
 fn origin_that_does_not_read_is_upstream_timeout(driver: Driver) {

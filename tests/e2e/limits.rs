@@ -18,12 +18,14 @@ crate::suite!("limits";
         dribbled_head_gets_408_all_the_same,
         silent_connection_is_closed_without_a_word,
         idle_connection_is_closed_after_keepalive,
+        idle_connection_is_never_a_late_request,
         stalled_body_gets_408,
         stalled_reader_is_cut_off,
         slow_clients_do_not_slow_the_others,
         connections_beyond_the_limit_are_turned_away;
     once:
         trickled_body_falls_below_the_least_rate,
+        trickled_framing_falls_below_the_least_rate,
 );
 
 fn limited(driver: Driver, origin: &Origin, listener: &str) -> Edge {
@@ -144,6 +146,44 @@ fn idle_connection_is_closed_after_keepalive(driver: Driver) {
     assert!(rest.is_empty());
 }
 
+fn idle_connection_is_never_a_late_request(driver: Driver) {
+    let origin = Origin::ok();
+    let timeouts = "timeouts = { header = \"200ms\", keepalive = \"1s\" }";
+    let edge = limited(driver, &origin, timeouts);
+    let addr = edge.addr();
+    // One that fills a read to its last byte leaves open whether more is there.
+    let get = |len: usize| {
+        let head = "GET /get HTTP/1.1\r\nHost: a\r\n".to_owned();
+        let pad = len - head.len() - 3 * "X-Pad: \r\n".len() - 2;
+        let line = |n: usize| format!("X-Pad: {}\r\n", "x".repeat(n));
+        head + &line(pad / 3) + &line(pad / 3) + &line(pad - 2 * (pad / 3)) + "\r\n"
+    };
+    let post = |len: usize| {
+        let head = |n: usize| format!("POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: {n}\r\n\r\n");
+        let n = len - head(10_000).len();
+        head(n) + &"x".repeat(n)
+    };
+    let small = "GET /small HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
+    let idles = |requests: Vec<String>| {
+        let mut client = Wire::connect(&addr);
+        for request in &requests {
+            assert_eq!(client.ask(request).status(), 200);
+        }
+        let rest = ends_between(&mut client, Instant::now(), 800, SLACK);
+        assert!(rest.is_empty(), "nothing was asked: {:?}", String::from_utf8_lossy(&rest));
+    };
+    assert_eq!((get(16_384).len(), post(16_384).len()), (16_384, 16_384));
+    std::thread::scope(|s| {
+        s.spawn(|| idles(vec![]));
+        s.spawn(|| idles(vec![small.clone()]));
+        s.spawn(|| idles(vec![get(16_384)]));
+        s.spawn(|| idles(vec![post(16_384)]));
+        s.spawn(|| idles(vec![get(16_384), post(16_384), get(16_384)]));
+    });
+    assert!(edge.log().iter().all(|l| l["status"] == 200), "{:?}", edge.log());
+    assert_eq!(edge.metrics().sum("edge_errors_total", &[("category", "request_timeout")]), 0.0);
+}
+
 fn stalled_body_gets_408(driver: Driver) {
     let origin = Origin::ok();
     let edge = limited(driver, &origin, QUICK);
@@ -244,4 +284,33 @@ fn trickled_body_falls_below_the_least_rate() {
     assert_eq!(got.status(), 408, "{got:?}");
     assert!(begun.elapsed() > Duration::from_secs(9), "the first ten seconds are free");
     assert_eq!(edge.wait_log_path("/trickle")["category"], "body_timeout");
+}
+
+fn trickled_framing_falls_below_the_least_rate() {
+    let origin = Origin::answering(|_| answer(200, "whole"));
+    let edge = limited(Driver::IoUring, &origin, "timeouts = { min_body_rate = \"1000B/s\" }");
+    let addr = edge.addr();
+    // Bytes without end that are no data: a field behind the last chunk, an extension of a chunk's size.
+    let trickle = |path: &str, begin: &str| {
+        let mut client = Wire::connect(&addr);
+        client.patience(Duration::from_millis(100));
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{begin}"));
+        let begun = Instant::now();
+        let got = loop {
+            let _ = client.try_send("x");
+            match client.message(Kind::Response) {
+                Ok(got) => break got.expect("an answer"),
+                Err(e) if timed_out(&e) => assert!(begun.elapsed() < Duration::from_secs(20), "{path}: still taken"),
+                Err(e) => panic!("{path}: {e}"),
+            }
+        };
+        assert_eq!(got.status(), 408, "{path}: {got:?}");
+        assert!(begun.elapsed() > Duration::from_secs(9), "the first ten seconds are free");
+        assert_eq!(edge.wait_log_path(path)["category"], "body_timeout");
+    };
+    std::thread::scope(|s| {
+        s.spawn(|| trickle("/trailers", "4\r\ndata\r\n0\r\nX-Long: "));
+        s.spawn(|| trickle("/size", "4\r\ndata\r\n4;long="));
+        s.spawn(|| trickle("/first-size", "4;long="));
+    });
 }

@@ -1,4 +1,5 @@
 //! End-to-end tests: the built binary between real clients and real origins, each test on both I/O drivers.
+mod aftermath;
 mod body;
 mod chaos;
 mod cli;
@@ -33,6 +34,7 @@ fn main() {
 
 fn suites() -> Vec<Test> {
     [
+        aftermath::tests(),
         body::tests(),
         chaos::tests(),
         cli::tests(),

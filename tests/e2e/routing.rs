@@ -10,6 +10,7 @@ crate::suite!("routing";
         fixed_responses,
         rewrites_change_the_target_and_keep_the_query,
         paths_are_normalised_before_matching,
+        needless_escapes_are_undone_before_matching,
         error_bodies_follow_accept;
     once:
 );
@@ -250,6 +251,9 @@ fn paths_are_normalised_before_matching(driver: Driver) {
         "/a/b/../../secret/x",
         "/a/%2e%2e/secret",
         "/a/%2E./secret",
+        "/%73ecret",
+        "/%73%65%63%72%65%74/x",
+        "/a/%2e%2e/secre%74",
     ] {
         let got = ask(&edge, "GET", "a", target, "");
         assert!(matches!(got.status(), 403 | 400), "{target}: {got:?}");
@@ -263,6 +267,31 @@ fn paths_are_normalised_before_matching(driver: Driver) {
         "{:?}",
         origin.requests()
     );
+}
+
+fn needless_escapes_are_undone_before_matching(driver: Driver) {
+    let origin = Origin::answering(|r| answer(200, r.target()));
+    for m in
+        ["path = \"/secret\"", "path_prefix = \"/secret\"", "path_glob = \"/secre*\"", "path_regex = \"^/secret$\""]
+    {
+        let text = format!(
+            "{LISTENER}[pool.app]\nendpoints = [{}]\n[[route]]\nid = \"secret\"\nmatch = {{ {m} }}\npool = \"app\"\n\
+             [[route]]\nid = \"rest\"\nmatch = {{ path_prefix = \"/\" }}\nrespond = {{ status = 404, body = \"rest\" }}\n",
+            origin.endpoint()
+        );
+        let edge = Setup::new(driver).text(&text).start();
+        for (target, forwarded) in [
+            ("/%73ecret", "/secret"),
+            ("/secre%74?q=%73", "/secret?q=%73"),
+            ("/%73%65%63%72%65%74", "/secret"),
+            ("/a/%2e%2e/%73ecret", "/secret"),
+        ] {
+            let got = ask(&edge, "GET", "a", target, "");
+            assert_eq!((got.status(), got.text().as_str()), (200, forwarded), "{m}: {target}");
+        }
+        // Twice escaped is something else.
+        assert_eq!(ask(&edge, "GET", "a", "/%2573ecret", "").text(), "rest", "{m}");
+    }
 }
 
 fn error_bodies_follow_accept(driver: Driver) {
