@@ -266,23 +266,30 @@ fn whole_exchange_ends_however_well_it_goes_on(driver: Driver) {
     let origin = Origin::scripted(|wire, _| {
         wire.request()?;
         wire.try_send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
-        let chunk = [b"10000\r\n".to_vec(), vec![b'x'; 1 << 16], b"\r\n".to_vec()].concat();
+        // Much work for each byte, some of it new at every turn, and several at once: the edge waits for nobody.
+        let chunk = [b"1388\r\n".to_vec(), vec![b'x'; 5_000], b"\r\n".to_vec()].concat();
+        let chunks = chunk.repeat(200);
         loop {
-            wire.try_send(&chunk)?;
+            wire.try_send(&chunks)?;
         }
     });
     let edge = Setup::proxy_with(driver, &origin, &Extra { policy: "timeout = \"1s\"", ..Extra::default() }).start();
-    let mut client = edge.connect();
-    let begun = Instant::now();
-    client.send("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!(client.head(Kind::Response).expect("a head").expect("a head").status(), 200);
-    while client.skip(1 << 16).is_ok() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "still going on");
-    }
-    let took = begun.elapsed();
-    assert!((Duration::from_millis(900)..Duration::from_secs(4)).contains(&took), "cut after {took:?}");
-    assert!(!client.unread().ends_with(b"0\r\n\r\n"), "a cut answer looks whole");
-    logged(&edge, "/endless", 200, "upstream_timeout");
+    let addr = edge.addr();
+    let endless = || {
+        let mut client = Wire::connect(&addr);
+        let begun = Instant::now();
+        client.send("GET /endless HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.head(Kind::Response).expect("a head").expect("a head").status(), 200);
+        while client.skip(1 << 16).is_ok() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "still going on");
+        }
+        let took = begun.elapsed();
+        assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&took), "cut after {took:?}");
+        assert!(!client.unread().ends_with(b"0\r\n\r\n"), "a cut answer looks whole");
+    };
+    std::thread::scope(|s| (0..6).for_each(|_| drop(s.spawn(endless))));
+    assert_eq!(edge.wait_log_path("/endless")["category"], "upstream_timeout");
+    counted(&edge, "upstream_timeout", 6.0);
     origin.wait_idle();
 }
 

@@ -276,7 +276,7 @@ fn needless_escapes_are_undone_before_matching(driver: Driver) {
     {
         let text = format!(
             "{LISTENER}[pool.app]\nendpoints = [{}]\n[[route]]\nid = \"secret\"\nmatch = {{ {m} }}\npool = \"app\"\n\
-             [[route]]\nid = \"rest\"\nrespond = {{ status = 404, body = \"rest\" }}\n",
+             [[route]]\nid = \"rest\"\nmatch = {{}}\nrespond = {{ status = 404, body = \"rest\" }}\n",
             origin.endpoint()
         );
         let edge = Setup::new(driver).text(&text).start();
