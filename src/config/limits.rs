@@ -409,7 +409,9 @@ pub static POLICY_TIMEOUTS: Shape = Shape {
 pub static ROUTE: Shape = Shape {
     title: "[[route]]",
     place: "in [[route]]",
-    about: "Exactly one of `pool`, `redirect` and `respond`. The most specific match wins, whatever the order in the file.",
+    about: "Exactly one of `pool`, `redirect` and `respond`. The most specific match wins, whatever the order in \
+            the file: exact host before wildcard, regex and any; exact path before the longest prefix, and a prefix (even `/`) \
+            before glob and regex.",
     keys: &[
         text(
             "id",
