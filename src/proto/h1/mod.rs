@@ -1,9 +1,14 @@
 //! HTTP/1.1 on a stream socket: the reading and the writing half (both roles), and the server's connection loop.
+mod exchange;
 mod reader;
+mod response;
 mod server;
+mod share;
 mod writer;
+pub use exchange::H1Exchange;
 pub use reader::Reader;
-pub use server::{After, Connection, H1Exchange, Lease, ListenerShare, PARK_AFTER, Waiting, serve};
+pub use server::{After, Connection, Lease, PARK_AFTER, serve};
+pub use share::{ListenerShare, Waiting};
 pub use writer::{Framing, Writer};
 
 use crate::message::{Category, Fault, Side};
