@@ -1,6 +1,6 @@
 //! The attempt loop: choose an endpoint, get a connection, try; again only where nothing can happen twice.
 use super::{
-    Balance, PoolRule, Timeouts,
+    Balance, EndpointRule, PoolRule, Timeouts,
     attempt::{Attempt, Ended, Failed},
     balance::{self, Candidate, Rng},
     h1::Lease,
@@ -236,7 +236,7 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         let local = &self.upstreams.local;
         let endpoint = self.upstreams.endpoints.get(self.rule, rule);
         let in_flight = InFlight::new(&endpoint);
-        let conn = self.connect(index, &endpoint, fresh).await?;
+        let conn = self.connect(rule, &endpoint, fresh).await?;
         let reused = conn.reused;
         let Some(stream) = conn.stream() else {
             let fault = Fault::new(Category::UpstreamConnectFailed, Side::Edge, "no connection");
@@ -268,8 +268,7 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         }
     }
 
-    async fn connect(&mut self, index: usize, endpoint: &Rc<Endpoint>, fresh: bool) -> Result<Conn, OneFailed> {
-        let rule = &self.rule.endpoints[index];
+    async fn connect(&mut self, rule: &EndpointRule, endpoint: &Rc<Endpoint>, fresh: bool) -> Result<Conn, OneFailed> {
         let local = &self.upstreams.local;
         let clock = local.timers.clock();
         let began = clock.now_us();

@@ -1,8 +1,13 @@
 //! One request on an HTTP/1.1 connection as the house's `Exchange`, and its body as it comes.
-use super::{Reader, response::Response, share::ListenerShare, writer::Writer};
+use super::{
+    Reader,
+    response::{Response, State},
+    share::ListenerShare,
+    writer::Writer,
+};
 use crate::{
     message::{BodySize, BodySource, Category, Deadlines, Exchange, Fault, Fill, Peer, Phase, Side},
-    proto::{ClientTimeouts, websocket::Frames},
+    proto::ClientTimeouts,
 };
 use edge_io::{
     head::Head,
@@ -26,16 +31,6 @@ pub struct H1Exchange<'c> {
     pub(super) limits: Limits,
     pub(super) semantics: RequestSemantics,
     pub(super) state: State,
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct State {
-    pub(super) keep_alive: bool,
-    /// The final status that was sent; 0 before.
-    pub(super) status: u16,
-    pub(super) head_request: bool,
-    /// Frames of an upgraded connection, towards the client.
-    pub(super) frames: Frames,
 }
 
 impl Exchange for H1Exchange<'_> {

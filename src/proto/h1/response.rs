@@ -1,12 +1,14 @@
 //! The way of an answer on an HTTP/1.1 connection: informational heads, the final one, its body.
 use super::{
-    exchange::State,
     share::ListenerShare,
     writer::{Framing, Writer, write_fields},
 };
 use crate::{
     message::{BodySink, BodySize, Category, Deadlines, Fault, Phase, ResponseHead, ResponseSink, Side},
-    proto::{hop, websocket::GOING_AWAY},
+    proto::{
+        hop,
+        websocket::{Frames, GOING_AWAY},
+    },
 };
 use edge_io::{
     head::{FieldRef, Head, Version},
@@ -18,6 +20,17 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
+
+/// How far the answer is, and what becomes of the connection after it.
+#[derive(Clone, Copy)]
+pub(super) struct State {
+    pub(super) keep_alive: bool,
+    /// The final status that was sent; 0 before.
+    pub(super) status: u16,
+    pub(super) head_request: bool,
+    /// Frames of an upgraded connection, towards the client.
+    pub(super) frames: Frames,
+}
 
 /// The way of the answer.
 pub struct Response<'a> {

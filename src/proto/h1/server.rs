@@ -1,7 +1,8 @@
 //! The server's side of an HTTP/1.1 connection: request after request, in order, each handed on as an `Exchange`.
 use super::{
     Reader,
-    exchange::{H1Exchange, State},
+    exchange::H1Exchange,
+    response::State,
     share::ListenerShare,
     writer::{Framing, Writer},
 };
