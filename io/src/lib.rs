@@ -13,6 +13,8 @@ pub mod reactor;
 pub mod ring;
 pub mod ring_log;
 pub mod runtime;
+pub mod stream;
 pub mod tasks;
 pub mod tcp;
 pub mod timer;
+pub mod tls;
