@@ -6,6 +6,7 @@ pub mod cores;
 pub mod count_alloc;
 pub mod head;
 pub mod http1;
+pub mod http2;
 pub mod listen;
 pub mod mailbox;
 pub mod nofile;
