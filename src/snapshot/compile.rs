@@ -237,7 +237,7 @@ fn compile_listener(listener: &raw::Listener, registry: &Registry, log: &Log) ->
         h2: listener.protocols.h2,
         tls: tls::listener(listener, &registry.tls, log),
         https_redirect: listener.https_redirect && listener.tls.is_none(),
-        http2: listener.http2,
+        http2: listener.http2.clone(),
         trusted_proxies: listener.trusted_proxies.clone(),
         limits: http1::Limits {
             line_bytes: limits.request_line,

@@ -87,7 +87,7 @@ pub static HTTP2: Shape = Shape {
     about: "Bounds of an HTTP/2 connection; `limits.head` and `limits.fields` hold for its requests too (32 bytes more count \
             for each field, RFC 9113 6.5.2). Past a bound the stream is reset or the connection ends with ENHANCE_YOUR_CALM.",
     keys: &[
-        count("max_concurrent_streams", 128, 1, 100_000, "Requests in progress on one connection"),
+        count("max_concurrent_streams", 128, 1, 32_768, "Requests in progress on one connection"),
         size(
             "stream_window",
             256 * KIB,
