@@ -206,6 +206,14 @@ impl Certificate {
     }
 }
 
+/// Whom the certificate `der` is for: its subject, or else the first of its names. `None` when it says neither.
+pub fn subject(der: &[u8]) -> Option<String> {
+    let der = CertificateDer::from(der);
+    let parsed = parse(&der)?;
+    let subject = parsed.subject().to_string();
+    if subject.is_empty() { names_of(&parsed).first().map(ToString::to_string) } else { Some(subject) }
+}
+
 /// The whole of `der` as a certificate.
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
     X509Certificate::from_der(der).ok().filter(|(rest, _)| rest.is_empty()).map(|(_, parsed)| parsed)

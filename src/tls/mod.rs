@@ -15,7 +15,7 @@ mod store;
 mod tickets;
 mod upstream;
 
-pub use certificate::{Certificate, KeyKind};
+pub use certificate::{Certificate, KeyKind, subject};
 pub use config::{ClientAuth, ListenerConfig, MinVersion, Pair, Place, Problem, Secret, UpstreamConfig};
 pub use listener::ListenerTls;
 pub use names::NameTable;
