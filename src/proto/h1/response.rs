@@ -7,7 +7,7 @@ use crate::{
     message::{BodySink, BodySize, Category, Deadlines, Fault, Phase, ResponseHead, ResponseSink, Side},
     proto::{
         hop,
-        websocket::{Frames, GOING_AWAY},
+        websocket::{self, Frames, GOING_AWAY},
     },
 };
 use edge_io::{
@@ -79,6 +79,14 @@ impl Response<'_> {
     }
 }
 
+/// An endpoint that speaks HTTP/2 has no word for the handshake's proof (RFC 8441 5): the edge gives it.
+fn accept_handshake(request: &Head, answer: Option<&Head>, out: &mut Vec<u8>) {
+    let given = answer.is_some_and(|a| a.get_name(b"sec-websocket-accept").is_some());
+    if let (false, Some(key)) = (given, request.get_name(b"sec-websocket-key")) {
+        http1::write_valid_field(out, b"sec-websocket-accept", websocket::accept(key).as_bytes());
+    }
+}
+
 impl BodySink for Response<'_> {
     fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Fault>> {
         let before = self.writer.bytes;
@@ -147,6 +155,7 @@ impl ResponseSink for Response<'_> {
         if framing == Framing::Tunnel {
             self.state.keep_alive = false;
             out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+            accept_handshake(self.request, head.fields, out);
         } else if !self.state.keep_alive {
             out.extend_from_slice(b"connection: close\r\n");
         } else if self.request.version() == Version::Http10 {
