@@ -113,6 +113,7 @@ impl Connection {
         if std::mem::replace(&mut self.settings_acked, true) {
             return;
         }
+        self.decoder.set_max(self.limits.table_bytes);
         let excess = WINDOW_DEFAULT.saturating_sub(self.limits.stream_window) as i32;
         if excess > 0 {
             for slot in self.streams.slots() {

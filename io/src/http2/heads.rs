@@ -4,7 +4,7 @@ use super::{
     connection::{Going, Phase},
     flow::WINDOW_DEFAULT,
     frame::{FrameHeader, HEADER_BYTES, finish_headers, flag},
-    hpack::DecodeError,
+    hpack::{DecodeError, Fault},
     message::{FarTooLarge, Message, Protocol, Scheme, Section, Verdict},
     receive::Step,
     stream::{Slot, Stream, UNKNOWN},
@@ -172,7 +172,8 @@ impl Connection {
         match decoded {
             Ok(()) => Ok(read),
             Err(DecodeError::Stopped(FarTooLarge(abuse))) => Err(self.abused(abuse)),
-            Err(_) => Err(Fatal::new(ErrorCode::COMPRESSION_ERROR, "malformed header block")),
+            Err(DecodeError::Fault(Fault::NameCopies)) => Err(self.abused(Abuse::NameCopies)),
+            Err(DecodeError::Fault(fault)) => Err(Fatal::new(ErrorCode::COMPRESSION_ERROR, fault.as_str())),
         }
     }
 

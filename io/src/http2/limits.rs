@@ -127,6 +127,8 @@ abuses! {
     HeadBytes = "head_bytes",
     /// More fields than `Limits::fields`: 431 and RST_STREAM; far more: GOAWAY.
     HeadFields = "head_fields",
+    /// Names copied within the HPACK table; GOAWAY.
+    NameCopies = "name_copies",
     /// `Limits::memory_bytes`: the stream is refused.
     Memory = "memory",
     /// `Limits::control_out_bytes`; GOAWAY.
