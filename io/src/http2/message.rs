@@ -279,8 +279,7 @@ impl<'a> Message<'a> {
     #[inline]
     fn is_name(&self, name: &[u8]) -> bool {
         let lenient = self.from_server || self.section == Section::Trailers;
-        is_name(name)
-            || (lenient && !name.is_empty() && name.iter().all(|&b| is(b, TOKEN) && !b.is_ascii_uppercase()))
+        is_name(name) || (lenient && !name.is_empty() && name.iter().all(|&b| is(b, TOKEN) && !b.is_ascii_uppercase()))
     }
 
     /// Judges the whole: `end` says that no body follows, `connect_protocol` that extended CONNECT was offered.
