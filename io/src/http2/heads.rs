@@ -3,7 +3,7 @@ use super::{
     Abuse, Connection, ErrorCode, Event, Fatal, Priority, Role,
     connection::{Going, Phase},
     flow::WINDOW_DEFAULT,
-    frame::{FrameHeader, HEADER_BYTES, finish_headers, flag},
+    frame::{FrameHeader, HEADER_BYTES, PAYLOAD_MAX, finish_headers, flag},
     hpack::{DecodeError, Fault},
     message::{FarTooLarge, Message, Protocol, Scheme, Section, Verdict},
     receive::Step,
@@ -94,7 +94,7 @@ impl Connection {
         Err(Fatal::new(ErrorCode::STREAM_CLOSED, "HEADERS on a closed stream"))
     }
 
-    pub(super) fn on_continuation(&mut self, frame: FrameHeader, payload: &[u8], head: &mut Head) -> Step {
+    pub(super) fn on_continuation(&mut self, frame: FrameHeader) -> Step {
         let Some(block) = &mut self.block else {
             return Err(Fatal::protocol("CONTINUATION without HEADERS"));
         };
@@ -102,7 +102,6 @@ impl Connection {
         if block.continuations > self.limits.continuations {
             return Err(self.abused(Abuse::Continuation));
         }
-        let _ = (payload, head);
         self.fragment_starts(frame.length, 0)?;
         Ok(Some((0, None)))
     }
@@ -275,7 +274,7 @@ impl Connection {
         self.out.extend_from_slice(&[0; HEADER_BYTES]);
         self.encoder.begin(&mut self.out);
         self.encoder.status(&mut self.out, 431);
-        finish_headers(&mut self.out, start, block.stream, true, self.peer.frame_bytes);
+        finish_headers(&mut self.out, start, block.stream, true, PAYLOAD_MAX);
         self.count_reply(self.out.len() - start)?;
         if block.end {
             return self.count_reset(Abuse::ProvokedReset).map(|()| None);
