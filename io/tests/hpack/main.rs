@@ -2,4 +2,7 @@
 mod support;
 
 mod appendix_c;
+mod differential;
+mod encoder;
 mod faults;
+mod properties;

@@ -24,7 +24,7 @@ pub struct Encoder {
     table: Table,
     /// Most bytes of the table that this side wants, whatever the peer allows.
     most: usize,
-    /// The peer has not been told of the table's size, which has been as low as this since it was.
+    /// The peer has not been told of the table's size, which has been set as low as this since it was.
     untold: Option<usize>,
     /// The number of the last insertion of each kind; 0: none.
     last: [u32; KINDS],
@@ -62,7 +62,7 @@ impl Encoder {
         if size == self.table.max() {
             return;
         }
-        self.untold = Some(self.untold.unwrap_or(self.table.max()).min(size));
+        self.untold = Some(self.untold.map_or(size, |lowest| lowest.min(size)));
         self.table.resize(size);
     }
 
@@ -184,7 +184,9 @@ impl Encoder {
         };
         let slot = learned.slot(name);
         let index = self.table.inserted().wrapping_sub(slot.number) as usize;
-        let is_same = |f: &Field<'_>| f.kind == Kind::OTHER && f.value == value && f.name.eq_ignore_ascii_case(name);
+        let is_same = |f: &Field<'_>| {
+            f.value == value && (f.name == name || f.name.eq_ignore_ascii_case(name)) && f.kind == Kind::OTHER
+        };
         if self.table.get(index).is_some_and(|f| is_same(&f)) {
             return integer::write(out, 0x80, 7, static_table::LEN + 1 + index);
         }
