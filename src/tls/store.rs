@@ -236,6 +236,13 @@ impl Store {
         done
     }
 
+    /// The files of what is shown to endpoints.
+    pub fn identity_files(&self) -> Vec<PathBuf> {
+        let inner = self.lock();
+        let used = inner.identities.iter().filter(|(_, identity)| identity.strong_count() > 0);
+        used.flat_map(|(pair, _)| [pair.cert.clone(), pair.key.clone()]).collect()
+    }
+
     /// How often a file could not be used and what it held before stayed in use.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
