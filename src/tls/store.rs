@@ -109,8 +109,9 @@ impl Store {
         for (index, pair) in config.certificates.iter().enumerate() {
             match self.pair(pair, index, Role::Server, now) {
                 Ok((certificate, doubts)) => {
-                    certificates.push(certificate);
                     warnings.extend(doubts);
+                    warnings.extend(due(&certificate, index, now));
+                    certificates.push(certificate);
                 }
                 Err(problem) => problems.push(problem),
             }
@@ -357,6 +358,13 @@ impl Store {
         inner.identities.insert(pair.clone(), Arc::downgrade(&made));
         Ok((made, warnings))
     }
+}
+
+/// A certificate that should have been renewed.
+fn due(certificate: &Certificate, index: usize, now: i64) -> Option<Problem> {
+    let date = super::certificate::date(certificate.not_after);
+    let message = format!("{}: the certificate expires on {date}", certificate.source);
+    certificate.is_due(now).then(|| Problem { place: Place::Cert(index), message, help: "renew it".to_owned() })
 }
 
 type PairContent = (files::Content, files::Content, [u8; 32]);
