@@ -3,6 +3,7 @@ use super::{EndpointRule, EndpointState, PoolRule, dial, h2, rule::Protocol, wir
 use crate::{
     message::{Category, Fault, Line, Side, Turn},
     observe::stats::{EndpointStats, Limit, ShardStats},
+    tls::UpstreamTls,
 };
 use edge_io::{runtime::Local, stream::Stream, timer::Timer};
 use std::{
@@ -40,6 +41,8 @@ pub struct Endpoint {
     keepalive: Cell<usize>,
     /// HTTP/2 connections, which requests share.
     pub h2: h2::Links,
+    /// How TLS is spoken to it; connections made otherwise are not used again.
+    secure: RefCell<Option<Arc<UpstreamTls>>>,
 }
 
 struct Idle {
@@ -116,6 +119,17 @@ impl Endpoint {
             max_connections: Cell::new(u32::MAX),
             keepalive: Cell::new(0),
             h2: h2::Links::default(),
+            secure: RefCell::new(rule.tls.clone()),
+        }
+    }
+
+    /// The endpoint is spoken to as `rule` says; connections made under other settings are not used again.
+    fn follow(&self, rule: &EndpointRule) {
+        if *self.secure.borrow() != rule.tls {
+            *self.secure.borrow_mut() = rule.tls.clone();
+            self.drop_idle();
+            self.h2.retire();
+            self.h2.spoken.set(None);
         }
     }
 
@@ -290,6 +304,7 @@ impl Endpoints {
                     e.retired.set(false);
                     e.max_connections.set(pool.max_connections);
                     e.keepalive.set(pool.keepalive);
+                    e.follow(rule);
                 }
             }
         }
