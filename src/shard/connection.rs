@@ -106,6 +106,8 @@ fn parked(open: Open) -> impl Future<Output = ()> {
         open.shard.flow.stats.connections_idle.dec();
         if awake {
             tasks::spawn(active(open));
+        } else {
+            open.conn.stream.close_notify();
         }
     }
 }
