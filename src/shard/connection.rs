@@ -152,6 +152,8 @@ fn parked(open: Open) -> impl Future<Output = ()> {
         stats.connections_idle.dec();
         if awake {
             tasks::spawn(active(open));
+        } else {
+            open.conn.stream.close_notify();
         }
     }
 }

@@ -57,6 +57,12 @@ struct Idle {
     doubtful: bool,
 }
 
+impl Idle {
+    fn close(self) {
+        self.stream.close_notify();
+    }
+}
+
 /// A connection that a request uses. Dropping it closes it and gives its permit back.
 pub struct Conn {
     stream: Option<Stream>,
@@ -77,6 +83,9 @@ impl Conn {
         let endpoint = self.endpoint.clone();
         let starving = endpoint.line.is_empty() && endpoint.state.is_starving();
         if endpoint.retired.get() || starving || endpoint.idle.borrow().len() >= endpoint.keepalive.get() {
+            if let Some(stream) = &self.stream {
+                stream.close_notify();
+            }
             return;
         }
         if let Some(stream) = self.stream.take() {
@@ -201,7 +210,7 @@ impl Endpoint {
             if good {
                 return Some((idle.stream, idle.born_ms));
             }
-            drop(idle);
+            idle.close();
             self.closed();
         }
     }
@@ -209,16 +218,14 @@ impl Endpoint {
     /// Closes idle connections that ended, grew old, or are wanted elsewhere; gives scarce permits back.
     fn sweep(&self, now: u64) {
         let starving = self.state.is_starving() && self.line.is_empty();
-        let before = self.idle.borrow().len();
         if self.retired.get() {
             self.h2.retire();
         }
-        if self.retired.get() || starving {
-            self.idle.borrow_mut().clear();
-        } else {
-            self.idle.borrow_mut().retain(|i| now < i.until_ms && i.since_ms <= now && !i.stream.has_news());
-        }
-        for _ in self.idle.borrow().len()..before {
+        let all = self.retired.get() || starving;
+        let good = |i: &mut Idle| !all && now < i.until_ms && i.since_ms <= now && !i.stream.has_news();
+        let ended: Vec<Idle> = self.idle.borrow_mut().extract_if(.., |i| !good(i)).collect();
+        for idle in ended {
+            idle.close();
             self.closed();
         }
         self.give_back();
@@ -228,7 +235,7 @@ impl Endpoint {
     pub fn drop_idle(&self) {
         let dropped = std::mem::take(&mut *self.idle.borrow_mut());
         for idle in dropped {
-            drop(idle); // before its permit goes to another
+            idle.close(); // before its permit goes to another
             self.closed();
         }
     }
