@@ -33,11 +33,14 @@ pub(super) async fn watch(control: Rc<Control>) {
     let changed = Arc::new(Notify::new());
     let mut watched = Watched::new(changed.clone());
     loop {
-        watched.follow(control.tls_files()).await;
-        tokio::select! {
-            () = changed.notified() => settle(&changed).await,
-            () = control.watch_anew.notified() => continue,
-            () = tokio::time::sleep(LOOK_ANYWAY) => {}
+        // What changed between reading a file and watching it has told nobody.
+        let unseen = watched.follow(control.tls_files()).await;
+        if !unseen {
+            tokio::select! {
+                () = changed.notified() => settle(&changed).await,
+                () = control.watch_anew.notified() => continue,
+                () = tokio::time::sleep(LOOK_ANYWAY) => {}
+            }
         }
         control.refresh_certificates().await;
     }
@@ -64,22 +67,23 @@ impl Watched {
         Watched { watcher: None, directories: BTreeSet::new(), names: Arc::default(), changed, told: false }
     }
 
-    /// Watches what `files` depend on from now on, and nothing else.
-    async fn follow(&mut self, files: Vec<PathBuf>) {
+    /// Watches what `files` depend on from now on, and nothing else; whether there was something that it did not watch
+    /// before.
+    async fn follow(&mut self, files: Vec<PathBuf>) -> bool {
         if files.is_empty() && self.watcher.is_none() {
-            return;
+            return false;
         }
         // Following links touches the disk.
         let Ok(names) = aside(move || files.iter().flat_map(|file| trail(file)).collect::<HashSet<PathBuf>>()).await
         else {
-            return;
+            return false;
         };
         let wanted: BTreeSet<PathBuf> = names.iter().filter_map(|name| name.parent()).map(Path::to_owned).collect();
-        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+        let before = std::mem::replace(&mut *self.names.lock().unwrap_or_else(PoisonError::into_inner), names.clone());
         if self.watcher.is_none() {
             self.watcher = self.start();
         }
-        let Some(watcher) = &mut self.watcher else { return };
+        let Some(watcher) = &mut self.watcher else { return false };
         for gone in self.directories.difference(&wanted) {
             let _ = watcher.unwatch(gone); // it may be gone itself
         }
@@ -97,6 +101,7 @@ impl Watched {
             ));
         }
         self.directories = wanted;
+        !names.is_subset(&before)
     }
 
     fn start(&mut self) -> Option<RecommendedWatcher> {

@@ -56,7 +56,8 @@ fn the_name_decides_which_certificate_is_shown() {
     let tls = made(&store, &config(&[first, wild, other]));
     let expected = |index: usize| tls.certificates()[index].fingerprint;
     let client = plain(&root);
-    for (name, index) in [("a.example", 0), ("A.EXAMPLE", 0), ("z.w.example", 1), ("w.example", 1), ("x.b.example", 2)] {
+    for (name, index) in [("a.example", 0), ("A.EXAMPLE", 0), ("z.w.example", 1), ("w.example", 1), ("x.b.example", 2)]
+    {
         assert_eq!(print(&shown(&client, &tls, name).unwrap()), expected(index), "{name}");
     }
     // Nothing is for these: the first one is shown, and the client does not take it.
