@@ -40,7 +40,7 @@ def arguments():
     p.add_argument("--threads", type=int, default=16)
     p.add_argument("--list", action="store_true", help="only list the cases")
     p.add_argument("--json", action="store_true", help="one JSON document instead of lines")
-    p.add_argument("--verbose", action="store_true", help="also print the cases that pass")
+    p.add_argument("--verbose", action="store_true", help="also print the cases that pass or are skipped")
     options = p.parse_args()
     if not options.list and not options.port:
         p.error("--port is needed")
@@ -93,7 +93,7 @@ def main():
         print(json.dumps({"count": count, "failed": failed, "cases": results}, indent=1))
         return 1 if failed else 0
     for r in results:
-        if r["verdict"] != "pass" or options.verbose:
+        if r["verdict"] in ("weak", "fail") or options.verbose:
             print(f"{r['verdict']:5} {r['id']:16} {r['about']}" + (f"\n      {r['seen']}" if r["seen"] else ""))
     print(f"{len(results)} cases in {time.monotonic() - begun:.1f} s: " + ", ".join(f"{n} {v}" for v, n in count.items()))
     return 1 if failed else 0

@@ -1,5 +1,6 @@
 """RFC 9113 section 6.10: CONTINUATION."""
 from .case import case
+from .streams import closed_error
 from .wire import PROTOCOL_ERROR, STREAM_CLOSED, continuation, data, headers, ping
 
 
@@ -86,4 +87,4 @@ def late_block(t):
     c.answer(s)
     block = c.block([("x-late", "1")])
     c.send(headers(s, block[:3], complete=False), continuation(s, block[3:]))
-    c.either_error(s, [STREAM_CLOSED, PROTOCOL_ERROR], [STREAM_CLOSED])
+    closed_error(t, c, s, STREAM_CLOSED, PROTOCOL_ERROR)

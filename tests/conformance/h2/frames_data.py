@@ -12,7 +12,7 @@ def data_zero(t):
 
 
 @each("9113/6.1", "DATA with {} is a connection error PROTOCOL_ERROR", [
-    ("a pad length of the whole payload", bytes([5]) + b"test" + b"\0"),
+    ("a pad length of the whole payload", bytes([6]) + b"test" + b"\0"),
     ("a pad length far above the payload", bytes([255]) + b"test"),
     ("a pad length of 1 and nothing behind it", bytes([1])),
 ], ["http2/6.1/3", None, None])

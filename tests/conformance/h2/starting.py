@@ -48,6 +48,7 @@ def trickled(t):
     c = t.connect(preface=False)
     for byte in PREFACE + settings():
         c.send(bytes([byte]))
+    c.pending_windows.append(None)
     c.until(lambda: c.settings_frames and c.acks, "SETTINGS and its acknowledgement")
     c.works()
 

@@ -83,13 +83,14 @@ def others_go_on(t):
 def extensions(t):
     c = t.connect()
     s = c.request(method="POST", path=t.path("echo"), end=False)
-    c.send(frame(0x16, 0, 0, b"12345678"), frame(0xee, 0xff, s, b"x"), frame(0, 1, s, b"body"), frame(0xee, 0, s, b""))
+    c.send(frame(0x16, 0, 0, b"12345678"), frame(0xee, 0xff, s, b"x"), frame(0, 0, s, b"bo"), frame(0xee, 0, s, b""),
+           frame(0, 1, s, b"dy"))
     c.answer(s, ok=bool(t.origin))
 
 
 @each("9113/5.5", "a frame of the extension type {} is ignored", [
     ("ALTSVC (client to server)", frame(10, 0, 0, b"\0\1ah2=\":1\"")), ("ORIGIN (client to server)", frame(12, 0, 0, b"")),
-    ("0xff on a far stream", frame(0xff, 0, 2**31 - 1, b"zz"))])
+    ("0xff on stream 0", frame(0xff, 0, 0, b"zz"))])
 def extension_types(t, sent):
     c = t.connect()
     c.send(sent)

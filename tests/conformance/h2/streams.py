@@ -113,7 +113,7 @@ def skipped(t):
 @case("9113/5.1", "DATA for a stream the server has reset counts for the connection's window and harms nothing")
 def after_server_reset(t):
     c = t.connect()
-    s = c.request(c.fields(extra=[("connection", "x")]), end=False)
+    s = c.request(c.fields(method="POST", extra=[("X-Upper", "x")]), end=False)
     c.send(*(data(s, bytes(5000)) for _ in range(10)))
     c.until(lambda: s in c.resets or s in c.ended or c.goaway, "end of the bad stream")
     if c.goaway:
