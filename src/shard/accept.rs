@@ -70,7 +70,7 @@ fn admit(shard: &Rc<Shard>, listener: &Rc<Listener>, fd: OwnedFd, from: &socket2
     }
     let peer = peer_of(&fd, from);
     if let Ok(stream) = tcp::Stream::from_fd(&shard.flow.local.reactor, fd) {
-        connection::open(shard, listener, stream, peer);
+        connection::open(shard, listener, stream.into(), peer);
     }
 }
 

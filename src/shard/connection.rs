@@ -5,7 +5,7 @@ use crate::{
     message::{Deadlines, Peer, Phase},
     proto::h1::{self, After, Connection, Lease},
 };
-use edge_io::{head::Version, tasks, tcp::Stream};
+use edge_io::{head::Version, stream::Stream, tasks};
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,

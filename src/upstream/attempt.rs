@@ -11,7 +11,7 @@ use edge_io::{
     clock::Clock,
     head::{FieldId, Head, Method},
     http1,
-    tcp::Stream,
+    stream::Stream,
 };
 use std::{
     task::{Context, Poll},

@@ -10,7 +10,7 @@ use crate::{
 use edge_io::{
     head::{FieldId, Head},
     http1::{self, Limits},
-    tcp::Stream,
+    stream::Stream,
 };
 use std::task::{Context, Poll};
 

@@ -4,7 +4,7 @@ use crate::{
     message::{Category, Fault, Side},
     observe::stats::{EndpointStats, Limit, ShardStats},
 };
-use edge_io::{runtime::Local, tcp::Stream, timer::Timer};
+use edge_io::{runtime::Local, stream::Stream, tcp, timer::Timer};
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -487,10 +487,10 @@ async fn connect(local: &Local, rule: &EndpointRule, timeout: Duration) -> Resul
     let addr = addr.map_err(failed)?;
     let timer = Timer::new(&local.timers);
     timer.set(timeout);
-    let mut connecting = pin!(Stream::connect(&local.reactor, &addr));
+    let mut connecting = pin!(tcp::Stream::connect(&local.reactor, &addr));
     poll_fn(|cx| {
         if let Poll::Ready(done) = connecting.as_mut().poll(cx) {
-            return Poll::Ready(done.map_err(failed));
+            return Poll::Ready(done.map(Stream::from).map_err(failed));
         }
         timer
             .poll_fired(cx)

@@ -11,7 +11,7 @@ use crate::{
     message::{BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side},
     proto::h1::Framing,
 };
-use edge_io::tcp::Stream;
+use edge_io::stream::Stream;
 use std::{
     future::poll_fn,
     task::{Context, Poll, ready},

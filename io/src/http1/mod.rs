@@ -4,7 +4,7 @@
 //! A connection reads a head with [`HeadParser`], asks [`request_semantics`] or [`response_semantics`] what it means,
 //! and feeds what follows to a [`BodyDecoder`]. Any [`Reject`] ends the connection: what follows it has no meaning.
 mod body;
-mod chars;
+pub(crate) mod chars;
 mod encode;
 mod field_lines;
 mod limits;
@@ -18,8 +18,10 @@ pub use encode::{
     write_request_line, write_status_line, write_valid_field,
 };
 pub use limits::Limits;
+pub(crate) use parse::check_escapes;
 pub use parse::HeadParser;
 pub use reject::Reject;
+pub(crate) use semantics::length;
 pub use semantics::{
     Framing, RequestSemantics, ResponseSemantics, Upgrade, is_authority, request_semantics, response_semantics,
 };

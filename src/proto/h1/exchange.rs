@@ -12,7 +12,7 @@ use crate::{
 use edge_io::{
     head::Head,
     http1::{self, Limits, RequestSemantics},
-    tcp::Stream,
+    stream::Stream,
 };
 use std::{
     task::{Context, Poll},

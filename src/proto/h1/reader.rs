@@ -5,7 +5,7 @@ use edge_io::{
     buf::{self, Buf},
     head::Head,
     http1::{self, BodyDecoder, HeadParser, Limits, Reject},
-    tcp::Stream,
+    stream::Stream,
 };
 use std::{
     io,

@@ -13,7 +13,7 @@ use crate::{
 use edge_io::{
     head::{FieldRef, Head, Version},
     http1,
-    tcp::Stream,
+    stream::Stream,
 };
 use std::{
     cell::Cell,

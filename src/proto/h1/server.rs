@@ -14,7 +14,7 @@ use crate::{
 use edge_io::{
     head::{Head, Method},
     http1::{self, Limits, RequestSemantics},
-    tcp::Stream,
+    stream::Stream,
 };
 use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
 
@@ -191,7 +191,7 @@ where
     handle(&mut exchange, refused).await;
     let state = exchange.state;
     conn.deadlines.clear_all();
-    if state.status == 0 || !work.writer.is_complete() {
+    if state.status == 0 || !work.writer.is_complete(&conn.stream) {
         return false; // the answer was cut off: the end of the connection says so
     }
     if state.keep_alive && work.reader.is_done() {

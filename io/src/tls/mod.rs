@@ -1,0 +1,3 @@
+//! TLS on a shard's stream sockets.
+mod info;
+pub use info::{Alpn, Info};
