@@ -239,11 +239,13 @@ def openssl(scan, arguments, stdin, patience=1.5):
                           errors="replace") as client:
         client.stdin.write(stdin)
         client.stdin.flush()
-        try:
-            # Standard input stays open until then: its end would end s_client.
-            client.wait(patience)
-        except subprocess.TimeoutExpired:
-            client.kill()
+        # Standard input stays open at first: its end ends s_client, which then prints what it has kept back.
+        for end in (client.stdin.close, client.kill):
+            try:
+                client.wait(patience)
+                break
+            except subprocess.TimeoutExpired:
+                end()
         return client.stdout.read()
 
 
