@@ -2,6 +2,7 @@
 mod account;
 mod forwarding;
 mod ids;
+mod secure;
 mod shard;
 pub use ids::RequestIds;
 pub use shard::{Pinned, Scratch, Shard};
@@ -29,7 +30,7 @@ const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE";
 
 /// Answers one request, or refuses it with the fault its connection found; then counts and logs it.
 ///
-/// Order: request id → client address → route → (policies) → answer or upstream → count → log.
+/// Order: request id → client address → certificate's host → route → `https://` → (policies) → answer or upstream → count → log.
 pub async fn handle<E: Exchange>(shard: &Shard, listener: &ListenerRule, exchange: &mut E, refused: Option<Fault>) {
     let pinned = shard.pin();
     let mut scratch = shard.scratch();
@@ -70,11 +71,20 @@ async fn respond<E: Exchange>(
     account: &mut Account<'_>,
 ) -> Result<Option<Tunnel>, Fault> {
     let head = exchange.head();
+    secure::directed(listener, exchange.tls(), head)?;
     scratch.path.clear();
     scratch.rewritten = path::normalize(head.path(), &mut scratch.path) == Normalized::Changed;
     let path = if scratch.rewritten { &scratch.path } else { head.path() };
     let query = Query { head, path, client: scratch.client, tls: exchange.peer().tls };
-    let index = match snapshot.router.find(&query) {
+    let found = snapshot.router.find(&query);
+    let route = match found {
+        Found::Route(index) => snapshot.routes.get(index as usize),
+        Found::MethodNotAllowed(_) | Found::None => None,
+    };
+    if secure::redirected(listener, snapshot, route, exchange, scratch) {
+        return Box::pin(to_https(shard, exchange, scratch)).await.map(|()| None);
+    }
+    let index = match found {
         Found::Route(index) => index,
         Found::MethodNotAllowed(allow) => {
             account.allow = Some(allow.to_owned());
@@ -82,10 +92,11 @@ async fn respond<E: Exchange>(
         }
         Found::None => return Err(Fault::new(Category::NoRoute, Side::Downstream, "no route matches")),
     };
-    let Some(route) = snapshot.routes.get(index as usize) else {
+    let Some(route) = route else {
         return Err(Fault::new(Category::NoRoute, Side::Edge, "the route is not in the snapshot"));
     };
     account.route(index, route);
+    secure::certified(&route.policy, exchange.tls())?;
     match &route.action {
         Action::Proxy { pool, rewrite, preserve_host } => {
             let Some(pool) = snapshot.pools.get(*pool as usize) else {
@@ -93,6 +104,7 @@ async fn respond<E: Exchange>(
             };
             target(head, rewrite.as_deref(), *preserve_host, scratch)?;
             forwarding::fields(shard, listener, head, exchange.peer(), scratch);
+            secure::client_cert(&route.policy, exchange.tls(), &mut scratch.ours);
             proxy(shard, pool, route, exchange, scratch, &mut account.trace).await
         }
         Action::Redirect(rule) => Box::pin(redirect(shard, rule, exchange, scratch)).await.map(|()| None),
@@ -185,6 +197,13 @@ async fn redirect<E: Exchange>(
     let fields: [(&[u8], &[u8]); 3] =
         [(b"location", &scratch.target), (b"date", &shard.date()), (b"x-request-id", &scratch.id)];
     send(exchange, rule.status, &fields, b"").await
+}
+
+/// Sends the client to `scratch.target`, for good and with the same method.
+async fn to_https<E: Exchange>(shard: &Shard, exchange: &mut E, scratch: &Scratch) -> Result<(), Fault> {
+    let fields: [(&[u8], &[u8]); 3] =
+        [(b"location", &scratch.target), (b"date", &shard.date()), (b"x-request-id", &scratch.id)];
+    send(exchange, 308, &fields, b"").await
 }
 
 async fn fixed<E: Exchange>(

@@ -1,6 +1,9 @@
 //! One request and its answer, whatever protocol carries them: what `flow` sees of a connection.
 use super::{BodySink, BodySize, BodySource, Deadlines, Fault};
-use edge_io::head::{FieldRef, Head};
+use edge_io::{
+    head::{FieldRef, Head},
+    tls::Info,
+};
 use std::{
     net::{IpAddr, Ipv4Addr},
     task::{Context, Poll},
@@ -66,6 +69,10 @@ pub trait Exchange {
     fn wants_websocket(&self) -> bool;
     /// The client.
     fn peer(&self) -> Peer;
+    /// What the TLS handshake of the connection agreed on; `None` without TLS.
+    fn tls(&self) -> Option<&Info> {
+        None
+    }
     /// The protocol, as logs and metrics name it.
     fn protocol(&self) -> &'static str;
     /// The connection's deadlines.

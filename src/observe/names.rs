@@ -101,6 +101,13 @@ metrics! {
     CONFIG_APPLY = Counter "edge_config_apply_total" ["result"] "" "Attempts to apply a configuration.";
     CONFIG_APPLY_DURATION = Histogram "edge_config_apply_duration_seconds" [] "seconds"
         "From reading a configuration to the last shard's acknowledgement.";
+    TLS_HANDSHAKES = Counter "edge_tls_handshakes_total" ["result", "version", "group", "resumed"] ""
+        "TLS handshakes with clients, by how they ended and what was agreed on.";
+    TLS_HANDSHAKES_NOW = Gauge "edge_tls_handshakes_in_progress" ["shard"] "" "TLS handshakes with clients in progress.";
+    CERT_NOT_AFTER = Gauge "edge_cert_not_after_seconds" ["name"] "seconds"
+        "When a certificate in use expires, seconds since 1970, by its first name; of many, those that expire first.";
+    CERT_RELOAD_FAILURES = Counter "edge_cert_reload_failures_total" [] ""
+        "Certificates, keys and revocation lists that could not be read again; the earlier ones stayed in use.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" [] "seconds" "CPU time of the process, user and system.";
     PROCESS_RSS = Gauge "process_resident_memory_bytes" [] "bytes" "Resident memory of the process.";
     PROCESS_VSZ = Gauge "process_virtual_memory_bytes" [] "bytes" "Virtual memory of the process.";

@@ -43,6 +43,8 @@ fn is_ours(id: FieldId) -> bool {
             | FieldId::ContentLength
             | FieldId::Expect
             | FieldId::Via
+            | FieldId::ClientCert
+            | FieldId::ClientCertChain
             | FieldId::Forwarded
             | FieldId::XForwardedFor
             | FieldId::XForwardedProto

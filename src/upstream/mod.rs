@@ -9,5 +9,5 @@ pub mod rule;
 pub mod tunnel;
 pub use forward::{Request, Trace, Upstreams, forward};
 pub use registry::{EndpointState, PoolState, Registry};
-pub use rule::{Balance, EndpointAddr, EndpointRule, PoolRule, Timeouts};
+pub use rule::{Balance, EndpointAddr, EndpointRule, PoolRule, Protocol, Timeouts};
 pub use tunnel::Tunnel;

@@ -18,8 +18,8 @@ pub use encode::{
     write_request_line, write_status_line, write_valid_field,
 };
 pub use limits::Limits;
-pub(crate) use parse::check_escapes;
 pub use parse::HeadParser;
+pub(crate) use parse::check_escapes;
 pub use reject::Reject;
 pub(crate) use semantics::length;
 pub use semantics::{

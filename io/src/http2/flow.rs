@@ -90,8 +90,7 @@ impl RecentResets {
     /// Whether frames for this stream are expected.
     pub(super) fn expects(&self, id: u32, now_ms: u64) -> bool {
         let recent = |at_ms: u64| now_ms.saturating_sub(at_ms) < IN_FLIGHT_MS;
-        (id <= self.forgotten && recent(self.forgotten_ms))
-            || self.resets.iter().any(|r| r.id == id && recent(r.at_ms))
+        (id <= self.forgotten && recent(self.forgotten_ms)) || self.resets.iter().any(|r| r.id == id && recent(r.at_ms))
     }
 
     /// Takes `n` bytes of data for such a stream; false if its window cannot have allowed them.

@@ -118,7 +118,7 @@ impl<'a> Message<'a> {
     /// When the block is so large that it is not worth decoding to its end.
     #[inline]
     pub(super) fn field(&mut self, field: &Decoded<'_>) -> Result<(), FarTooLarge> {
-        self.bytes += field.size;
+        self.bytes += field.size();
         self.fields += usize::from(field.pseudo.is_none());
         if self.bytes > self.bytes_max || self.fields > self.fields_max {
             return self.over();

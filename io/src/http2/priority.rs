@@ -183,8 +183,7 @@ mod tests {
         waiting.change(&mut streams, slots[4], Priority { urgency: 3, incremental: true });
         assert!(waiting.rivals(Priority { urgency: 3, incremental: false }));
         assert!(!waiting.rivals(Priority { urgency: 2, incremental: true }));
-        let order: Vec<_> =
-            std::iter::from_fn(|| waiting.pop(&mut streams).map(|slot| streams.at(slot).id)).collect();
+        let order: Vec<_> = std::iter::from_fn(|| waiting.pop(&mut streams).map(|slot| streams.at(slot).id)).collect();
         assert_eq!(order, [5, 11, 1, 3, 9]);
         assert!(slots.iter().all(|&slot| !streams.at(slot).queued));
     }

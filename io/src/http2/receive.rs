@@ -21,12 +21,7 @@ impl Connection {
     /// # Errors
     /// A connection error; it is told again on every later call.
     #[inline]
-    pub fn receive(
-        &mut self,
-        input: &[u8],
-        now_ms: u64,
-        head: &mut Head,
-    ) -> Result<(usize, Option<Event>), Fatal> {
+    pub fn receive(&mut self, input: &[u8], now_ms: u64, head: &mut Head) -> Result<(usize, Option<Event>), Fatal> {
         if let Some(fatal) = self.dead {
             return Err(fatal);
         }

@@ -127,11 +127,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Gone`] when the stream has ended, or has no head yet.
-    pub fn send_trailers<'f>(
-        &mut self,
-        stream: u32,
-        fields: impl Iterator<Item = FieldRef<'f>>,
-    ) -> Result<(), Gone> {
+    pub fn send_trailers<'f>(&mut self, stream: u32, fields: impl Iterator<Item = FieldRef<'f>>) -> Result<(), Gone> {
         let slot = self.streams.find(stream).ok_or(Gone)?;
         let state = self.streams.at(slot);
         if !state.send_open || !state.head_sent {
