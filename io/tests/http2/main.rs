@@ -1,6 +1,7 @@
 //! The HTTP/2 engine, section by section of RFC 9113; its limits; both roles against each other and against `h2`.
 mod abuse;
 mod client;
+mod cuts;
 mod frames;
 mod going;
 mod messages;
