@@ -4,6 +4,7 @@ mod client;
 mod cuts;
 mod frames;
 mod going;
+mod h2_peer;
 mod messages;
 mod sending;
 mod settings;
