@@ -272,7 +272,7 @@ fn heads_read_back_as_they_were_sent() {
     let mut client = Side::client();
     let mut server = Side::server();
     client.conn.ping(*b"settled?");
-    server.feed(&client.conn.out().to_vec());
+    server.feed(client.conn.out());
     let n = client.conn.out().len();
     client.conn.sent(n);
     let mut random = Random(7);
