@@ -6,6 +6,7 @@ use super::{
     frame::{FrameHeader, kind, setting, write_go_away, write_header, write_settings, write_u32},
     hpack::{Decoder, Encoder, TABLE_BYTES_DEFAULT},
     limits::{CONTROL_MS, RESETS_MS, Rate},
+    message::KnownAuthority,
     priority::Waiting,
     stream::{Slot, Streams},
 };
@@ -115,6 +116,7 @@ pub struct Connection {
     pub(super) block: Option<super::heads::Block>,
     pub(super) fragment: Vec<u8>,
     pub(super) decoder: Decoder,
+    pub(super) known_authority: KnownAuthority,
     /// Of the last request.
     pub(super) scheme: Scheme,
     pub(super) protocol: Protocol,
@@ -174,6 +176,7 @@ impl Connection {
             block: None,
             fragment: Vec::new(),
             decoder: Decoder::new(limits.table_bytes),
+            known_authority: KnownAuthority::NONE,
             scheme: Scheme::Other,
             protocol: Protocol::None,
             encoder: if role == Role::Server { encoder } else { encoder.shared() },
