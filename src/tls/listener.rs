@@ -107,14 +107,14 @@ impl ListenerTls {
 
     /// Whether a certificate is there for `host` (without port).
     pub fn has(&self, host: &str) -> bool {
-        self.resolver.get().has(host)
+        self.resolver.look(|certificates| certificates.has(host))
     }
 
     /// Whether a connection whose client asked for `server_name` (SNI) may be used for `host` (without port): it is the
     /// same name, or the certificate that was shown is for it too. Otherwise 421 (RFC 9110 7.4).
     pub fn covers(&self, server_name: &str, host: &str) -> bool {
         let same = super::names::normal(server_name).eq_ignore_ascii_case(&super::names::normal(host));
-        same || self.resolver.get().covers(server_name, host)
+        same || self.resolver.look(|certificates| certificates.covers(server_name, host))
     }
 
     /// The port that clients are redirected to; 0 while it is not known.
