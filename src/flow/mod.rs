@@ -14,12 +14,13 @@ use crate::{
         path::{self, Normalized},
     },
     policy::rewrite::RewriteRule,
+    proto::websocket,
     route::{Found, Query},
     snapshot::{Action, ListenerRule, PolicyRule, RouteRule, Snapshot},
     upstream::{self, PoolRule, Trace, Tunnel},
 };
 use account::Account;
-use edge_io::head::{FieldId, Head};
+use edge_io::head::{FieldId, Head, Version};
 use std::{
     future::poll_fn,
     task::{Context, Poll},
@@ -157,11 +158,12 @@ async fn proxy<E: Exchange>(
         return Err(fault);
     }
     let timeouts = policy.timeouts.unwrap_or(pool.timeouts);
-    if let Some(total) = timeouts.total {
+    let patience = if answer::grpc::is_grpc(exchange.head()) { answer::grpc::timeout(exchange.head()) } else { None };
+    if let Some(total) = [timeouts.total, patience].into_iter().flatten().min() {
         exchange.deadlines().set(Phase::Total, total);
     }
     let (expects_continue, websocket) = (exchange.expects_continue(), exchange.wants_websocket());
-    let te_trailers = exchange.takes_trailers();
+    let (te_trailers, may_trail) = (exchange.takes_trailers(), exchange.may_trail());
     let (head, mut source, mut sink, deadlines) = exchange.parts();
     let date = shard.date();
     let request = upstream::Request {
@@ -174,13 +176,21 @@ async fn proxy<E: Exchange>(
         expects_continue,
         websocket,
         te_trailers,
+        may_trail,
         max_body,
+        websocket_key: websocket_key(shard, head, websocket),
     };
     let result =
         upstream::forward(&shard.upstreams, pool, &timeouts, &request, head, &mut source, &mut sink, deadlines, trace)
             .await;
     deadlines.clear(Phase::Total);
     result
+}
+
+/// A key for an endpoint that speaks HTTP/1.1, where the client's protocol has none (RFC 8441 5).
+fn websocket_key(shard: &Shard, head: &Head, websocket: bool) -> Option<String> {
+    let needed = websocket && matches!(head.version(), Version::Http2 | Version::Http3);
+    needed.then(|| websocket::key(shard.upstreams.random()))
 }
 
 async fn redirect<E: Exchange>(
@@ -240,6 +250,9 @@ async fn refuse<E: Exchange>(
     if unheard || exchange.started() && !exchange.take_back() {
         return Ok(());
     }
+    if answer::grpc::is_grpc(exchange.head()) {
+        return refuse_grpc(shard, exchange, fault, scratch).await;
+    }
     let mut body = std::mem::take(&mut scratch.body);
     body.clear();
     let id = std::str::from_utf8(&scratch.id).unwrap_or_default();
@@ -264,6 +277,25 @@ async fn refuse<E: Exchange>(
     sent
 }
 
+/// The same for a gRPC client, which looks for `grpc-status` alone: no body, and everything in the head.
+async fn refuse_grpc<E: Exchange>(
+    shard: &Shard,
+    exchange: &mut E,
+    fault: Fault,
+    scratch: &Scratch,
+) -> Result<(), Fault> {
+    let date = shard.date();
+    let fields: [(&[u8], &[u8]); 6] = [
+        (b"content-type", b"application/grpc"),
+        (b"grpc-status", answer::grpc::status(&fault).as_bytes()),
+        (b"grpc-message", fault.category.as_str().as_bytes()),
+        (b"date", &date),
+        (b"x-request-id", &scratch.id),
+        (b"proxy-status", answer::error::proxy_status(&fault).as_bytes()),
+    ];
+    send(exchange, 200, &fields, b"").await
+}
+
 /// Sends an answer of our own.
 async fn send<E: Exchange>(exchange: &mut E, status: u16, fields: &[(&[u8], &[u8])], body: &[u8]) -> Result<(), Fault> {
     if !exchange.is_body_read() {
@@ -280,6 +312,7 @@ async fn send<E: Exchange>(exchange: &mut E, status: u16, fields: &[(&[u8], &[u8
         extra: fields,
         size: if body.is_empty() { BodySize::Empty } else { BodySize::Exact(body.len() as u64) },
         shown_length: Some(body.len() as u64),
+        may_trail: false,
     });
     let mut rest = if sink.has_body() { body } else { &[] };
     poll_fn(|cx| {

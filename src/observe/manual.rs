@@ -8,6 +8,7 @@ use super::{
     },
 };
 use crate::message::Category;
+use edge_io::http2::Abuse;
 use std::fmt::Write as _;
 
 const HEAD: &str = "\
@@ -48,7 +49,7 @@ fn words<'a>(all: impl IntoIterator<Item = &'a str>) -> String {
     all.into_iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(" ")
 }
 
-fn values() -> [(&'static str, String); 18] {
+fn values() -> [(&'static str, String); 19] {
     let categories = Category::ALL.map(Category::as_str);
     let busiest = format!("the {SERIES_MAX} with the most hits, the rest summed up as `{OTHER}`");
     [
@@ -63,6 +64,7 @@ fn values() -> [(&'static str, String); 18] {
         ("category", words(categories)),
         ("outcome", words(RETRY_OUTCOMES)),
         ("limit", words(LIMITS)),
+        ("kind", words(Abuse::ALL.iter().map(|kind| kind.as_str()))),
         ("result", format!("{}; of handshakes {}", words(APPLY_RESULTS), words(TLS_RESULTS))),
         ("version", format!("of the program, or of a configuration; of handshakes {}", words(TLS_VERSIONS))),
         ("group", words(TLS_GROUPS)),

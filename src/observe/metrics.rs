@@ -300,6 +300,10 @@ fn shards(text: &mut Text, stats: &StatsRegistry) {
             text.sample(&names::LIMIT_HITS, &[id, limit], n);
         }
     }
+    text.begin(&names::HTTP2_ABUSE);
+    for (id, s) in &shards {
+        s.http2_abuses().for_each(|(kind, n)| text.sample(&names::HTTP2_ABUSE, &[id, kind], n));
+    }
     text.begin(&names::LOOP_LAG);
     for (id, s) in &shards {
         let mut lag = HistogramTotal::default();

@@ -85,6 +85,8 @@ metrics! {
         "Connections of a shard to endpoints: idle or active.";
     UPGRADES = Gauge "edge_upgrades_active" ["shard"] "" "Upgraded connections (WebSocket) open.";
     LIMIT_HITS = Counter "edge_limit_hits_total" ["shard", "limit"] "" "How often a configured bound was hit.";
+    HTTP2_ABUSE = Counter "edge_http2_abuse_total" ["shard", "kind"] ""
+        "What peers of HTTP/2 connections did beyond a bound, by its kind.";
     PANICS = Counter "edge_panics_total" ["shard"] "" "Panics caught; each cost one connection.";
     LOOP_LAG = Histogram "edge_shard_loop_lag_seconds" ["shard"] "seconds" "How late a shard's loop came to what was due.";
     SHARD_SILENCE = Gauge "edge_shard_silence_seconds" ["shard"] "seconds"
@@ -126,7 +128,7 @@ mod tests {
         for m in ALL {
             assert!(seen.insert(m.name), "{} twice", m.name);
             assert!(m.name.starts_with("edge_") || m.name.starts_with("process_"), "{}", m.name);
-            assert!(m.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", m.name);
+            assert!(m.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{}", m.name);
             assert_eq!(m.kind == Kind::Counter, m.name.ends_with("_total"), "{}", m.name);
             assert!(m.name.trim_end_matches("_total").ends_with(m.unit), "{}: unit is the last word", m.name);
             assert!(m.help.ends_with('.') && !m.help.contains(['\n', '\\']), "{}", m.name);

@@ -1,5 +1,6 @@
 //! Engines to and from `Exchange`: how each protocol's bytes become a request, and an answer bytes.
 pub mod h1;
+pub mod h2;
 pub mod hop;
 pub mod websocket;
 

@@ -154,6 +154,20 @@ impl Head {
         self.reason = Span::default();
     }
 
+    /// Bytes of memory that the head holds for itself.
+    pub fn capacity(&self) -> usize {
+        self.block.capacity() + self.fields.capacity() * size_of::<Field>()
+    }
+
+    /// Gives the request another method; without room for it, the head keeps the one it has.
+    pub fn set_method_name(&mut self, name: &[u8]) {
+        if let Ok(span) = self.append(name) {
+            self.verbatim = false;
+            self.method = Method::of(name);
+            self.method_span = span;
+        }
+    }
+
     /// The request's method.
     #[inline]
     pub fn method(&self) -> Method {

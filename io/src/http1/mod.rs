@@ -14,7 +14,7 @@ mod semantics;
 
 pub use body::{BodyDecoder, Step};
 pub use encode::{
-    reason_phrase, write_chunk_start, write_content_length, write_decimal, write_field, write_last_chunk,
+    Decimal, reason_phrase, write_chunk_start, write_content_length, write_decimal, write_field, write_last_chunk,
     write_request_line, write_status_line, write_valid_field,
 };
 pub use limits::Limits;

@@ -4,7 +4,7 @@ use super::{
     control::Peer,
     flow::{Receive, RecentResets, WINDOW_DEFAULT},
     frame::{FrameHeader, kind, setting, write_go_away, write_header, write_settings, write_u32},
-    hpack::{Decoder, Encoder},
+    hpack::{Decoder, Encoder, TABLE_BYTES_DEFAULT},
     limits::{CONTROL_MS, RESETS_MS, Rate},
     priority::Waiting,
     stream::{Slot, Streams},
@@ -159,6 +159,8 @@ impl Connection {
     /// A connection whose first bytes, a client's preface among them, are in [`Connection::out`].
     pub fn new(role: Role, limits: &Limits, now_ms: u64) -> Connection {
         let limits = limits.bounded();
+        // A client's connection carries requests of many users.
+        let encoder = Encoder::new(TABLE_BYTES_DEFAULT);
         let mut connection = Connection {
             role,
             now_ms,
@@ -169,11 +171,10 @@ impl Connection {
             pad: 0,
             block: None,
             fragment: Vec::new(),
-            // Until the peer acknowledged a smaller table it uses the one that every connection starts with.
             decoder: Decoder::new(limits.table_bytes),
             scheme: Scheme::Other,
             protocol: Protocol::None,
-            encoder: Encoder::new(4096),
+            encoder: if role == Role::Server { encoder } else { encoder.shared() },
             out: Vec::new(),
             out_start: 0,
             control: ControlOut::default(),
@@ -215,7 +216,7 @@ impl Connection {
         let limits = &self.limits;
         let head_bytes = u32::try_from(limits.head_bytes).unwrap_or(u32::MAX);
         let entries = [
-            (true, setting::HEADER_TABLE_SIZE, limits.table_bytes, 4096),
+            (true, setting::HEADER_TABLE_SIZE, limits.table_bytes, TABLE_BYTES_DEFAULT),
             (!server, setting::ENABLE_PUSH, 0, 1),
             (server, setting::MAX_CONCURRENT_STREAMS, limits.streams, u32::MAX),
             (true, setting::INITIAL_WINDOW_SIZE, limits.stream_window, WINDOW_DEFAULT),
@@ -341,6 +342,8 @@ impl Connection {
     /// Bytes of memory that the connection holds, itself included; heads that the owner keeps for open streams count.
     pub fn memory(&self) -> usize {
         size_of::<Connection>()
+            + self.decoder.memory()
+            + self.encoder.memory()
             + self.out.capacity()
             + self.fragment.capacity()
             + self.early.capacity() * size_of::<(u32, Priority)>()

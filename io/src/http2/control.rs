@@ -16,8 +16,6 @@ pub(super) struct Peer {
     pub streams: u32,
     /// Our streams' send windows at their start.
     pub initial_window: i32,
-    /// Largest payload that we send: the peer may take more, but large frames hold others up.
-    pub frame_bytes: usize,
 }
 
 impl Default for Peer {
@@ -28,7 +26,6 @@ impl Default for Peer {
             no_priorities: None,
             streams: u32::MAX,
             initial_window: WINDOW_DEFAULT as i32,
-            frame_bytes: 16_384,
         }
     }
 }
@@ -54,7 +51,7 @@ impl Connection {
         let event = match frame.kind {
             kind::SETTINGS => self.on_settings(frame, payload)?,
             kind::PING => self.on_ping(frame, payload)?,
-            kind::GOAWAY => Some(self.on_go_away(payload)),
+            kind::GOAWAY => Some(self.on_go_away(payload)?),
             kind::RST_STREAM => self.on_rst_stream(frame.stream, word(payload, 0))?,
             kind::WINDOW_UPDATE => self.on_window_update(frame.stream, word(payload, 0) & 0x7fff_ffff)?,
             kind::PRIORITY => self.on_priority(frame, payload)?,
@@ -71,7 +68,7 @@ impl Connection {
         }
         let good = match frame.kind {
             kind::SETTINGS if frame.has(flag::ACK) => frame.length == 0,
-            kind::SETTINGS => frame.length % 6 == 0,
+            kind::SETTINGS => frame.length.is_multiple_of(6),
             kind::PING => frame.length == 8,
             kind::GOAWAY => frame.length >= 8,
             kind::PRIORITY_UPDATE => frame.length >= 4,
@@ -113,6 +110,7 @@ impl Connection {
         if std::mem::replace(&mut self.settings_acked, true) {
             return;
         }
+        self.decoder.set_max(self.limits.table_bytes);
         let excess = WINDOW_DEFAULT.saturating_sub(self.limits.stream_window) as i32;
         if excess > 0 {
             for slot in self.streams.slots() {
@@ -130,10 +128,9 @@ impl Connection {
             }
             setting::MAX_CONCURRENT_STREAMS => self.peer.streams = value,
             setting::INITIAL_WINDOW_SIZE => self.on_initial_window(value)?,
-            setting::MAX_FRAME_SIZE => {
-                if !(16_384..1 << 24).contains(&value) {
-                    return Err(Fatal::protocol("MAX_FRAME_SIZE out of range"));
-                }
+            // Larger frames are not made use of: they would hold others up.
+            setting::MAX_FRAME_SIZE if !(16_384..1 << 24).contains(&value) => {
+                return Err(Fatal::protocol("MAX_FRAME_SIZE out of range"));
             }
             setting::ENABLE_CONNECT_PROTOCOL => {
                 // RFC 8441, section 3.
@@ -191,7 +188,8 @@ impl Connection {
         Ok(Some(Event::Pong(data)))
     }
 
-    fn on_go_away(&mut self, payload: &[u8]) -> Event {
+    fn on_go_away(&mut self, payload: &[u8]) -> Result<Event, Fatal> {
+        self.count_control(Abuse::GoAway)?;
         let code = ErrorCode(word(payload, 4));
         let said = word(payload, 0) & 0x7fff_ffff;
         // It may only become lower.
@@ -200,7 +198,7 @@ impl Connection {
         if self.role == Role::Client {
             self.sweep = Some(code);
         }
-        Event::GoAway { last_stream, code }
+        Ok(Event::GoAway { last_stream, code })
     }
 
     /// The next stream that a GOAWAY left unprocessed.

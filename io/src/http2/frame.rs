@@ -2,6 +2,8 @@
 
 /// What a client sends first (RFC 9113, section 3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Largest payload that this side sends, and every peer takes (RFC 9113, section 4.2).
+pub(super) const PAYLOAD_MAX: usize = 16_384;
 /// Bytes of a frame header.
 pub(super) const HEADER_BYTES: usize = 9;
 

@@ -3,8 +3,8 @@ use super::{
     Abuse, Connection, ErrorCode, Event, Fatal, Priority, Role,
     connection::{Going, Phase},
     flow::WINDOW_DEFAULT,
-    frame::{FrameHeader, HEADER_BYTES, finish_headers, flag},
-    hpack::DecodeError,
+    frame::{FrameHeader, HEADER_BYTES, PAYLOAD_MAX, finish_headers, flag},
+    hpack::{DecodeError, Fault},
     message::{FarTooLarge, Message, Protocol, Scheme, Section, Verdict},
     receive::Step,
     stream::{Slot, Stream, UNKNOWN},
@@ -94,7 +94,7 @@ impl Connection {
         Err(Fatal::new(ErrorCode::STREAM_CLOSED, "HEADERS on a closed stream"))
     }
 
-    pub(super) fn on_continuation(&mut self, frame: FrameHeader, payload: &[u8], head: &mut Head) -> Step {
+    pub(super) fn on_continuation(&mut self, frame: FrameHeader) -> Step {
         let Some(block) = &mut self.block else {
             return Err(Fatal::protocol("CONTINUATION without HEADERS"));
         };
@@ -102,7 +102,6 @@ impl Connection {
         if block.continuations > self.limits.continuations {
             return Err(self.abused(Abuse::Continuation));
         }
-        let _ = (payload, head);
         self.fragment_starts(frame.length, 0)?;
         Ok(Some((0, None)))
     }
@@ -171,7 +170,8 @@ impl Connection {
         match decoded {
             Ok(()) => Ok(read),
             Err(DecodeError::Stopped(FarTooLarge(abuse))) => Err(self.abused(abuse)),
-            Err(_) => Err(Fatal::new(ErrorCode::COMPRESSION_ERROR, "malformed header block")),
+            Err(DecodeError::Fault(Fault::NameCopies)) => Err(self.abused(Abuse::NameCopies)),
+            Err(DecodeError::Fault(fault)) => Err(Fatal::new(ErrorCode::COMPRESSION_ERROR, fault.as_str())),
         }
     }
 
@@ -274,7 +274,7 @@ impl Connection {
         self.out.extend_from_slice(&[0; HEADER_BYTES]);
         self.encoder.begin(&mut self.out);
         self.encoder.status(&mut self.out, 431);
-        finish_headers(&mut self.out, start, block.stream, true, self.peer.frame_bytes);
+        finish_headers(&mut self.out, start, block.stream, true, PAYLOAD_MAX);
         self.count_reply(self.out.len() - start)?;
         if block.end {
             return self.count_reset(Abuse::ProvokedReset).map(|()| None);

@@ -27,8 +27,9 @@ pub struct Limits {
     pub control_out_bytes: usize,
     /// RST_STREAM frames of the peer, and stream errors that it provokes, in 10 seconds.
     pub resets: u32,
-    /// PING, SETTINGS, PRIORITY, PRIORITY_UPDATE, unknown frames, DATA frames without data and WINDOW_UPDATE frames
-    /// that our data does not explain, in a second.
+    /// PING, SETTINGS, GOAWAY, PRIORITY, PRIORITY_UPDATE and unknown frames, DATA frames without data, interim
+    /// responses, frames for streams that are gone, and WINDOW_UPDATE frames that neither our data nor new streams
+    /// explain, in a second.
     pub control_frames: u32,
     /// CONTINUATION frames of one header block.
     pub continuations: u32,
@@ -109,6 +110,8 @@ abuses! {
     Continuation = "continuation",
     /// SETTINGS frames, or entries of one; GOAWAY.
     Settings = "settings",
+    /// GOAWAY frames; GOAWAY.
+    GoAway = "goaway",
     /// PING frames; GOAWAY.
     Ping = "ping",
     /// PRIORITY frames; GOAWAY.
@@ -127,6 +130,8 @@ abuses! {
     HeadBytes = "head_bytes",
     /// More fields than `Limits::fields`: 431 and RST_STREAM; far more: GOAWAY.
     HeadFields = "head_fields",
+    /// Names copied within the HPACK table; GOAWAY.
+    NameCopies = "name_copies",
     /// `Limits::memory_bytes`: the stream is refused.
     Memory = "memory",
     /// `Limits::control_out_bytes`; GOAWAY.

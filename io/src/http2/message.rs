@@ -1,12 +1,12 @@
 //! Decoded fields become a head, if they make a well-formed message (RFC 9113, sections 8.1 to 8.5; RFC 8441).
 use super::{
     Abuse,
-    hpack::{Decoded, Pseudo},
+    hpack::{Decoded, Pseudo, is_name, is_value},
 };
 use crate::{
     head::{FieldId, Head, Method, Span, Version},
     http1::{
-        chars::{NAME, TARGET, TOKEN, is, run, value_run},
+        chars::{TARGET, TOKEN, is, run},
         check_escapes, is_authority, length,
     },
 };
@@ -246,8 +246,7 @@ impl<'a> Message<'a> {
     #[inline]
     fn regular(&mut self, field: &Decoded<'_>) -> bool {
         self.regular_seen = true;
-        let class = if self.from_server || self.section == Section::Trailers { TOKEN } else { NAME };
-        if !is_lower_name(field.name, class) || !is_value(field.value) {
+        if !(field.name_checked || self.is_name(field.name)) || !(field.value_checked || is_value(field.value)) {
             return false;
         }
         let pushed = match field.id {
@@ -273,6 +272,14 @@ impl<'a> Message<'a> {
             self.verdict = Verdict::TooLarge(Abuse::HeadBytes);
         }
         pushed.is_ok()
+    }
+
+    /// Whether it is a field name: a token without capitals (RFC 9113, section 8.2.1). `_` may stand in what comes from
+    /// servers, and in trailers; in a request's head, servers behind may read it as `-`.
+    #[inline]
+    fn is_name(&self, name: &[u8]) -> bool {
+        let lenient = self.from_server || self.section == Section::Trailers;
+        is_name(name) || (lenient && !name.is_empty() && name.iter().all(|&b| is(b, TOKEN) && !b.is_ascii_uppercase()))
     }
 
     /// Judges the whole: `end` says that no body follows, `connect_protocol` that extended CONNECT was offered.
@@ -320,17 +327,4 @@ impl<'a> Message<'a> {
             (None, None) => false,
         }
     }
-}
-
-/// Whether it is a field name as HTTP/2 has them: a token of this class without capitals (RFC 9113, section 8.2.1).
-#[inline]
-fn is_lower_name(name: &[u8], class: u8) -> bool {
-    !name.is_empty() && name.iter().all(|&b| is(b, class) & !b.is_ascii_uppercase())
-}
-
-/// Whether it is a field value: no control characters, no whitespace at its ends (RFC 9113, section 8.2.1).
-#[inline]
-fn is_value(value: &[u8]) -> bool {
-    let edge = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
-    !edge(value.first()) && !edge(value.last()) && value_run(value) == value.len()
 }

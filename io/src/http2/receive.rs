@@ -15,7 +15,8 @@ impl Connection {
     /// the others are to be given again, with more behind them. Call it again until there is no event. An event may
     /// come without input.
     ///
-    /// A call makes progress if `input` holds [`Connection::INPUT_BYTES_MIN`] or all there is. Data are not copied. A
+    /// While [`Connection::is_stalled`], requests stay in `input`: write first, read later. Otherwise
+    /// a call makes progress if `input` holds [`Connection::INPUT_BYTES_MIN`] or all there is. Data are not copied. A
     /// header block is decoded where it is, if all of it is there.
     ///
     /// # Errors
@@ -118,7 +119,7 @@ impl Connection {
         let step = match frame.kind {
             kind::DATA => self.on_data(frame, payload),
             kind::HEADERS => self.on_headers(frame, payload, head),
-            kind::CONTINUATION => self.on_continuation(frame, payload, head),
+            kind::CONTINUATION => self.on_continuation(frame),
             kind::PUSH_PROMISE => Err(Fatal::protocol("PUSH_PROMISE")),
             kind::PRIORITY
             | kind::RST_STREAM

@@ -2,7 +2,7 @@
 use super::{
     Connection, Gone, Refused, Role,
     connection::Going,
-    frame::{FrameHeader, HEADER_BYTES, finish_headers, flag, kind, write_header},
+    frame::{FrameHeader, HEADER_BYTES, PAYLOAD_MAX, finish_headers, flag, kind, write_header},
     heads::EXPLAINED_MAX,
     hpack::Pseudo,
     limits::OUT_ROOM_MIN,
@@ -50,7 +50,7 @@ impl Connection {
         let start = self.begin_headers();
         self.encoder.status(&mut self.out, status);
         self.write_fields(fields);
-        finish_headers(&mut self.out, start, stream, end, self.peer.frame_bytes);
+        finish_headers(&mut self.out, start, stream, end, PAYLOAD_MAX);
         if end {
             self.finish_sending(slot);
         }
@@ -87,7 +87,7 @@ impl Connection {
         let start = self.begin_headers();
         self.write_request(request, connect && request.protocol.is_none());
         self.write_fields(fields);
-        finish_headers(&mut self.out, start, id, end, self.peer.frame_bytes);
+        finish_headers(&mut self.out, start, id, end, PAYLOAD_MAX);
         if end {
             self.finish_sending(slot);
         }
@@ -135,7 +135,7 @@ impl Connection {
         }
         let start = self.begin_headers();
         self.write_fields(fields);
-        finish_headers(&mut self.out, start, stream, true, self.peer.frame_bytes);
+        finish_headers(&mut self.out, start, stream, true, PAYLOAD_MAX);
         self.finish_sending(slot);
         Ok(())
     }
@@ -210,7 +210,7 @@ impl Connection {
     #[inline]
     fn room(&mut self, slot: Slot, length: usize) -> usize {
         let window = self.streams.at(slot).send_window.min(self.send_window).max(0) as usize;
-        let n = length.min(self.peer.frame_bytes).min(window);
+        let n = length.min(PAYLOAD_MAX).min(window);
         let queue = self.limits.out_bytes.saturating_sub(self.queued());
         if queue >= n {
             n

@@ -1,5 +1,5 @@
 //! Blocks that are not HPACK, and size updates where they may and may not stand.
-use crate::support::{decode, fields, hex};
+use crate::support::{Field, decode, fields, hex};
 use edge_io::http2::hpack::{DecodeError, Decoded, Decoder, Fault, NAME_COPIES_MAX};
 
 #[test]
@@ -110,11 +110,7 @@ fn a_small_setting_binds_from_its_acknowledgement_on() {
 }
 
 /// Stops at the field number `at`, and says what came before.
-fn stop_at(
-    decoder: &mut Decoder,
-    block: &[u8],
-    at: usize,
-) -> (Vec<(Vec<u8>, Vec<u8>)>, Result<(), DecodeError<&'static str>>) {
+fn stop_at(decoder: &mut Decoder, block: &[u8], at: usize) -> (Vec<Field>, Result<(), DecodeError<&'static str>>) {
     let mut got = Vec::new();
     let outcome = decoder.decode(block, |field: Decoded<'_>| {
         if got.len() == at {

@@ -4,6 +4,7 @@ use super::{
     route::RouteShard,
     tls::Handshakes,
 };
+use edge_io::http2::{Abuse, AbuseCounts};
 use std::{
     sync::{
         OnceLock,
@@ -108,6 +109,7 @@ pub struct ShardStats {
     /// TLS handshakes with clients in progress.
     pub handshakes_in_progress: Gauge,
     limits: [Counter; LIMITS.len()],
+    http2_abuse: [Counter; Abuse::ALL.len()],
     /// Requests that never found a route: route `_none`.
     pub unrouted: RouteShard,
 }
@@ -136,6 +138,7 @@ impl ShardStats {
             handshakes: Handshakes::default(),
             handshakes_in_progress: Gauge::default(),
             limits: Default::default(),
+            http2_abuse: Default::default(),
             unrouted: RouteShard::default(),
         }
     }
@@ -162,6 +165,18 @@ impl ShardStats {
     /// How often a limit was hit, in the order of `LIMITS`.
     pub fn limit_hits(&self) -> [u64; LIMITS.len()] {
         std::array::from_fn(|i| self.limits[i].get())
+    }
+
+    /// Counts what peers of an HTTP/2 connection did beyond its bounds.
+    pub fn http2_abused(&self, counts: &AbuseCounts) {
+        for (counter, n) in self.http2_abuse.iter().zip(counts) {
+            counter.add(u64::from(*n));
+        }
+    }
+
+    /// How often each kind of abuse was met, in the order of `Abuse::ALL`.
+    pub fn http2_abuses(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Abuse::ALL.iter().zip(&self.http2_abuse).map(|(kind, n)| (kind.as_str(), n.get()))
     }
 
     /// Says which driver the shard runs on, once.

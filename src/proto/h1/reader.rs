@@ -53,6 +53,16 @@ impl Reader {
         !self.buf.is_empty()
     }
 
+    /// Bytes that no message has claimed yet.
+    pub fn leftover(&self) -> &[u8] {
+        self.buf.filled()
+    }
+
+    /// Gives them away.
+    pub fn take_leftover(&mut self) -> Buf {
+        std::mem::replace(&mut self.buf, Buf::none())
+    }
+
     /// Forgets everything, for another connection.
     pub fn reset(&mut self) {
         self.buf = Buf::none();

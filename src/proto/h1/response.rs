@@ -7,7 +7,7 @@ use crate::{
     message::{BodySink, BodySize, Category, Deadlines, Fault, Phase, ResponseHead, ResponseSink, Side},
     proto::{
         hop,
-        websocket::{Frames, GOING_AWAY},
+        websocket::{self, Frames, GOING_AWAY},
     },
 };
 use edge_io::{
@@ -50,7 +50,8 @@ impl Response<'_> {
     /// Keeps the write deadline while the socket takes no more.
     fn watch<T>(&mut self, before: u64, result: Poll<T>) -> Poll<T> {
         if self.writer.blocked {
-            if self.writer.bytes != before || !self.deadlines.is_set(Phase::ClientWrite) {
+            let moved = self.writer.progress_mark(self.stream) != before;
+            if moved || !self.deadlines.is_set(Phase::ClientWrite) {
                 self.deadlines.set(Phase::ClientWrite, self.write_timeout);
             }
         } else if self.deadlines.is_set(Phase::ClientWrite) {
@@ -79,9 +80,17 @@ impl Response<'_> {
     }
 }
 
+/// An endpoint that speaks HTTP/2 has no word for the handshake's proof (RFC 8441 5): the edge gives it.
+fn accept_handshake(request: &Head, answer: Option<&Head>, out: &mut Vec<u8>) {
+    let given = answer.is_some_and(|a| a.get_name(b"sec-websocket-accept").is_some());
+    if let (false, Some(key)) = (given, request.get_name(b"sec-websocket-key")) {
+        http1::write_valid_field(out, b"sec-websocket-accept", websocket::accept(key).as_bytes());
+    }
+}
+
 impl BodySink for Response<'_> {
     fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Fault>> {
-        let before = self.writer.bytes;
+        let before = self.writer.progress_mark(self.stream);
         let result = self.writer.poll_push(cx, self.stream, data);
         if let (Framing::Tunnel, Poll::Ready(Ok(n))) = (self.writer.framing(), &result) {
             self.state.frames.feed(&data[..*n]);
@@ -90,13 +99,13 @@ impl BodySink for Response<'_> {
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>, trailers: &Head) -> Poll<Result<(), Fault>> {
-        let before = self.writer.bytes;
+        let before = self.writer.progress_mark(self.stream);
         let result = self.writer.poll_finish(cx, self.stream, self.te_trailers.then_some(trailers));
         self.watch(before, result)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        let before = self.writer.bytes;
+        let before = self.writer.progress_mark(self.stream);
         let result = self.writer.poll_flush(cx, self.stream);
         self.watch(before, result)
     }
@@ -147,6 +156,7 @@ impl ResponseSink for Response<'_> {
         if framing == Framing::Tunnel {
             self.state.keep_alive = false;
             out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+            accept_handshake(self.request, head.fields, out);
         } else if !self.state.keep_alive {
             out.extend_from_slice(b"connection: close\r\n");
         } else if self.request.version() == Version::Http10 {

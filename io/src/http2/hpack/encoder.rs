@@ -184,7 +184,9 @@ impl Encoder {
         };
         let slot = learned.slot(name);
         let index = self.table.inserted().wrapping_sub(slot.number) as usize;
-        let is_same = |f: &Field<'_>| f.kind == Kind::OTHER && f.value == value && f.name.eq_ignore_ascii_case(name);
+        let is_same = |f: &Field<'_>| {
+            f.value == value && (f.name == name || f.name.eq_ignore_ascii_case(name)) && f.kind == Kind::OTHER
+        };
         if self.table.get(index).is_some_and(|f| is_same(&f)) {
             return integer::write(out, 0x80, 7, static_table::LEN + 1 + index);
         }

@@ -88,23 +88,38 @@ static LIMIT: [u64; LONGEST + 1] = CANONICAL.limit;
 /// Bits that one look-up decides: room for two of the commonest letters.
 const WINDOW: u32 = 11;
 
-/// What the next [`WINDOW`] bits start with: one or two symbols, or (`count` 0) a longer code.
+/// What the next [`WINDOW`] bits start with: one or two symbols, or a longer code. From the lowest byte on: the symbols;
+/// the bits of both; in the highest byte the bits of the first, and above them ([`COUNT`]) how many symbols, 0 for a
+/// longer code.
 #[derive(Clone, Copy)]
-struct Step {
-    symbols: [u8; 2],
-    /// Bits of the first symbol, and of all of them.
-    first_bits: u8,
-    /// The low 6 bits: bits of all symbols; above them, how many there are.
-    bits_and_count: u8,
-}
+struct Step(u32);
+
+/// Where the count is, in bits from the lowest.
+const COUNT: u32 = 30;
 
 impl Step {
+    const fn one(symbol: u8, bits: u8) -> Step {
+        Step(symbol as u32 | (bits as u32) << 16 | (bits as u32) << 24 | 1 << COUNT)
+    }
+
+    const fn two(first: u8, first_bits: u8, second: u8, bits: u8) -> Step {
+        Step(first as u32 | (second as u32) << 8 | (bits as u32) << 16 | (first_bits as u32) << 24 | 2 << COUNT)
+    }
+
+    const fn symbols(self) -> [u8; 2] {
+        (self.0 as u16).to_le_bytes()
+    }
+
     const fn bits(self) -> u32 {
-        (self.bits_and_count & 0x3f) as u32
+        self.0 >> 16 & 0x3f
+    }
+
+    const fn first_bits(self) -> u32 {
+        self.0 >> 24 & 0x3f
     }
 
     const fn count(self) -> usize {
-        (self.bits_and_count >> 6) as usize
+        (self.0 >> COUNT) as usize
     }
 }
 
@@ -126,19 +141,15 @@ const fn first_symbol(window: u32, len: u32) -> Option<u8> {
 }
 
 const fn steps() -> [Step; 1 << WINDOW] {
-    let mut table = [Step { symbols: [0; 2], first_bits: 0, bits_and_count: 0 }; 1 << WINDOW];
+    let mut table = [Step(0); 1 << WINDOW];
     let mut window = 0;
     while window < 1 << WINDOW {
         if let Some(one) = first_symbol(window, WINDOW) {
-            let first_bits = LENGTHS[one as usize];
-            let rest = WINDOW - first_bits as u32;
+            let bits = LENGTHS[one as usize];
+            let rest = WINDOW - bits as u32;
             table[window as usize] = match first_symbol(window & ((1 << rest) - 1), rest) {
-                Some(two) => Step {
-                    symbols: [one, two],
-                    first_bits,
-                    bits_and_count: 2 << 6 | (first_bits + LENGTHS[two as usize]),
-                },
-                None => Step { symbols: [one, 0], first_bits, bits_and_count: 1 << 6 | first_bits },
+                Some(two) => Step::two(one, bits, two, bits + LENGTHS[two as usize]),
+                None => Step::one(one, bits),
             };
         }
         window += 1;
@@ -210,34 +221,33 @@ impl Reader<'_> {
 pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
     let mut reader = Reader { input, bits: 0, count: 0 };
     let mut n = 0;
-    loop {
-        reader.fill();
-        if reader.count < WINDOW {
-            break;
-        }
-        while reader.count >= WINDOW {
+    reader.fill();
+    while reader.count >= WINDOW {
+        // As many steps as the bits surely suffice for, so that what is left is asked once for all of them.
+        for _ in 0..reader.count / WINDOW {
             let step = STEPS[(reader.bits >> (64 - WINDOW)) as usize];
             let Some(place) = out.get_mut(n..n + 2) else { return Err(Fault::InvalidHuffman) };
             if step.count() == 0 {
                 reader.fill();
                 place[0] = reader.long()?;
                 n += 1;
-                continue;
+                break;
             }
-            place.copy_from_slice(&step.symbols);
+            place.copy_from_slice(&step.symbols());
             n += step.count();
             reader.skip(step.bits());
         }
+        reader.fill();
     }
     // Fewer bits than a window: symbol by symbol, until only padding can be left.
     while !reader.is_padding() {
         let step = STEPS[(reader.bits >> (64 - WINDOW)) as usize];
-        let first = u32::from(step.first_bits);
+        let first = step.first_bits();
         if first == 0 || first > reader.count {
             return Err(Fault::InvalidHuffman);
         }
         let Some(place) = out.get_mut(n) else { return Err(Fault::InvalidHuffman) };
-        *place = step.symbols[0];
+        *place = step.symbols()[0];
         n += 1;
         reader.skip(first);
     }

@@ -198,14 +198,15 @@ impl Table {
         let distance = |position: u32| position.wrapping_sub(self.base) as usize;
         let dead = keep.map_or(distance(oldest), |keep| distance(keep).min(distance(oldest)));
         let most = 2 * self.max;
-        // Moving what lives pays when at least as much is dropped, so that no byte moves more than once on average.
-        if dead * 2 >= self.bytes.len() || self.bytes.capacity() >= most {
+        // Moving what lives pays when as much is dropped, so that no byte moves more than once on average; where the
+        // buffer may not grow enough there is no choice.
+        if dead * 2 >= self.bytes.len() || self.bytes.len() + n > most {
             self.bytes.drain(..dead);
             self.base = self.base.wrapping_add(dead as u32);
         }
         let needed = self.bytes.len() + n;
         if needed > self.bytes.capacity() {
-            let target = (2 * needed).max(BYTES_FIRST).min(most).max(needed);
+            let target = (2 * needed).max(BYTES_FIRST).min(most.max(needed));
             self.bytes.reserve_exact(target - self.bytes.len());
         }
     }
@@ -232,5 +233,115 @@ impl Table {
             }
         }
         self.ring = ring;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+    use std::collections::VecDeque;
+
+    /// A table that does what RFC 7541, section 4 says and nothing else.
+    struct Model {
+        fields: VecDeque<(Vec<u8>, Vec<u8>)>,
+        max: usize,
+    }
+
+    impl Model {
+        fn evict(&mut self, size: usize) {
+            while self.fields.iter().map(|(n, v)| n.len() + v.len() + 32).sum::<usize>() > size {
+                self.fields.pop_back();
+            }
+        }
+
+        fn insert(&mut self, name: Vec<u8>, value: Vec<u8>) {
+            let size = name.len() + value.len() + 32;
+            self.evict(self.max.saturating_sub(size));
+            if size <= self.max {
+                self.fields.push_front((name, value));
+            }
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u8, usize, usize),
+        /// With the name of the entry that is this many per cent from the newest.
+        Named(usize, usize),
+        Resize(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (any::<u8>(), 0..40usize, 0..200usize).prop_map(|(b, n, v)| Step::Insert(b, n, v)),
+            1 => (any::<u8>(), 0..1000usize, 0..1000usize).prop_map(|(b, n, v)| Step::Insert(b, n, v)),
+            4 => (0..100usize, 0..300usize).prop_map(|(at, v)| Step::Named(at, v)),
+            1 => prop_oneof![Just(0), 0..3000usize, Just(1024)].prop_map(Step::Resize),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_does_what_the_model_does(steps in vec(step(), 1..300), wrapping: bool) {
+            let mut table = Table::new(1024);
+            let mut model = Model { fields: VecDeque::new(), max: 1024 };
+            if wrapping {
+                // All counters pass 2^32 on the way.
+                (table.base, table.inserted) = (u32::MAX - 2000, u32::MAX - 20);
+            }
+            let mut largest = 1024;
+            for (i, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Insert(b, n, v) => {
+                        let (name, value) = (vec![b; n], vec![i as u8; v]);
+                        table.insert(Name::Bytes(&name), &value, Kind::OTHER, Checked::default(), None);
+                        model.insert(name, value);
+                    }
+                    Step::Named(at, v) if table.len() > 0 => {
+                        let (index, value) = (at * table.len() / 100, vec![i as u8; v]);
+                        table.insert(Name::Of(index), &value, Kind::OTHER, Checked::default(), None);
+                        let name = model.fields[index].0.clone();
+                        model.insert(name, value);
+                    }
+                    Step::Named(..) => {}
+                    Step::Resize(max) => {
+                        largest = largest.max(max);
+                        table.resize(max);
+                        model.max = max;
+                        model.evict(max);
+                    }
+                }
+                prop_assert_eq!(table.len(), model.fields.len());
+                for (index, (name, value)) in model.fields.iter().enumerate() {
+                    let field = table.get(index).expect("an entry");
+                    prop_assert_eq!((field.name, field.value), (&name[..], &value[..]));
+                }
+                prop_assert!(table.get(table.len()).is_none());
+                prop_assert!(table.bytes.capacity() <= 2 * largest, "{}", table.bytes.capacity());
+            }
+        }
+    }
+
+    #[test]
+    fn entries_of_a_kind_are_linked() {
+        let mut table = Table::new(4096);
+        let mut last = None;
+        for n in 0..200u8 {
+            let kind = if n % 3 == 0 { Kind::field(crate::head::FieldId::Vary) } else { Kind::OTHER };
+            table.insert(Name::Bytes(b"n"), &[n], kind, Checked::default(), last.filter(|_| n % 3 == 0));
+            if n % 3 == 0 {
+                last = Some(table.inserted());
+            }
+        }
+        // 198 is one from the newest; each third before it is of the same kind.
+        let mut index = Some(1);
+        let mut n = 198;
+        while let Some(at) = index {
+            assert_eq!(table.get(at).map(|f| f.value.to_vec()), Some(vec![n]));
+            n -= 3;
+            index = table.previous(at);
+        }
+        assert!(usize::from(199 - n) >= table.len(), "the link leads out of the table");
     }
 }
