@@ -144,7 +144,12 @@ impl Edge {
         );
         std::fs::write(&config, toml).expect("the temporary directory takes files");
         let mut command = Command::new(env!("CARGO_BIN_EXE_edge"));
-        command.args(["run", "--config"]).arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .args(["run", "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         for key in ["EDGE_CONFIG", "EDGE_ADMIN", "NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID"] {
             command.env_remove(key);
         }

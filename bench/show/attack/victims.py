@@ -75,7 +75,12 @@ protocols = ["h2"]
 endpoints = ["http://127.0.0.1:{origin}"]
 [[route]]
 id = "up"
-match = {{ path = ["/up", "/big"] }}
+match = {{ path = "/up" }}
+pool = "up"
+allow_http = true
+[[route]]
+id = "big"
+match = {{ path = "/big" }}
 pool = "up"
 allow_http = true
 [[route]]
