@@ -15,10 +15,11 @@ mod observe;
 mod reload;
 mod routing;
 mod self_test;
+mod self_test_pairs;
 mod upgrade;
 mod upstream;
 
-use harness::{Driver, Run, Test};
+use harness::{Driver, Pair, Run, Test};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
@@ -49,6 +50,7 @@ fn suites() -> Vec<Test> {
         reload::tests(),
         routing::tests(),
         self_test::tests(),
+        self_test_pairs::tests(),
         upgrade::tests(),
         upstream::tests(),
     ]
@@ -58,7 +60,14 @@ fn suites() -> Vec<Test> {
 }
 
 fn trials(test: Test) -> Vec<Trial> {
+    let over = |pairs: Vec<Pair>, run: fn(Pair)| {
+        let trial = |at: Pair| Trial::test(format!("{}::{at}", test.name), move || guarded(|| run(at)));
+        pairs.into_iter().map(trial).collect()
+    };
     match test.run {
+        Run::EachPair(run) => over(Pair::all(), run),
+        Run::EachDownstream(run) => over(Pair::downstream(), run),
+        Run::SomePairs(run) => over(Pair::heavy(), run),
         Run::Once(run) => vec![Trial::test(test.name, move || guarded(run))],
         Run::EachDriver(run) => Driver::ALL
             .map(|driver| Trial::test(format!("{}::{driver}", test.name), move || guarded(|| run(driver))))

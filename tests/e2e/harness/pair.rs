@@ -1,0 +1,102 @@
+//! Which protocols a test runs over: a downstream and an upstream one.
+use super::Driver;
+use std::fmt;
+
+/// What a client and the edge, or the edge and an origin, speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/1.1 over TLS.
+    H1Tls,
+    /// HTTP/2 over TLS.
+    H2,
+    /// HTTP/2 without TLS, by prior knowledge.
+    H2c,
+}
+
+impl Protocol {
+    /// All of them. Another protocol is another entry here, and no new test.
+    pub const ALL: [Protocol; 4] = [Protocol::H1, Protocol::H1Tls, Protocol::H2, Protocol::H2c];
+
+    /// Whether it runs over TLS.
+    pub fn tls(self) -> bool {
+        matches!(self, Protocol::H1Tls | Protocol::H2)
+    }
+
+    /// Whether it is HTTP/2.
+    pub fn http2(self) -> bool {
+        matches!(self, Protocol::H2 | Protocol::H2c)
+    }
+
+    /// The scheme of its URIs.
+    pub fn scheme(self) -> &'static str {
+        if self.tls() { "https" } else { "http" }
+    }
+
+    /// Its ALPN name.
+    pub fn alpn(self) -> &'static str {
+        if self.http2() { "h2" } else { "http/1.1" }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::H1 => "h1",
+            Protocol::H1Tls => "h1tls",
+            Protocol::H2 => "h2",
+            Protocol::H2c => "h2c",
+        })
+    }
+}
+
+/// Where a test runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    /// The edge's I/O driver.
+    pub driver: Driver,
+    /// Between client and edge.
+    pub down: Protocol,
+    /// Between edge and origin.
+    pub up: Protocol,
+}
+
+impl Pair {
+    /// Every pair on the first driver; the second driver, which does not know what it carries, only on the diagonal.
+    pub fn all() -> Vec<Pair> {
+        let on = |driver, down, up| Pair { driver, down, up };
+        let first = Protocol::ALL.into_iter().flat_map(|d| Protocol::ALL.map(|u| on(Driver::IoUring, d, u)));
+        first.chain(Pair::diagonal(Driver::Epoll)).collect()
+    }
+
+    /// The same protocol on both sides.
+    pub fn diagonal(driver: Driver) -> impl Iterator<Item = Pair> {
+        Protocol::ALL.into_iter().map(move |p| Pair { driver, down: p, up: p })
+    }
+
+    /// Each downstream protocol over HTTP/1.1 to the origin on the first driver, and HTTP/2 over TLS on the second: for
+    /// tests that no origin takes part in, or whose origin's protocol means nothing.
+    pub fn downstream() -> Vec<Pair> {
+        let on = |driver, down| Pair { driver, down, up: Protocol::H1 };
+        let first = Protocol::ALL.into_iter().map(|d| on(Driver::IoUring, d));
+        first.chain([on(Driver::Epoll, Protocol::H1), on(Driver::Epoll, Protocol::H2)]).collect()
+    }
+
+    /// Each protocol on both sides, for tests too heavy for every pair.
+    pub fn heavy() -> Vec<Pair> {
+        use Protocol::{H1, H1Tls, H2, H2c};
+        let on = |driver, down, up| Pair { driver, down, up };
+        [(H1, H1), (H1, H2c), (H1Tls, H1Tls), (H2, H1), (H2, H2), (H2c, H2c)]
+            .map(|(d, u)| on(Driver::IoUring, d, u))
+            .into_iter()
+            .chain([on(Driver::Epoll, H1, H1), on(Driver::Epoll, H2, H2c)])
+            .collect()
+    }
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}::{}", self.down, self.up, self.driver)
+    }
+}
