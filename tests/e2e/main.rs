@@ -7,6 +7,7 @@ mod connection;
 mod drain;
 mod driver;
 mod failure;
+mod flow;
 mod framing;
 mod harness;
 mod headers;
@@ -43,6 +44,7 @@ fn suites() -> Vec<Test> {
         drain::tests(),
         driver::tests(),
         failure::tests(),
+        flow::tests(),
         framing::tests(),
         headers::tests(),
         limits::tests(),
@@ -60,14 +62,11 @@ fn suites() -> Vec<Test> {
 }
 
 fn trials(test: Test) -> Vec<Trial> {
-    let over = |pairs: Vec<Pair>, run: fn(Pair)| {
-        let trial = |at: Pair| Trial::test(format!("{}::{at}", test.name), move || guarded(|| run(at)));
-        pairs.into_iter().map(trial).collect()
-    };
     match test.run {
-        Run::EachPair(run) => over(Pair::all(), run),
-        Run::EachDownstream(run) => over(Pair::downstream(), run),
-        Run::SomePairs(run) => over(Pair::heavy(), run),
+        Run::Over(pairs, run) => {
+            let trial = |at: Pair| Trial::test(format!("{}::{at}", test.name), move || guarded(|| run(at)));
+            pairs().into_iter().map(trial).collect()
+        }
         Run::Once(run) => vec![Trial::test(test.name, move || guarded(run))],
         Run::EachDriver(run) => Driver::ALL
             .map(|driver| Trial::test(format!("{}::{driver}", test.name), move || guarded(|| run(driver))))

@@ -66,19 +66,16 @@ pub struct Test {
 
 /// How often a test runs.
 pub enum Run {
-    /// Over every pair of protocols.
-    EachPair(fn(Pair)),
-    /// Over every downstream protocol.
-    EachDownstream(fn(Pair)),
-    /// Over a few pairs that have every protocol on both sides, because it is heavy.
-    SomePairs(fn(Pair)),
+    /// Over each of these pairs of protocols.
+    Over(fn() -> Vec<Pair>, fn(Pair)),
     /// Once on each driver.
     EachDriver(fn(Driver)),
     /// Once.
     Once(fn()),
 }
 
-/// The tests of one file: `suite!("subject"; each_pair: a, b; once: c)`, in groups named after [`Run`].
+/// The tests of one file, in groups: `suite!("subject"; each_pair: a, b; once: c)`. The groups of pairs are named in
+/// `harness/pair.rs`.
 #[macro_export]
 macro_rules! suite {
     ($subject:literal; $($group:ident: $($test:ident),* $(,)?);* $(;)?) => {
@@ -92,11 +89,9 @@ macro_rules! suite {
             all
         }
     };
-    (@each_pair $test:ident) => { $crate::harness::Run::EachPair($test) };
-    (@each_downstream $test:ident) => { $crate::harness::Run::EachDownstream($test) };
-    (@some_pairs $test:ident) => { $crate::harness::Run::SomePairs($test) };
     (@each_driver $test:ident) => { $crate::harness::Run::EachDriver($test) };
     (@once $test:ident) => { $crate::harness::Run::Once($test) };
+    (@$pairs:ident $test:ident) => { $crate::harness::Run::Over($crate::harness::Pair::$pairs, $test) };
 }
 
 static NOT_RUN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());

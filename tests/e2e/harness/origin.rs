@@ -265,11 +265,9 @@ impl Origin {
 
     /// What a pool of it needs in a configuration beside its endpoints.
     pub fn pool_keys(&self) -> String {
-        let tls = format!("tls = {{ ca = \"@DIR@/ca.pem\", server_name = \"{}\" }}\n", tls::ORIGIN_NAME);
-        match self.protocol {
-            Protocol::H1 | Protocol::H2c => String::new(),
-            Protocol::H1Tls => tls,
-            Protocol::H2 => tls + "protocol = \"h2\"\n",
+        match self.protocol.tls() {
+            true => format!("tls = {{ ca = \"@DIR@/ca.pem\", server_name = \"{}\" }}\n", tls::ORIGIN_NAME),
+            false => String::new(),
         }
     }
 

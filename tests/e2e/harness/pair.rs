@@ -64,34 +64,59 @@ pub struct Pair {
 
 impl Pair {
     /// Every pair on the first driver; the second driver, which does not know what it carries, only on the diagonal.
-    pub fn all() -> Vec<Pair> {
+    pub fn each_pair() -> Vec<Pair> {
         let on = |driver, down, up| Pair { driver, down, up };
         let first = Protocol::ALL.into_iter().flat_map(|d| Protocol::ALL.map(|u| on(Driver::IoUring, d, u)));
-        first.chain(Pair::diagonal(Driver::Epoll)).collect()
+        first.chain(Protocol::ALL.map(|p| on(Driver::Epoll, p, p))).collect()
     }
 
-    /// The same protocol on both sides.
-    pub fn diagonal(driver: Driver) -> impl Iterator<Item = Pair> {
-        Protocol::ALL.into_iter().map(move |p| Pair { driver, down: p, up: p })
+    fn pairs_where(fits: fn(&Pair) -> bool) -> Vec<Pair> {
+        Pair::each_pair().into_iter().filter(fits).collect()
     }
 
-    /// Each downstream protocol over HTTP/1.1 to the origin on the first driver, and HTTP/2 over TLS on the second: for
-    /// tests that no origin takes part in, or whose origin's protocol means nothing.
-    pub fn downstream() -> Vec<Pair> {
-        let on = |driver, down| Pair { driver, down, up: Protocol::H1 };
-        let first = Protocol::ALL.into_iter().map(|d| on(Driver::IoUring, d));
-        first.chain([on(Driver::Epoll, Protocol::H1), on(Driver::Epoll, Protocol::H2)]).collect()
+    /// Those whose clients speak HTTP/1.1.
+    pub fn from_h1() -> Vec<Pair> {
+        Pair::pairs_where(|p| !p.down.http2())
+    }
+
+    /// Those whose clients speak HTTP/2.
+    pub fn from_h2() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.down.http2())
+    }
+
+    /// Those whose origins speak HTTP/1.1.
+    pub fn to_h1() -> Vec<Pair> {
+        Pair::pairs_where(|p| !p.up.http2())
+    }
+
+    /// Those whose origins speak HTTP/2.
+    pub fn to_h2() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.up.http2())
+    }
+
+    /// Each downstream protocol, over HTTP/1.1 to the origin: for tests that no origin takes part in, or whose origin's
+    /// protocol means nothing.
+    pub fn each_downstream() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.up == Protocol::H1)
+            .into_iter()
+            .chain([Pair { driver: Driver::Epoll, down: Protocol::H2, up: Protocol::H1 }])
+            .collect()
+    }
+
+    /// Each upstream protocol, under HTTP/1.1 to the client.
+    pub fn each_upstream() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.down == Protocol::H1)
+            .into_iter()
+            .chain([Pair { driver: Driver::Epoll, down: Protocol::H1, up: Protocol::H2 }])
+            .collect()
     }
 
     /// Each protocol on both sides, for tests too heavy for every pair.
-    pub fn heavy() -> Vec<Pair> {
+    pub fn some_pairs() -> Vec<Pair> {
         use Protocol::{H1, H1Tls, H2, H2c};
-        let on = |driver, down, up| Pair { driver, down, up };
-        [(H1, H1), (H1, H2c), (H1Tls, H1Tls), (H2, H1), (H2, H2), (H2c, H2c)]
-            .map(|(d, u)| on(Driver::IoUring, d, u))
-            .into_iter()
-            .chain([on(Driver::Epoll, H1, H1), on(Driver::Epoll, H2, H2c)])
-            .collect()
+        let on = |driver| move |(down, up)| Pair { driver, down, up };
+        let first = [(H1, H1), (H1, H2c), (H1Tls, H1Tls), (H2, H1), (H2, H2), (H2c, H2c)].map(on(Driver::IoUring));
+        first.into_iter().chain([(H1, H1), (H2, H2c)].map(on(Driver::Epoll))).collect()
     }
 }
 

@@ -318,6 +318,17 @@ impl<'a> Served<'a> {
         }
     }
 
+    /// As [`Served::wait_cancel`], and leaves what the peer sends where it is, so that it gets no further.
+    ///
+    /// # Errors
+    /// `TimedOut`.
+    pub fn wait_without_reading(&mut self) -> io::Result<()> {
+        match &mut self.kind {
+            Inner::Http1 { wire, .. } => wire.wait_hangup(),
+            Inner::Http2 { .. } => self.wait_cancel(),
+        }
+    }
+
     /// Does something to the connection. HTTP/1.1 knows only its end.
     pub fn order(&mut self, order: Order) {
         match &mut self.kind {

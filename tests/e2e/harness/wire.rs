@@ -224,6 +224,21 @@ impl Wire {
         &self.unread
     }
 
+    /// Waits until the peer has closed its side, and leaves what it sent where it is.
+    ///
+    /// # Errors
+    /// `TimedOut`.
+    pub fn wait_hangup(&self) -> io::Result<()> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let Some(socket) = self.stream.tcp() else { return Err(io::ErrorKind::Unsupported.into()) };
+        let mut fds = [PollFd::new(socket, PollFlags::RDHUP)];
+        let patience = Timespec { tv_sec: super::PATIENCE.as_secs() as i64, tv_nsec: 0 };
+        match poll(&mut fds, Some(&patience))? {
+            0 => Err(io::ErrorKind::TimedOut.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads a message; `None` when the peer closed before its first byte.
     ///
     /// # Errors
