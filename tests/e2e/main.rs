@@ -17,6 +17,7 @@ mod reload;
 mod routing;
 mod self_test;
 mod self_test_pairs;
+mod streams;
 mod upgrade;
 mod upstream;
 
@@ -53,6 +54,7 @@ fn suites() -> Vec<Test> {
         routing::tests(),
         self_test::tests(),
         self_test_pairs::tests(),
+        streams::tests(),
         upgrade::tests(),
         upstream::tests(),
     ]

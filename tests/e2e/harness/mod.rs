@@ -2,6 +2,7 @@
 pub mod client;
 pub mod edge;
 pub mod exchange;
+pub mod frames;
 pub mod http2;
 pub mod message;
 pub mod metrics;

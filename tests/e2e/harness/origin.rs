@@ -128,6 +128,19 @@ impl Origin {
         origin
     }
 
+    /// Connections of raw bytes, which the configuration takes for this protocol.
+    pub fn raw(
+        protocol: Protocol,
+        script: impl Fn(&mut Wire, usize) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Origin {
+        let l = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = Addr::Tcp(l.local_addr().expect("a bound socket has an address"));
+        let config = protocol.tls().then(|| tls::pki().origin.server(&[protocol.alpn()]));
+        let mut origin = Origin::run_shared(Arc::default(), Listener::Tcp(l), addr, config, script);
+        origin.protocol = protocol;
+        origin
+    }
+
     /// Answers each request, by any protocol.
     pub fn replying(protocol: Protocol, reply: impl Fn(&Message) -> Reply + Send + Sync + 'static) -> Origin {
         Origin::serving(protocol, move |served| {
