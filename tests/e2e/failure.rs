@@ -79,7 +79,8 @@ fn text(endpoint: SocketAddr, pool: &str) -> String {
 }
 
 fn text_over(at: Pair, endpoint: SocketAddr, pool: &str) -> String {
-    text(endpoint, pool).replace("[[listener]]\nname = \"web\"\naddress = [\"127.0.0.1:0\"]\n", &listener_text("web", at.down, ""))
+    text(endpoint, pool)
+        .replace("[[listener]]\nname = \"web\"\naddress = [\"127.0.0.1:0\"]\n", &listener_text("web", at.down, ""))
 }
 
 /// An address that is taken and does not accept, so that nobody else's listener can appear there.
@@ -453,8 +454,8 @@ fn fresh_connections_are_not_retried(at: Pair) {
 
 fn no_route_has_its_word(at: Pair) {
     let origin = Origin::replying(at.up, |_| Reply::new(200, "ok"));
-    let text = proxy_text_over(at.down, &origin, &Extra::default())
-        .replace("path_prefix = \"/\"", "host = [\"only.test\"]");
+    let text =
+        proxy_text_over(at.down, &origin, &Extra::default()).replace("path_prefix = \"/\"", "host = [\"only.test\"]");
     let edge = Setup::over(at).text(&text).start();
     let client = edge.client();
     let got = client.get("/nowhere");

@@ -4,6 +4,7 @@ mod body;
 mod chaos;
 mod cli;
 mod connection;
+mod convert;
 mod drain;
 mod driver;
 mod failure;
@@ -42,6 +43,7 @@ fn suites() -> Vec<Test> {
         chaos::tests(),
         cli::tests(),
         connection::tests(),
+        convert::tests(),
         drain::tests(),
         driver::tests(),
         failure::tests(),

@@ -1,7 +1,7 @@
 //! Many exchanges at once, and the ends of HTTP/2 streams and connections: nothing is lost that can be had again.
 use crate::harness::{
     Ask, Call, Driver, Edge, Message, Origin, Pair, Protocol, Reply, Setup,
-    edge::{Extra, listener_text, pool_text},
+    edge::{Extra, listener_text},
     eventually,
     exchange::Fields,
     frames::Peer,

@@ -1,10 +1,5 @@
 //! HTTP/2 frame by frame, for what no well-behaved library sends: a raw client, and a raw origin that goes away.
-use super::{
-    Addr, Protocol, Wire,
-    origin::Origin,
-    tls,
-    wire::Stream,
-};
+use super::{Addr, Protocol, Wire, origin::Origin, tls, wire::Stream};
 use std::io;
 
 /// What a client's connection begins with (RFC 9113 3.4).
@@ -174,15 +169,25 @@ impl RawClient {
     /// When nothing comes in time.
     pub fn wait(&mut self, kind: u8) -> Option<Frame> {
         loop {
-            let frame = match Frame::read(&mut self.wire) {
-                Ok(frame) => frame,
-                Err(e) if super::wire::timed_out(&e) => panic!("no frame of kind {kind}"),
-                Err(_) => return None,
-            };
-            self.acknowledge(&frame);
+            let frame = self.next_frame()?;
             if frame.kind == kind {
                 return Some(frame);
             }
+        }
+    }
+
+    /// The next frame whatever it is, answering what the connection wants answered; `None` at its end.
+    ///
+    /// # Panics
+    /// When neither comes in time.
+    pub fn next_frame(&mut self) -> Option<Frame> {
+        match Frame::read(&mut self.wire) {
+            Ok(frame) => {
+                self.acknowledge(&frame);
+                Some(frame)
+            }
+            Err(e) if super::wire::timed_out(&e) => panic!("neither a frame nor the end"),
+            Err(_) => None,
         }
     }
 
@@ -205,6 +210,18 @@ impl Peer {
     /// Its first `leaving` connections answer the first request with GOAWAY, last stream 0, and end; later ones answer
     /// every request with 200 and `ok`.
     pub fn going_away(protocol: Protocol, leaving: usize) -> Peer {
+        Peer::answering(protocol, move |number, stream| match number < leaving {
+            true => vec![frame(kind::GOAWAY, 0, 0, [0; 8])],
+            // 0x88: `:status: 200` of the static table (RFC 7541 A).
+            false => {
+                vec![frame(kind::HEADERS, END_HEADERS, stream, [0x88]), frame(kind::DATA, END_STREAM, stream, "ok")]
+            }
+        })
+    }
+
+    /// Answers every complete request with frames, given the connection's and the stream's number. GOAWAY ends the
+    /// connection and does not wait for the request's end.
+    pub fn answering(protocol: Protocol, answer: impl Fn(usize, u32) -> Vec<Frame> + Send + Sync + 'static) -> Peer {
         Peer(Origin::raw(protocol, move |wire, number| {
             if wire.take(PREFACE.len())? != PREFACE {
                 return Err(io::ErrorKind::InvalidData.into());
@@ -213,26 +230,25 @@ impl Peer {
             loop {
                 let got = Frame::read(wire)?;
                 let ends = got.flags & END_STREAM != 0;
-                let answer = match got.kind {
+                match got.kind {
                     kind::SETTINGS | kind::PING if !ends => {
                         let payload = if got.kind == kind::PING { got.payload } else { Vec::new() };
-                        frame(got.kind, END_STREAM, 0, payload).bytes()
+                        wire.try_send(frame(got.kind, END_STREAM, 0, payload).bytes())?;
                     }
-                    kind::HEADERS if number < leaving => {
-                        wire.try_send(frame(kind::GOAWAY, 0, 0, [0; 8]).bytes())?;
-                        wire.finish();
-                        wire.read_to_close();
-                        return Ok(());
+                    kind::HEADERS | kind::DATA => {
+                        let frames = answer(number, got.stream);
+                        let leaves = frames.iter().any(|f| f.kind == kind::GOAWAY);
+                        if ends || leaves {
+                            wire.try_send(frames.iter().flat_map(Frame::bytes).collect::<Vec<u8>>())?;
+                        }
+                        if leaves {
+                            wire.finish();
+                            wire.read_to_close();
+                            return Ok(());
+                        }
                     }
-                    kind::HEADERS | kind::DATA if ends => {
-                        // 0x88: `:status: 200` of the static table (RFC 7541 A).
-                        let mut out = frame(kind::HEADERS, END_HEADERS, got.stream, [0x88]).bytes();
-                        out.extend(frame(kind::DATA, END_STREAM, got.stream, "ok").bytes());
-                        out
-                    }
-                    _ => continue,
-                };
-                wire.try_send(answer)?;
+                    _ => {}
+                }
             }
         }))
     }
