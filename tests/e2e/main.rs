@@ -10,6 +10,7 @@ mod driver;
 mod failure;
 mod flow;
 mod framing;
+mod grpc;
 mod harness;
 mod headers;
 mod limits;
@@ -49,6 +50,7 @@ fn suites() -> Vec<Test> {
         failure::tests(),
         flow::tests(),
         framing::tests(),
+        grpc::tests(),
         headers::tests(),
         limits::tests(),
         observe::tests(),

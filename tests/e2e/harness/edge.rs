@@ -130,7 +130,7 @@ impl Setup {
         }
         let process = Process::start(command, self.driver);
         process.wait_stderr("ready", |line| line.contains("ready"));
-        let edge = Edge { process, setup: self, config };
+        let edge = Edge { process, setup: self, config, web: OnceLock::new() };
         edge.check_driver();
         edge
     }
@@ -354,6 +354,7 @@ pub struct Edge {
     process: Process,
     setup: Setup,
     config: PathBuf,
+    web: OnceLock<Addr>,
 }
 
 impl std::ops::Deref for Edge {
@@ -394,7 +395,8 @@ impl Edge {
 
     /// A new client of `web` by the downstream protocol of the setup.
     pub fn client(&self) -> Client {
-        Client::connect(self.setup.down, &self.addr())
+        // Asked for once: a reload leaves a listener that stays where it is.
+        Client::connect(self.setup.down, self.web.get_or_init(|| self.addr()))
     }
 
     /// What `edge status --json` says.

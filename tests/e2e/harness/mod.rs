@@ -3,6 +3,7 @@ pub mod client;
 pub mod edge;
 pub mod exchange;
 pub mod frames;
+pub mod grpc;
 pub mod http2;
 pub mod message;
 pub mod metrics;

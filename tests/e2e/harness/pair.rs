@@ -94,6 +94,11 @@ impl Pair {
         Pair::pairs_where(|p| p.up.http2())
     }
 
+    /// HTTP/2 on both sides.
+    pub fn h2_both_sides() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.down.http2() && p.up.http2())
+    }
+
     /// Each downstream protocol, over HTTP/1.1 to the origin: for tests that no origin takes part in, or whose origin's
     /// protocol means nothing.
     pub fn each_downstream() -> Vec<Pair> {
