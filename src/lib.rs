@@ -21,6 +21,7 @@ pub mod answer;
 pub mod policy;
 pub mod proto;
 pub mod route;
+pub mod tls;
 // floor 1
 pub mod message;
 pub mod observe;

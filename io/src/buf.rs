@@ -54,6 +54,12 @@ impl Buf {
         &self.mem[self.start..self.end]
     }
 
+    /// The bytes that wait to be consumed, for work in place.
+    #[inline]
+    pub fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.mem[self.start..self.end]
+    }
+
     /// How many bytes wait.
     #[inline]
     pub fn len(&self) -> usize {
@@ -92,6 +98,28 @@ impl Buf {
     pub fn clear(&mut self) {
         self.start = 0;
         self.end = 0;
+    }
+
+    /// Makes room for `n` more bytes behind the filled ones, by moving or growing; `false` when that is not possible.
+    pub fn reserve(&mut self, n: usize) -> bool {
+        while self.mem.len() - self.end < n {
+            if self.start > 0 {
+                self.mem.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+                continue;
+            }
+            let mut next = match self.mem.len() {
+                0 if n <= SMALL => Buf::small(),
+                0..=SMALL => Buf::large(),
+                _ => return false,
+            };
+            let filled = self.len();
+            next.mem[..filled].copy_from_slice(self.filled());
+            next.end = filled;
+            *self = next;
+        }
+        true
     }
 
     /// Makes room: moves the filled bytes to the front, or into a larger buffer when they fill this one.
@@ -170,6 +198,19 @@ mod tests {
         b.advance(LARGE);
         assert!(!b.make_room());
         assert!(b.filled()[..SMALL - 10].iter().all(|x| *x == 7));
+    }
+
+    #[test]
+    fn room_for_so_many_bytes_is_made_or_refused() {
+        let mut b = Buf::none();
+        assert!(b.reserve(10) && b.capacity() == SMALL);
+        b.advance(SMALL);
+        b.consume(SMALL - 3);
+        assert!(b.reserve(SMALL - 3) && b.capacity() == SMALL && b.len() == 3);
+        assert!(b.reserve(SMALL) && b.capacity() == LARGE && b.len() == 3);
+        assert!(b.reserve(LARGE - 3));
+        assert!(!b.reserve(LARGE - 2));
+        assert_eq!(b.len(), 3);
     }
 
     #[test]

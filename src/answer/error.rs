@@ -216,6 +216,8 @@ const fn explain(category: Category) -> &'static str {
         Category::RateLimited => "Too many requests came from this client.",
         Category::Unauthorized => "The request needs valid credentials.",
         Category::Forbidden => "This client may not do this.",
+        Category::MtlsRequired => "This address is for clients with a certificate.",
+        Category::Misdirected => "This connection is not for this host; open another one.",
         Category::Draining => "The server is shutting down.",
         Category::Panic => "The server failed while it handled the request.",
     }
@@ -251,6 +253,8 @@ pub const fn proxy_status(fault: &Fault) -> &'static str {
         Category::RateLimited => value!("http_request_denied", "rate_limited"),
         Category::Unauthorized => value!("http_request_denied", "unauthorized"),
         Category::Forbidden => value!("http_request_denied", "forbidden"),
+        Category::MtlsRequired => value!("http_request_denied", "mtls_required"),
+        Category::Misdirected => value!("destination_not_found", "misdirected"),
         Category::Draining => value!("proxy_internal_response", "draining"),
         Category::Panic => value!("proxy_internal_error", "panic"),
     }

@@ -1,5 +1,5 @@
 //! Addresses as they are typed: listeners, the admin API, endpoints, and CIDR ranges.
-use super::limits::{HTTP_PORT, UNIX_PATH_BYTES_MAX};
+use super::limits::{HTTP_PORT, HTTPS_PORT, UNIX_PATH_BYTES_MAX};
 use crate::upstream::EndpointAddr;
 use ipnet::IpNet;
 use std::{
@@ -23,7 +23,8 @@ fn wrong<T>(message: impl Into<String>, help: impl Into<String>) -> Result<T, Wr
 /// What an address may look like where something listens.
 pub(crate) const LISTEN_FORMS: &str = "IP:PORT such as \"0.0.0.0:80\" or \"[::]:80\", \"unix:/path\" or \"unix:@name\"";
 /// What an endpoint may look like.
-pub(crate) const ENDPOINT_FORMS: &str = "\"http://IP:PORT\", \"unix:/path\" or \"unix:@name\"";
+pub(crate) const ENDPOINT_FORMS: &str =
+    "\"http://IP:PORT\", \"https://IP:PORT\", \"h2c://IP:PORT\", \"unix:/path\" or \"unix:@name\"";
 
 /// Where something listens: `IP:PORT`, `unix:/path`, `unix:@abstract`. Relative socket paths start at `base`.
 pub(crate) fn listen(text: &str, base: &Path) -> Result<EndpointAddr, Wrong> {
@@ -44,35 +45,49 @@ pub(crate) fn listen(text: &str, base: &Path) -> Result<EndpointAddr, Wrong> {
     Ok(EndpointAddr::Tcp(socket_addr(text, None)?))
 }
 
-/// An endpoint: `http://IP[:PORT]`, `unix:/path`, `unix:@abstract`, with the value of `Host` that belongs to it.
-pub(crate) fn endpoint(text: &str, base: &Path) -> Result<(EndpointAddr, String), Wrong> {
+/// How an endpoint is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// Without TLS, HTTP/1.1 unless the pool says otherwise.
+    Http,
+    /// With TLS.
+    Https,
+    /// Without TLS, HTTP/2 by prior knowledge (RFC 9113 3.3).
+    H2c,
+}
+
+/// An endpoint: `http://IP[:PORT]`, `https://`, `h2c://`, `unix:/path`, `unix:@abstract`, with the value of `Host` that
+/// belongs to it.
+pub(crate) fn endpoint(text: &str, base: &Path) -> Result<(Scheme, EndpointAddr, String), Wrong> {
     if let Some(socket) = text.strip_prefix("unix:") {
-        return Ok((unix(socket, base)?, "localhost".to_owned()));
+        return Ok((Scheme::Http, unix(socket, base)?, "localhost".to_owned()));
     }
     let Some((scheme, authority)) = text.split_once("://") else {
         let meant =
             if socket_addr(text, Some(HTTP_PORT)).is_ok() { format!("write \"http://{text}\"") } else { String::new() };
         return wrong(format!("{text:?} has no scheme"), meant);
     };
-    match scheme {
-        "http" => {}
-        "https" => return wrong("TLS to endpoints is not there yet", "use http://"),
-        "h2c" | "h2" | "h3" => return wrong(format!("{scheme} to endpoints is not there yet"), "use http://"),
+    let (known, port) = match scheme {
+        "http" => (Scheme::Http, HTTP_PORT),
+        "https" => (Scheme::Https, HTTPS_PORT),
+        "h2c" => (Scheme::H2c, HTTP_PORT),
+        "h2" => return wrong("the scheme \"h2\" is not known", "use https://, or h2c:// without TLS"),
+        "h3" => return wrong("h3 to endpoints is not there yet", "use https://"),
         _ => return wrong(format!("the scheme {scheme:?} is not known"), "use http://"),
-    }
+    };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if let Some(at) = authority.find(['/', '?', '#']) {
         let (authority, path) = authority.split_at(at);
         let help = match path.starts_with('/') {
-            true => format!("write \"http://{authority}\" and add_prefix = {path:?} in the route's rewrite"),
-            false => format!("write \"http://{authority}\""),
+            true => format!("write \"{scheme}://{authority}\" and add_prefix = {path:?} in the route's rewrite"),
+            false => format!("write \"{scheme}://{authority}\""),
         };
         return wrong("an endpoint has no path or query", help);
     }
     if authority.contains('@') {
         return wrong("an endpoint has no user name or password", "");
     }
-    Ok((EndpointAddr::Tcp(socket_addr(authority, Some(HTTP_PORT))?), authority.to_owned()))
+    Ok((known, EndpointAddr::Tcp(socket_addr(authority, Some(port))?), authority.to_owned()))
 }
 
 /// A range of addresses; a single address is a range of one.
@@ -206,20 +221,24 @@ mod tests {
 
     #[test]
     fn endpoints() {
-        for (text, addr, authority) in [
-            ("http://127.0.0.1:3000", "127.0.0.1:3000", "127.0.0.1:3000"),
-            ("http://127.0.0.1/", "127.0.0.1:80", "127.0.0.1"),
-            ("http://localhost:3000", "127.0.0.1:3000", "localhost:3000"),
-            ("http://[::1]:3000", "[::1]:3000", "[::1]:3000"),
-            ("http://[::1]", "[::1]:80", "[::1]"),
+        use Scheme::*;
+        for (text, scheme, addr, authority) in [
+            ("http://127.0.0.1:3000", Http, "127.0.0.1:3000", "127.0.0.1:3000"),
+            ("http://127.0.0.1/", Http, "127.0.0.1:80", "127.0.0.1"),
+            ("http://localhost:3000", Http, "127.0.0.1:3000", "localhost:3000"),
+            ("http://[::1]:3000", Http, "[::1]:3000", "[::1]:3000"),
+            ("http://[::1]", Http, "[::1]:80", "[::1]"),
+            ("https://127.0.0.1", Https, "127.0.0.1:443", "127.0.0.1"),
+            ("h2c://127.0.0.1:9", H2c, "127.0.0.1:9", "127.0.0.1:9"),
         ] {
-            let expected = (EndpointAddr::Tcp(addr.parse().unwrap()), authority.to_owned());
+            let expected = (scheme, EndpointAddr::Tcp(addr.parse().unwrap()), authority.to_owned());
             assert_eq!(endpoint(text, base()), Ok(expected), "{text}");
         }
         for text in [
             "",
             "127.0.0.1:80",
-            "https://1.2.3.4",
+            "h3://1.2.3.4",
+            "https://1.2.3.4:0",
             "ftp://1.2.3.4",
             "http://",
             "http://1.2.3.4/x",

@@ -1,6 +1,8 @@
 //! Every key of the configuration with its default and its bounds: one table, read by the reader and by the manual.
 //!
 //! A number that other rooms need reaches them through the snapshot, so that it is written down only here.
+mod tls;
+pub use tls::{CERTIFICATE, CERTIFICATES_MAX, HTTP2, HTTPS_PORT, LISTENER_TLS, POOL_TLS, TICKET_SECRET_BYTES_MIN};
 
 /// Largest configuration file, bytes: 30,000 routes take about 4 MiB.
 pub const FILE_BYTES_MAX: u64 = 16 * MIB;
@@ -251,9 +253,9 @@ pub static LISTENER: Shape = Shape {
         Key {
             name: "protocols",
             kind: Kind::Texts("protocol"),
-            default: "[\"h1\"]",
+            default: "[\"h1\", \"h2\"]",
             example: "",
-            about: "What is spoken: `h1` (HTTP/1.1 and HTTP/1.0)",
+            about: "What is spoken: `h1` (HTTP/1.1 and HTTP/1.0), `h2` (HTTP/2; without TLS by prior knowledge)",
         },
         Key {
             name: "trusted_proxies",
@@ -264,6 +266,18 @@ pub static LISTENER: Shape = Shape {
         },
         flag("forwarded", false, "Also send `Forwarded` (RFC 7239) to endpoints"),
         flag("early_hints_h1", false, "Pass 103 and other 1xx answers to HTTP/1.1 clients"),
+        other(
+            "tls",
+            "`\"self-signed\"` or a table `[listener.tls]`",
+            "\"self-signed\"",
+            "Speak TLS here, with these certificates",
+        ),
+        flag(
+            "https_redirect",
+            true,
+            "Without TLS: send requests for hosts that have a certificate to `https://` (308), but `/.well-known/acme-challenge/`",
+        ),
+        table("http2", &HTTP2, "Bounds of an HTTP/2 connection"),
         table("limits", &LISTENER_LIMITS, "Bounds of a request's head"),
         table("timeouts", &LISTENER_TIMEOUTS, "How slow a client may be"),
     ],
@@ -296,6 +310,7 @@ pub static LISTENER_TIMEOUTS: Shape = Shape {
     place: "in [listener.timeouts]",
     about: "",
     keys: &[
+        tls::HANDSHAKE,
         time("header", 10 * SECOND, 1, HOUR, "From a request's first byte to the end of its head; then 408"),
         time("body", 30 * SECOND, 1, HOUR, "Between two reads of a request's body; then 408"),
         time(
@@ -324,13 +339,20 @@ pub static POOL: Shape = Shape {
             "endpoints",
             "a list of endpoints",
             "[\"http://127.0.0.1:3000\"]",
-            "Where requests go: `http://127.0.0.1:8000`, `unix:/run/app.sock`, `unix:@abstract`, or a table with `address` and `weight`",
+            "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address` and `weight`",
         ),
         key(
             "balance",
             Kind::Word(&["p2c", "round_robin"]),
             "How an endpoint is chosen: the better of two random ones by load, or in turn by weight",
         ),
+        key(
+            "protocol",
+            Kind::Word(&["auto", "h1", "h2"]),
+            "What endpoints are spoken to: HTTP/1.1, HTTP/2, or what TLS agrees on (without TLS: HTTP/1.1)",
+        ),
+        table("tls", &POOL_TLS, "TLS to `https://` endpoints"),
+        tls::MAX_STREAMS,
         count("keepalive", 64, 0, 10_000, "Idle connections kept per shard and endpoint"),
         time("keepalive_idle", 55 * SECOND, 1, DAY, "An idle connection is closed after this"),
         time("keepalive_age", 10 * MINUTE, 1, 7 * DAY, "A connection is not reused past this age (each ±10 %)"),
@@ -382,6 +404,12 @@ pub static POLICY: Shape = Shape {
         table("timeouts", &POLICY_TIMEOUTS, "Replace the pool's, each on its own"),
         key("max_body", Kind::Size(is(10 * MIB, 0, 1024 * GIB), true), "Largest request body; larger ones get 413"),
         flag("access_log", true, "Write access-log lines for these routes"),
+        flag("require_mtls", false, "Only clients with a certificate that was checked; others get 403"),
+        flag(
+            "client_cert_header",
+            false,
+            "Tell endpoints the client's certificate as `Client-Cert` (RFC 9440); a client's own field is never passed on",
+        ),
     ],
 };
 
@@ -431,6 +459,7 @@ pub static ROUTE: Shape = Shape {
         table("respond", &RESPOND, "Answer with a fixed response"),
         text("policy", "name of a policy", "\"api\"", "Limits and timeouts; `default` unless given"),
         table("rewrite", &REWRITE, "Change the request's target before it is forwarded"),
+        flag("allow_http", false, "Serve this without TLS too, where `https_redirect` would redirect"),
         flag("preserve_host", true, "Forward the client's `Host`; otherwise the endpoint's address"),
     ],
 };
@@ -577,15 +606,19 @@ pub static RESPOND: Shape = Shape {
 };
 
 /// Every table, in the order of the manual.
-pub static SHAPES: [&Shape; 16] = [
+pub static SHAPES: [&Shape; 20] = [
     &TOP,
     &SERVER,
     &LISTENER,
     &LISTENER_LIMITS,
     &LISTENER_TIMEOUTS,
+    &LISTENER_TLS,
+    &CERTIFICATE,
+    &HTTP2,
     &POOL,
     &ENDPOINT,
     &POOL_TIMEOUTS,
+    &POOL_TLS,
     &POLICY,
     &POLICY_TIMEOUTS,
     &ROUTE,

@@ -109,14 +109,19 @@ const EVERYTHING_HEAD: &str = "\
 ";
 
 /// Headers with what belongs to them, the shapes under them, and keys that stand there with their example because the file needs them.
-const EVERYTHING: [(&str, &str, &[&str]); 19] = [
+const EVERYTHING: [(&str, &str, &[&str]); 24] = [
     ("", "Top level", &[]),
     ("\n[server]\n", "[server]", &[]),
     ("\n[[listener]]\n", "[[listener]]", &["address"]),
     ("\n[listener.limits]\n", "[listener.limits]", &[]),
     ("\n[listener.timeouts]\n", "[listener.timeouts]", &[]),
+    ("\n[listener.http2]\n", "[listener.http2]", &[]),
+    ("\n# A listener with TLS.\n[[listener]]\naddress = \"127.0.0.1:8443\"\n", "", &[]),
+    ("\n[listener.tls]\n", "[listener.tls]", &["self_signed"]),
     ("\n[pool.app]\n", "[pool.NAME]", &["endpoints"]),
     ("\n[pool.app.timeouts]\n", "[pool.NAME.timeouts]", &[]),
+    ("\n[pool.secure]\nendpoints = [\"https://127.0.0.1:3443\"]\n", "", &[]),
+    ("\n[pool.secure.tls]\n", "[pool.NAME.tls]", &[]),
     ("\n[pool.weighted]\n", "", &[]),
     ("\n[[pool.weighted.endpoints]]\n", "[pool.NAME].endpoints", &["address"]),
     ("\n[policy.api]\n", "[policy.NAME]", &[]),

@@ -15,6 +15,7 @@ pub mod rules;
 mod section;
 mod split;
 mod suggest;
+pub mod tls;
 mod units;
 
 use limits::FILE_BYTES_MAX;

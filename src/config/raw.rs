@@ -1,18 +1,21 @@
 //! The configuration as it was typed: every key read, defaults filled in, names resolved, nothing compiled.
 use super::{
-    address,
+    address::{self, Scheme},
     check::{self, Names},
     limits::{self, NAME_BYTES_MAX},
     report::{Log, Problem},
     routes,
     section::{Origin, Scene, Section, Text, cut, wrong_type},
     split::split,
+    tls::{self, Protocols, TlsSpans},
 };
 use crate::{
     answer::RespondConfig,
     policy::rewrite::RewriteConfig,
+    proto::Http2Limits,
     route::MatchConfig,
-    upstream::{Balance, EndpointAddr, Timeouts},
+    tls::{ListenerConfig, UpstreamConfig},
+    upstream::{Balance, EndpointAddr, Protocol, Timeouts},
 };
 use ipnet::IpNet;
 use std::{
@@ -61,6 +64,14 @@ pub struct Listener {
     pub name: String,
     /// Where it listens; not empty.
     pub address: Vec<EndpointAddr>,
+    /// What it speaks; at least one of them.
+    pub protocols: Protocols,
+    /// With TLS, if at all; and where that is said.
+    pub tls: Option<(ListenerConfig, TlsSpans)>,
+    /// Whether requests for hosts with a certificate are sent to `https://`; without TLS only.
+    pub https_redirect: bool,
+    /// Bounds of an HTTP/2 connection.
+    pub http2: Http2Limits,
     /// Peers whose forwarding fields are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Also send RFC 7239 `Forwarded`.
@@ -93,6 +104,8 @@ pub struct ListenerLimits {
 /// `[listener.timeouts]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerTimeouts {
+    /// For a TLS handshake.
+    pub handshake: Duration,
     /// For a request's head.
     pub header: Duration,
     /// Between two reads of a body.
@@ -114,6 +127,10 @@ pub struct Pool {
     pub endpoints: Vec<Endpoint>,
     /// How one is chosen.
     pub balance: Balance,
+    /// TLS to those that want it, and where that is said.
+    pub tls: (UpstreamConfig, TlsSpans),
+    /// Requests at a time on one HTTP/2 connection.
+    pub max_streams: u32,
     /// Idle connections kept per shard and endpoint.
     pub keepalive: usize,
     /// How long they are kept.
@@ -139,6 +156,10 @@ pub struct Endpoint {
     pub addr: EndpointAddr,
     /// The value of `Host` that belongs to it.
     pub authority: String,
+    /// Whether it wants TLS.
+    pub tls: bool,
+    /// What it is spoken to.
+    pub protocol: Protocol,
     /// Its share.
     pub weight: u16,
 }
@@ -154,6 +175,10 @@ pub struct Policy {
     pub max_body: Option<u64>,
     /// Whether access-log lines are written.
     pub access_log: bool,
+    /// Whether only clients with a certificate are served.
+    pub require_mtls: bool,
+    /// Whether endpoints are told the client's certificate (RFC 9440).
+    pub client_cert_header: bool,
 }
 
 impl Default for Policy {
@@ -165,7 +190,14 @@ impl Default for Policy {
             _ => None,
         };
         let access_log = matches!(kind("access_log"), Some(limits::Kind::Flag(true)));
-        Policy { name: "default".to_owned(), timeouts: TimeoutChanges::default(), max_body, access_log }
+        Policy {
+            name: "default".to_owned(),
+            timeouts: TimeoutChanges::default(),
+            max_body,
+            access_log,
+            require_mtls: false,
+            client_cert_header: false,
+        }
     }
 }
 
@@ -197,6 +229,8 @@ pub struct Route {
     pub policy: Option<u32>,
     /// Higher wins over every other rule of precedence.
     pub priority: i32,
+    /// Whether it is served without TLS even where others are redirected.
+    pub allow_http: bool,
     /// Where its text is, so that a later mistake can point at the very key.
     pub(crate) place: Place,
 }
@@ -427,34 +461,24 @@ fn read_listener(
         });
     }
     let address = addresses(section.scene, &given, base, sockets);
-    read_protocols(&section);
+    let protocols = tls::read_protocols(&section);
+    let limits = read_listener_limits(&section);
     let listener = Listener {
         name: name.clone(),
         address,
+        protocols,
+        tls: tls::read_listener(&section, protocols, base),
+        https_redirect: section.flag("https_redirect"),
+        http2: tls::read_http2(&section, limits.head, limits.fields),
         trusted_proxies: read_ranges(&section, "trusted_proxies"),
         forwarded: section.flag("forwarded"),
         early_hints_h1: section.flag("early_hints_h1"),
-        limits: read_listener_limits(&section),
+        limits,
         timeouts: read_listener_timeouts(&section),
     };
     let at = section.span_of("name");
     section.finish();
     ((name, at), listener)
-}
-
-fn read_protocols(section: &Section<'_>) {
-    for text in section.texts("protocols") {
-        let (message, help) = match text.value {
-            "h1" => continue,
-            "h2" => ("HTTP/2 is not there yet", "write protocols = [\"h1\"]".to_owned()),
-            "h3" => ("HTTP/3 is not there yet", "write protocols = [\"h1\"]".to_owned()),
-            other => ("not a protocol", super::suggest::did_you_mean(other, ["h1"])),
-        };
-        section.scene.mistake(text.span, |at| {
-            Problem::new(at, format!("{:?}: {message}", cut(text.value))).expected("\"h1\"").help(help)
-        });
-    }
-    no_empty_list(section, "protocols", "write protocols = [\"h1\"]");
 }
 
 /// An empty list where something is needed, or where nobody knows whether it means none or all.
@@ -505,6 +529,7 @@ fn read_listener_limits(listener: &Section<'_>) -> ListenerLimits {
 
 fn read_listener_timeouts(listener: &Section<'_>) -> ListenerTimeouts {
     with_table(listener, "timeouts", &limits::LISTENER_TIMEOUTS, |section| ListenerTimeouts {
+        handshake: section.time("handshake"),
         header: section.time("header"),
         body: section.time("body"),
         write: section.time("write"),
@@ -514,7 +539,7 @@ fn read_listener_timeouts(listener: &Section<'_>) -> ListenerTimeouts {
 }
 
 /// Reads the sub-table `name`, or an empty one (all defaults) when it is not given.
-fn with_table<T>(
+pub(super) fn with_table<T>(
     parent: &Section<'_>,
     name: &str,
     shape: &'static limits::Shape,
@@ -541,9 +566,12 @@ fn named<'a>(top: &Section<'a>, key: &str) -> Vec<(Text<'a>, &'a Spanned<DeValue
 
 fn read_pool(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>, base: &Path) -> Option<Pool> {
     let section = named_section(top, &limits::POOL, "pool", &name, value)?;
+    let endpoints = read_endpoints(&section, &name, base);
     let pool = Pool {
         name: name.value.to_owned(),
-        endpoints: read_endpoints(&section, &name, base),
+        tls: tls::read_pool(&section, endpoints.iter().any(|endpoint| endpoint.tls), base),
+        endpoints,
+        max_streams: to_u32(section.count("max_streams")),
         balance: if section.word("balance") == "round_robin" { Balance::RoundRobin } else { Balance::P2c },
         keepalive: to_usize(section.count("keepalive")),
         keepalive_idle: section.time("keepalive_idle"),
@@ -592,10 +620,14 @@ fn read_endpoints(section: &Section<'_>, pool: &Text<'_>, base: &Path) -> Vec<En
         let message = format!("pool {:?} has no endpoints", cut(pool.value));
         section.scene.mistake(pool.span.clone(), |at| Problem::new(at, message).help(example));
     }
-    let Some(value) = section.value("endpoints") else { return Vec::new() };
+    let Some(value) = section.value("endpoints") else {
+        section.word("protocol");
+        return Vec::new();
+    };
     let (mut endpoints, mut seen) = (Vec::new(), HashSet::new());
+    let protocol = section.word("protocol");
     for item in section.list_of("endpoints", value, "a list of endpoints") {
-        if let Some(endpoint) = read_endpoint(section, item, base) {
+        if let Some(endpoint) = read_endpoint(section, item, protocol, base) {
             check::no_endpoint_twice(section.scene, &mut seen, &endpoint, item.span());
             endpoints.push(endpoint);
         }
@@ -604,7 +636,7 @@ fn read_endpoints(section: &Section<'_>, pool: &Text<'_>, base: &Path) -> Vec<En
     endpoints
 }
 
-fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, base: &Path) -> Option<Endpoint> {
+fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, protocol: &str, base: &Path) -> Option<Endpoint> {
     let (text, weight) = match item.get_ref() {
         DeValue::Table(_) => {
             let table = Section::of(section.scene, "an endpoint", &limits::ENDPOINT, item)?;
@@ -619,8 +651,20 @@ fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, base: &Path
         _ => (section.text_of("an endpoint", item, "a string, or a table with `address` and `weight`")?, 1),
     };
     match address::endpoint(text.value, base) {
-        Ok((addr, authority)) => {
-            Some(Endpoint { name: text.value.to_owned(), addr, authority, weight: to_u16(weight) })
+        Ok((scheme, addr, authority)) => {
+            let protocol = match (scheme, protocol) {
+                (Scheme::H2c, "h1") => {
+                    section.scene.mistake(text.span, |at| {
+                        Problem::new(at, "h2c:// is HTTP/2, but the pool's protocol is \"h1\"").help("write http://")
+                    });
+                    Protocol::Http1
+                }
+                (_, "h2") | (Scheme::H2c, _) => Protocol::Http2,
+                (Scheme::Https, "auto") => Protocol::Alpn,
+                _ => Protocol::Http1,
+            };
+            let (name, tls, weight) = (text.value.to_owned(), scheme == Scheme::Https, to_u16(weight));
+            Some(Endpoint { name, addr, authority, tls, protocol, weight })
         }
         Err(wrong) => {
             section.scene.mistake(text.span, |at| {
@@ -653,6 +697,8 @@ fn read_policy(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>) 
         timeouts,
         max_body: section.size_or_off("max_body"),
         access_log: section.flag("access_log"),
+        require_mtls: section.flag("require_mtls"),
+        client_cert_header: section.flag("client_cert_header"),
     };
     section.finish();
     Some(policy)

@@ -75,8 +75,9 @@ fn read_route(section: Section<'_>, number: usize, place: Place, names: &Names<'
         None => names.default_policy(),
     };
     let action = read_action(&section, names);
+    let allow_http = section.flag("allow_http");
     section.finish();
-    Route { id, matches, action, policy, priority, place }
+    Route { id, matches, action, policy, priority, allow_http, place }
 }
 
 /// What the route does. After a mistake it is something, so that the rest of the route is looked at too.

@@ -46,8 +46,13 @@ fn everything_has_each_key_at_its_default() {
     let bare = "
         [[listener]]
         address = \"127.0.0.1:8080\"
+        [[listener]]
+        address = \"127.0.0.1:8443\"
+        tls = \"self-signed\"
         [pool.app]
         endpoints = [\"http://127.0.0.1:3000\"]
+        [pool.secure]
+        endpoints = [\"https://127.0.0.1:3443\"]
         [pool.weighted]
         endpoints = [\"http://127.0.0.1:3000\"]
         [policy.api]
@@ -89,6 +94,7 @@ fn every_example_is_accepted() {
             "duplicate key",
             "inline table",
             "is for routes",
+            "does nothing",
         ];
         let fine = report.is_empty() || contradiction.iter().any(|c| report.contains(c));
         assert!(fine, "{line}\n{report}");

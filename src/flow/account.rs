@@ -201,7 +201,8 @@ impl<'s> Account<'s> {
         status: u16,
         duration_us: u64,
     ) {
-        let (head, peer) = (exchange.head(), exchange.peer());
+        let (head, peer, tls) = (exchange.head(), exchange.peer(), exchange.tls());
+        let subject = tls.and_then(|tls| tls.client_certificate.as_deref()).and_then(crate::tls::subject);
         let clock = self.shard.local.timers.clock();
         let port = if scratch.client == peer.ip { peer.port } else { 0 };
         self.shard.log.borrow_mut().line(&Record {
@@ -210,6 +211,10 @@ impl<'s> Account<'s> {
             listener: &listener.name,
             client: (!scratch.client.is_unspecified()).then(|| SocketAddr::new(scratch.client, port)),
             version: head.version(),
+            tls_version: tls.map(|tls| tls.version),
+            tls_group: tls.map(|tls| tls.group).filter(|group| !group.is_empty()),
+            sni: tls.and_then(|tls| tls.server_name.as_deref()),
+            mtls_subject: subject.as_deref(),
             method: head.method_bytes(),
             scheme: if peer.tls { "https" } else { "http" },
             host: head.authority(),

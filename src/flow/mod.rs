@@ -2,6 +2,7 @@
 mod account;
 mod forwarding;
 mod ids;
+mod secure;
 mod shard;
 pub use ids::RequestIds;
 pub use shard::{Pinned, Scratch, Shard};
@@ -13,12 +14,13 @@ use crate::{
         path::{self, Normalized},
     },
     policy::rewrite::RewriteRule,
+    proto::websocket,
     route::{Found, Query},
     snapshot::{Action, ListenerRule, PolicyRule, RouteRule, Snapshot},
     upstream::{self, PoolRule, Trace, Tunnel},
 };
 use account::Account;
-use edge_io::head::{FieldId, Head};
+use edge_io::head::{FieldId, Head, Version};
 use std::{
     future::poll_fn,
     task::{Context, Poll},
@@ -29,7 +31,7 @@ const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE";
 
 /// Answers one request, or refuses it with the fault its connection found; then counts and logs it.
 ///
-/// Order: request id → client address → route → (policies) → answer or upstream → count → log.
+/// Order: request id → client address → certificate's host → route → `https://` → (policies) → answer or upstream → count → log.
 pub async fn handle<E: Exchange>(shard: &Shard, listener: &ListenerRule, exchange: &mut E, refused: Option<Fault>) {
     let pinned = shard.pin();
     let mut scratch = shard.scratch();
@@ -70,11 +72,20 @@ async fn respond<E: Exchange>(
     account: &mut Account<'_>,
 ) -> Result<Option<Tunnel>, Fault> {
     let head = exchange.head();
+    secure::directed(listener, exchange.tls(), head)?;
     scratch.path.clear();
     scratch.rewritten = path::normalize(head.path(), &mut scratch.path) == Normalized::Changed;
     let path = if scratch.rewritten { &scratch.path } else { head.path() };
     let query = Query { head, path, client: scratch.client, tls: exchange.peer().tls };
-    let index = match snapshot.router.find(&query) {
+    let found = snapshot.router.find(&query);
+    let route = match found {
+        Found::Route(index) => snapshot.routes.get(index as usize),
+        Found::MethodNotAllowed(_) | Found::None => None,
+    };
+    if secure::redirected(listener, snapshot, route, exchange, scratch) {
+        return Box::pin(to_https(shard, exchange, scratch)).await.map(|()| None);
+    }
+    let index = match found {
         Found::Route(index) => index,
         Found::MethodNotAllowed(allow) => {
             account.allow = Some(allow.to_owned());
@@ -82,10 +93,11 @@ async fn respond<E: Exchange>(
         }
         Found::None => return Err(Fault::new(Category::NoRoute, Side::Downstream, "no route matches")),
     };
-    let Some(route) = snapshot.routes.get(index as usize) else {
+    let Some(route) = route else {
         return Err(Fault::new(Category::NoRoute, Side::Edge, "the route is not in the snapshot"));
     };
     account.route(index, route);
+    secure::certified(&route.policy, exchange.tls())?;
     match &route.action {
         Action::Proxy { pool, rewrite, preserve_host } => {
             let Some(pool) = snapshot.pools.get(*pool as usize) else {
@@ -93,6 +105,7 @@ async fn respond<E: Exchange>(
             };
             target(head, rewrite.as_deref(), *preserve_host, scratch)?;
             forwarding::fields(shard, listener, head, exchange.peer(), scratch);
+            secure::client_cert(&route.policy, exchange.tls(), &mut scratch.ours);
             proxy(shard, pool, route, exchange, scratch, &mut account.trace).await
         }
         Action::Redirect(rule) => Box::pin(redirect(shard, rule, exchange, scratch)).await.map(|()| None),
@@ -145,11 +158,12 @@ async fn proxy<E: Exchange>(
         return Err(fault);
     }
     let timeouts = policy.timeouts.unwrap_or(pool.timeouts);
-    if let Some(total) = timeouts.total {
+    let patience = if answer::grpc::is_grpc(exchange.head()) { answer::grpc::timeout(exchange.head()) } else { None };
+    if let Some(total) = [timeouts.total, patience].into_iter().flatten().min() {
         exchange.deadlines().set(Phase::Total, total);
     }
     let (expects_continue, websocket) = (exchange.expects_continue(), exchange.wants_websocket());
-    let te_trailers = exchange.takes_trailers();
+    let (te_trailers, may_trail) = (exchange.takes_trailers(), exchange.may_trail());
     let (head, mut source, mut sink, deadlines) = exchange.parts();
     let date = shard.date();
     let request = upstream::Request {
@@ -162,13 +176,21 @@ async fn proxy<E: Exchange>(
         expects_continue,
         websocket,
         te_trailers,
+        may_trail,
         max_body,
+        websocket_key: websocket_key(shard, head, websocket),
     };
     let result =
         upstream::forward(&shard.upstreams, pool, &timeouts, &request, head, &mut source, &mut sink, deadlines, trace)
             .await;
     deadlines.clear(Phase::Total);
     result
+}
+
+/// A key for an endpoint that speaks HTTP/1.1, where the client's protocol has none (RFC 8441 5).
+fn websocket_key(shard: &Shard, head: &Head, websocket: bool) -> Option<String> {
+    let needed = websocket && matches!(head.version(), Version::Http2 | Version::Http3);
+    needed.then(|| websocket::key(shard.upstreams.random()))
 }
 
 async fn redirect<E: Exchange>(
@@ -185,6 +207,13 @@ async fn redirect<E: Exchange>(
     let fields: [(&[u8], &[u8]); 3] =
         [(b"location", &scratch.target), (b"date", &shard.date()), (b"x-request-id", &scratch.id)];
     send(exchange, rule.status, &fields, b"").await
+}
+
+/// Sends the client to `scratch.target`, for good and with the same method.
+async fn to_https<E: Exchange>(shard: &Shard, exchange: &mut E, scratch: &Scratch) -> Result<(), Fault> {
+    let fields: [(&[u8], &[u8]); 3] =
+        [(b"location", &scratch.target), (b"date", &shard.date()), (b"x-request-id", &scratch.id)];
+    send(exchange, 308, &fields, b"").await
 }
 
 async fn fixed<E: Exchange>(
@@ -221,6 +250,9 @@ async fn refuse<E: Exchange>(
     if unheard || exchange.started() && !exchange.take_back() {
         return Ok(());
     }
+    if answer::grpc::is_grpc(exchange.head()) {
+        return refuse_grpc(shard, exchange, fault, scratch).await;
+    }
     let mut body = std::mem::take(&mut scratch.body);
     body.clear();
     let id = std::str::from_utf8(&scratch.id).unwrap_or_default();
@@ -245,6 +277,25 @@ async fn refuse<E: Exchange>(
     sent
 }
 
+/// The same for a gRPC client, which looks for `grpc-status` alone: no body, and everything in the head.
+async fn refuse_grpc<E: Exchange>(
+    shard: &Shard,
+    exchange: &mut E,
+    fault: Fault,
+    scratch: &Scratch,
+) -> Result<(), Fault> {
+    let date = shard.date();
+    let fields: [(&[u8], &[u8]); 6] = [
+        (b"content-type", b"application/grpc"),
+        (b"grpc-status", answer::grpc::status(&fault).as_bytes()),
+        (b"grpc-message", fault.category.as_str().as_bytes()),
+        (b"date", &date),
+        (b"x-request-id", &scratch.id),
+        (b"proxy-status", answer::error::proxy_status(&fault).as_bytes()),
+    ];
+    send(exchange, 200, &fields, b"").await
+}
+
 /// Sends an answer of our own.
 async fn send<E: Exchange>(exchange: &mut E, status: u16, fields: &[(&[u8], &[u8])], body: &[u8]) -> Result<(), Fault> {
     if !exchange.is_body_read() {
@@ -261,6 +312,7 @@ async fn send<E: Exchange>(exchange: &mut E, status: u16, fields: &[(&[u8], &[u8
         extra: fields,
         size: if body.is_empty() { BodySize::Empty } else { BodySize::Exact(body.len() as u64) },
         shown_length: Some(body.len() as u64),
+        may_trail: false,
     });
     let mut rest = if sink.has_body() { body } else { &[] };
     poll_fn(|cx| {

@@ -1,6 +1,9 @@
 //! One request and its answer, whatever protocol carries them: what `flow` sees of a connection.
 use super::{BodySink, BodySize, BodySource, Deadlines, Fault};
-use edge_io::head::{FieldRef, Head};
+use edge_io::{
+    head::{FieldRef, Head},
+    tls,
+};
 use std::{
     net::{IpAddr, Ipv4Addr},
     task::{Context, Poll},
@@ -43,6 +46,8 @@ pub struct ResponseHead<'a> {
     pub size: BodySize,
     /// For HEAD and 304: the length that a GET would have had.
     pub shown_length: Option<u64>,
+    /// Trailers may follow even a body of known length.
+    pub may_trail: bool,
 }
 
 /// One request and its answer on a downstream connection.
@@ -60,12 +65,16 @@ pub trait Exchange {
     fn head(&self) -> &Head;
     /// How long the request's body is.
     fn body_size(&self) -> BodySize;
+    /// Whether trailers may follow even a body of known length.
+    fn may_trail(&self) -> bool;
     /// Whether the client waits for `100 Continue` before it sends the body.
     fn expects_continue(&self) -> bool;
     /// Whether the client asked to switch to WebSocket.
     fn wants_websocket(&self) -> bool;
     /// The client.
     fn peer(&self) -> Peer;
+    /// What the client's TLS handshake agreed on; `None` without TLS.
+    fn tls(&self) -> Option<&tls::Info>;
     /// The protocol, as logs and metrics name it.
     fn protocol(&self) -> &'static str;
     /// The connection's deadlines.

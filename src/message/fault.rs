@@ -44,6 +44,10 @@ pub enum Category {
     Unauthorized,
     /// The client may not do this (403).
     Forbidden,
+    /// The route wants a client certificate, and the client showed none (403).
+    MtlsRequired,
+    /// The connection's certificate is not for this host (421).
+    Misdirected,
     /// The edge is shutting down (503).
     Draining,
     /// A bug in the edge: the request's task panicked (500).
@@ -52,7 +56,7 @@ pub enum Category {
 
 impl Category {
     /// Every category, in the order of their discriminants: the index of a counter table.
-    pub const ALL: [Category; 22] = [
+    pub const ALL: [Category; 24] = [
         Category::NoRoute,
         Category::MethodNotAllowed,
         Category::BadRequest,
@@ -73,6 +77,8 @@ impl Category {
         Category::RateLimited,
         Category::Unauthorized,
         Category::Forbidden,
+        Category::MtlsRequired,
+        Category::Misdirected,
         Category::Draining,
         Category::Panic,
     ];
@@ -100,6 +106,8 @@ impl Category {
             Category::RateLimited => "rate_limited",
             Category::Unauthorized => "unauthorized",
             Category::Forbidden => "forbidden",
+            Category::MtlsRequired => "mtls_required",
+            Category::Misdirected => "misdirected",
             Category::Draining => "draining",
             Category::Panic => "panic",
         }
@@ -123,7 +131,8 @@ impl Category {
             Category::NoHealthyEndpoint | Category::CircuitOpen | Category::Overloaded | Category::Draining => 503,
             Category::RateLimited => 429,
             Category::Unauthorized => 401,
-            Category::Forbidden => 403,
+            Category::Forbidden | Category::MtlsRequired => 403,
+            Category::Misdirected => 421,
             Category::Panic => 500,
         }
     }

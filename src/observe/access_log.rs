@@ -68,6 +68,14 @@ pub struct Record<'a> {
     pub client: Option<SocketAddr>,
     /// The version the client spoke.
     pub version: Version,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub tls_version: Option<&'a str>,
+    /// The key exchange group.
+    pub tls_group: Option<&'a str>,
+    /// The host name that the client asked TLS for.
+    pub sni: Option<&'a str>,
+    /// Whom the client's certificate is for.
+    pub mtls_subject: Option<&'a str>,
     /// As sent.
     pub method: &'a [u8],
     /// `http` or `https`.
@@ -208,6 +216,10 @@ fn format(out: &mut Vec<u8>, r: &Record<'_>, shard: u64, second: &mut Second) {
         Version::Http2 => b",\"protocol\":\"2\"",
         Version::Http3 => b",\"protocol\":\"3\"",
     });
+    text_if(out, b",\"tls_version\":\"", r.tls_version.map(|v| v.strip_prefix("TLSv").unwrap_or(v).as_bytes()));
+    text_if(out, b",\"tls_group\":\"", r.tls_group.map(str::as_bytes));
+    text_if(out, b",\"sni\":\"", r.sni.map(str::as_bytes));
+    text_if(out, b",\"mtls_subject\":\"", r.mtls_subject.map(str::as_bytes));
     text(out, b",\"method\":\"", r.method);
     text(out, b",\"scheme\":\"", r.scheme.as_bytes());
     text(out, b",\"host\":\"", r.host);
@@ -617,6 +629,10 @@ mod tests {
             listener: "web",
             client: Some("192.0.2.7:50123".parse().unwrap()),
             version: Version::Http11,
+            tls_version: None,
+            tls_group: None,
+            sni: None,
+            mtls_subject: None,
             method: b"GET",
             scheme: "http",
             host: b"example.com",
@@ -676,6 +692,10 @@ mod tests {
             connect_us: Some(u64::MAX),
             referer: Some(b"http://there/"),
             version: Version::Http2,
+            tls_version: Some("TLSv1.3"),
+            tls_group: Some("X25519MLKEM768"),
+            sni: Some("a.example"),
+            mtls_subject: Some("CN=\"x\""),
             ..record()
         };
         let v = json(&r);
@@ -685,7 +705,11 @@ mod tests {
         assert_eq!(v["referer"], "http://there/");
         assert_eq!(v["protocol"], "2");
         assert_eq!(v["detail"], "no answer in time");
-        assert_eq!(v.as_object().unwrap().len(), 28);
+        assert_eq!(v["tls_version"], "1.3");
+        assert_eq!(v["tls_group"], "X25519MLKEM768");
+        assert_eq!(v["sni"], "a.example");
+        assert_eq!(v["mtls_subject"], "CN=\"x\"");
+        assert_eq!(v.as_object().unwrap().len(), 32);
     }
 
     #[test]

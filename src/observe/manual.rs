@@ -2,9 +2,13 @@
 use super::{
     metrics::{NO_ROUTE, OTHER, SERIES_MAX},
     names::{self, Metric},
-    stats::{APPLY_RESULTS, BOUNDS_US, CLASSES, LIMITS, METHODS, PROTOCOLS, RETRY_OUTCOMES},
+    stats::{
+        APPLY_RESULTS, BOUNDS_US, CLASSES, LIMITS, METHODS, PROTOCOLS, RETRY_OUTCOMES, TLS_GROUPS, TLS_RESULTS,
+        TLS_VERSIONS,
+    },
 };
 use crate::message::Category;
+use edge_io::http2::Abuse;
 use std::fmt::Write as _;
 
 const HEAD: &str = "\
@@ -45,7 +49,7 @@ fn words<'a>(all: impl IntoIterator<Item = &'a str>) -> String {
     all.into_iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(" ")
 }
 
-fn values() -> [(&'static str, String); 14] {
+fn values() -> [(&'static str, String); 19] {
     let categories = Category::ALL.map(Category::as_str);
     let busiest = format!("the {SERIES_MAX} with the most hits, the rest summed up as `{OTHER}`");
     [
@@ -60,7 +64,12 @@ fn values() -> [(&'static str, String); 14] {
         ("category", words(categories)),
         ("outcome", words(RETRY_OUTCOMES)),
         ("limit", words(LIMITS)),
-        ("result", words(APPLY_RESULTS)),
+        ("kind", words(Abuse::ALL.iter().map(|kind| kind.as_str()))),
+        ("result", format!("{}; of handshakes {}", words(APPLY_RESULTS), words(TLS_RESULTS))),
+        ("version", format!("of the program, or of a configuration; of handshakes {}", words(TLS_VERSIONS))),
+        ("group", words(TLS_GROUPS)),
+        ("resumed", words(["no", "yes"])),
+        ("name", format!("first names of certificates: the {SERIES_MAX} that expire first")),
         ("state", words(["idle", "active"])),
         ("driver", words(["io_uring", "epoll"])),
     ]
@@ -87,7 +96,7 @@ mod tests {
     #[test]
     fn every_label_is_explained() {
         let explained = values().map(|(label, _)| label);
-        let free = ["version", "source"]; // a build's or a configuration's own
+        let free = ["source"]; // a configuration's own
         for metric in names::ALL {
             for label in metric.labels {
                 assert!(explained.contains(label) || free.contains(label), "{label} of {}", metric.name);

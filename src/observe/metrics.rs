@@ -36,6 +36,7 @@ pub fn render(stats: &StatsRegistry) -> String {
     listeners(&mut text, stats);
     shards(&mut text, stats);
     control(&mut text, stats);
+    tls(&mut text, stats);
     process(&mut text);
     text.out
 }
@@ -299,6 +300,10 @@ fn shards(text: &mut Text, stats: &StatsRegistry) {
             text.sample(&names::LIMIT_HITS, &[id, limit], n);
         }
     }
+    text.begin(&names::HTTP2_ABUSE);
+    for (id, s) in &shards {
+        s.http2_abuses().for_each(|(kind, n)| text.sample(&names::HTTP2_ABUSE, &[id, kind], n));
+    }
     text.begin(&names::LOOP_LAG);
     for (id, s) in &shards {
         let mut lag = HistogramTotal::default();
@@ -344,6 +349,31 @@ fn control(text: &mut Text, stats: &StatsRegistry) {
 }
 
 /// What `/proc` says of this process. What it does not say is left out.
+fn tls(text: &mut Text, stats: &StatsRegistry) {
+    text.begin(&names::TLS_HANDSHAKES);
+    let mut handshakes: BTreeMap<[&str; 4], u64> = BTreeMap::new();
+    for (kind, n) in stats.shards.iter().flat_map(|shard| shard.handshakes.counts()) {
+        *handshakes.entry(kind).or_default() += n;
+    }
+    handshakes.iter().for_each(|(kind, n)| text.sample(&names::TLS_HANDSHAKES, kind, n));
+    text.begin(&names::TLS_HANDSHAKES_NOW);
+    for shard in &stats.shards {
+        text.sample(&names::TLS_HANDSHAKES_NOW, &[&shard.shard.to_string()], shard.handshakes_in_progress.get());
+    }
+    text.begin(&names::CERT_NOT_AFTER);
+    // Of two with one name, the one that expires first is the one to look after.
+    let mut certificates: BTreeMap<Arc<str>, i64> = BTreeMap::new();
+    for (name, not_after) in stats.control.certificates() {
+        certificates.entry(name).and_modify(|first| *first = not_after.min(*first)).or_insert(not_after);
+    }
+    let mut certificates: Vec<_> = certificates.into_iter().collect();
+    certificates.sort_by_key(|(_, not_after)| *not_after);
+    for (name, not_after) in certificates.iter().take(SERIES_MAX) {
+        text.sample(&names::CERT_NOT_AFTER, &[name], not_after);
+    }
+    text.single(&names::CERT_RELOAD_FAILURES, stats.control.cert_reload_failures.get());
+}
+
 fn process(text: &mut Text) {
     if let Some(usage) = Usage::read() {
         text.single(&names::PROCESS_CPU, usage.cpu_seconds);

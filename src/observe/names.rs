@@ -85,6 +85,8 @@ metrics! {
         "Connections of a shard to endpoints: idle or active.";
     UPGRADES = Gauge "edge_upgrades_active" ["shard"] "" "Upgraded connections (WebSocket) open.";
     LIMIT_HITS = Counter "edge_limit_hits_total" ["shard", "limit"] "" "How often a configured bound was hit.";
+    HTTP2_ABUSE = Counter "edge_http2_abuse_total" ["shard", "kind"] ""
+        "What peers of HTTP/2 connections did beyond a bound, by its kind.";
     PANICS = Counter "edge_panics_total" ["shard"] "" "Panics caught; each cost one connection.";
     LOOP_LAG = Histogram "edge_shard_loop_lag_seconds" ["shard"] "seconds" "How late a shard's loop came to what was due.";
     SHARD_SILENCE = Gauge "edge_shard_silence_seconds" ["shard"] "seconds"
@@ -101,6 +103,13 @@ metrics! {
     CONFIG_APPLY = Counter "edge_config_apply_total" ["result"] "" "Attempts to apply a configuration.";
     CONFIG_APPLY_DURATION = Histogram "edge_config_apply_duration_seconds" [] "seconds"
         "From reading a configuration to the last shard's acknowledgement.";
+    TLS_HANDSHAKES = Counter "edge_tls_handshakes_total" ["result", "version", "group", "resumed"] ""
+        "TLS handshakes with clients, by how they ended and what was agreed on.";
+    TLS_HANDSHAKES_NOW = Gauge "edge_tls_handshakes_in_progress" ["shard"] "" "TLS handshakes with clients in progress.";
+    CERT_NOT_AFTER = Gauge "edge_cert_not_after_seconds" ["name"] "seconds"
+        "When a certificate in use expires, seconds since 1970, by its first name; of many, those that expire first.";
+    CERT_RELOAD_FAILURES = Counter "edge_cert_reload_failures_total" [] ""
+        "Certificates, keys and revocation lists that could not be read again; the earlier ones stayed in use.";
     PROCESS_CPU = Counter "process_cpu_seconds_total" [] "seconds" "CPU time of the process, user and system.";
     PROCESS_RSS = Gauge "process_resident_memory_bytes" [] "bytes" "Resident memory of the process.";
     PROCESS_VSZ = Gauge "process_virtual_memory_bytes" [] "bytes" "Virtual memory of the process.";
@@ -119,7 +128,7 @@ mod tests {
         for m in ALL {
             assert!(seen.insert(m.name), "{} twice", m.name);
             assert!(m.name.starts_with("edge_") || m.name.starts_with("process_"), "{}", m.name);
-            assert!(m.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", m.name);
+            assert!(m.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'), "{}", m.name);
             assert_eq!(m.kind == Kind::Counter, m.name.ends_with("_total"), "{}", m.name);
             assert!(m.name.trim_end_matches("_total").ends_with(m.unit), "{}: unit is the last word", m.name);
             assert!(m.help.ends_with('.') && !m.help.contains(['\n', '\\']), "{}", m.name);

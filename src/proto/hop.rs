@@ -21,6 +21,29 @@ pub fn write_request_fields(head: &Head, out: &mut Vec<u8>) {
     head.write_lines(out, |f| !(is_hop_by_hop(f.id) || is_ours(f.id) || named && is_named(head, f)));
 }
 
+/// The same for protocols that write fields one by one.
+pub fn request_fields(head: &Head) -> impl Iterator<Item = FieldRef<'_>> {
+    let named = names_fields(head);
+    head.fields().filter(move |f| !(is_hop_by_hop(f.id) || is_ours(f.id) || named && is_named(head, f)))
+}
+
+/// Trailer fields that may travel on: neither framing nor routing (RFC 9110 6.5.1).
+pub fn trailer_fields(trailers: &Head) -> impl Iterator<Item = FieldRef<'_>> {
+    trailers
+        .fields()
+        .filter(|f| !is_hop_by_hop(f.id) && !matches!(f.id, FieldId::ContentLength | FieldId::Host | FieldId::Expect))
+}
+
+/// Ready-made field lines, taken apart again: `Name: value` CRLF each.
+pub fn lines(lines: &[u8]) -> impl Iterator<Item = FieldRef<'_>> {
+    lines.split(|b| *b == b'\n').filter_map(|line| {
+        let line = line.strip_suffix(b"\r")?;
+        let colon = memchr::memchr(b':', line)?;
+        let (name, value) = (line.get(..colon)?, line.get(colon + 1..)?.trim_ascii());
+        Some(FieldRef { id: FieldId::of(name), name, value })
+    })
+}
+
 fn is_hop_by_hop(id: FieldId) -> bool {
     matches!(
         id,
@@ -43,6 +66,8 @@ fn is_ours(id: FieldId) -> bool {
             | FieldId::ContentLength
             | FieldId::Expect
             | FieldId::Via
+            | FieldId::ClientCert
+            | FieldId::ClientCertChain
             | FieldId::Forwarded
             | FieldId::XForwardedFor
             | FieldId::XForwardedProto

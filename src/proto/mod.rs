@@ -1,13 +1,17 @@
 //! Engines to and from `Exchange`: how each protocol's bytes become a request, and an answer bytes.
 pub mod h1;
+pub mod h2;
 pub mod hop;
 pub mod websocket;
 
+pub use edge_io::http2::Limits as Http2Limits;
 use std::time::Duration;
 
 /// One timeout for each phase on the client's side (FEATURES A1, A20).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientTimeouts {
+    /// From an accepted connection to the end of its TLS handshake.
+    pub handshake: Duration,
     /// From a request's first byte to the end of its head.
     pub header: Duration,
     /// Between two reads of a request body.

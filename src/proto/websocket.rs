@@ -1,4 +1,27 @@
-//! As much of WebSocket as a relay needs: where frames end, and how to say goodbye (RFC 6455).
+//! As much of WebSocket as a relay needs: the handshake's key, where frames end, and how to say goodbye (RFC 6455).
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use edge_io::head::FieldRef;
+use sha1::{Digest, Sha1};
+
+/// What a server proves that it knows (RFC 6455 1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// `Sec-WebSocket-Accept` for a client's `Sec-WebSocket-Key`.
+pub fn accept(key: &[u8]) -> String {
+    BASE64.encode(Sha1::new().chain_update(key.trim_ascii()).chain_update(GUID).finalize())
+}
+
+/// A `Sec-WebSocket-Key`, for a handshake that came without one (HTTP/2 has none, RFC 8441 5).
+pub fn key(random: [u8; 16]) -> String {
+    BASE64.encode(random)
+}
+
+/// Whether a field belongs to the HTTP/1.1 handshake alone (RFC 8441 5).
+pub fn is_handshake_field(field: &FieldRef<'_>) -> bool {
+    const KEY: &[u8] = b"sec-websocket-key";
+    const ACCEPT: &[u8] = b"sec-websocket-accept";
+    field.name.eq_ignore_ascii_case(KEY) || field.name.eq_ignore_ascii_case(ACCEPT)
+}
 
 /// A close frame from a server: 1001, "going away" (RFC 6455 7.4.1).
 pub const GOING_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xe9];
@@ -64,6 +87,12 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_answer_to_a_key_is_the_one_of_the_specification() {
+        assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(key([7; 16]).len(), 24);
+    }
 
     fn frame(len: usize, masked: bool) -> Vec<u8> {
         let mut f = vec![0x82];

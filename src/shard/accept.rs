@@ -1,7 +1,12 @@
 //! The accept loop of one listener on one shard.
-use super::{Shard, connection, listener::Listener};
+use super::{
+    Shard,
+    connection::{self, Counted},
+    handshake,
+    listener::Listener,
+};
 use crate::{message::Peer, observe::stats::Limit};
-use edge_io::{tcp, timer::Timer};
+use edge_io::{buf::Buf, tcp, timer::Timer};
 use std::{
     future::poll_fn,
     io,
@@ -69,8 +74,13 @@ fn admit(shard: &Rc<Shard>, listener: &Rc<Listener>, fd: OwnedFd, from: &socket2
         tcp::set_nodelay(&fd);
     }
     let peer = peer_of(&fd, from);
-    if let Ok(stream) = tcp::Stream::from_fd(&shard.flow.local.reactor, fd) {
-        connection::open(shard, listener, stream, peer);
+    let Ok(socket) = tcp::Stream::from_fd(&shard.flow.local.reactor, fd) else { return };
+    let counted = Counted::new(shard, listener);
+    let rule = listener.rule.borrow().clone();
+    match &rule.tls {
+        Some(tls) => handshake::begin(counted, socket, peer, tls.clone()),
+        None if rule.h1 => connection::open_h1(counted, socket.into(), peer),
+        None => connection::open_h2(counted, socket.into(), peer, Buf::none()),
     }
 }
 

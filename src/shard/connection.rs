@@ -3,9 +3,12 @@ use super::{Shard, listener::Listener};
 use crate::{
     flow,
     message::{Deadlines, Peer, Phase},
-    proto::h1::{self, After, Connection, Lease},
+    proto::{
+        h1::{self, After, Lease},
+        h2::{self, H2Exchange},
+    },
 };
-use edge_io::{head::Version, tasks, tcp::Stream};
+use edge_io::{buf::Buf, head::Version, stream::Stream, tasks};
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
@@ -49,29 +52,40 @@ impl Shared {
     }
 }
 
-/// A connection with what it belongs to; counted while it lives.
-struct Open {
-    shard: Rc<Shard>,
-    listener: Rc<Listener>,
-    conn: Connection,
+/// What a connection belongs to; counted there while it lives.
+pub(super) struct Counted {
+    pub shard: Rc<Shard>,
+    pub listener: Rc<Listener>,
+    version: Version,
 }
 
-/// A new connection.
-pub(super) fn open(shard: &Rc<Shard>, listener: &Rc<Listener>, stream: Stream, peer: Peer) {
-    let deadlines = Deadlines::new(&shard.flow.local.timers);
-    let conn = Connection { stream, peer, deadlines, share: listener.share.clone(), requests: 0 };
-    shard.connections.open.set(shard.connections.open.get() + 1);
-    shard.flow.stats.connections.inc();
-    listener.stats.shard(shard.flow.index).connections(Version::Http11).inc();
-    tasks::spawn(active(Open { shard: shard.clone(), listener: listener.clone(), conn }));
+impl Counted {
+    /// One more connection; HTTP/1.1 until it turns out otherwise.
+    pub fn new(shard: &Rc<Shard>, listener: &Rc<Listener>) -> Counted {
+        shard.connections.open.set(shard.connections.open.get() + 1);
+        shard.flow.stats.connections.inc();
+        let counted = Counted { shard: shard.clone(), listener: listener.clone(), version: Version::Http11 };
+        counted.gauge(1);
+        counted
+    }
+
+    fn gauge(&self, change: i64) {
+        self.listener.stats.shard(self.shard.flow.index).connections(self.version).add(change);
+    }
+
+    fn becomes(&mut self, version: Version) {
+        self.gauge(-1);
+        self.version = version;
+        self.gauge(1);
+    }
 }
 
-impl Drop for Open {
+impl Drop for Counted {
     fn drop(&mut self) {
         let shared = &self.shard.connections;
         shared.open.set(shared.open.get() - 1);
         self.shard.flow.stats.connections.dec();
-        self.listener.stats.shard(self.shard.flow.index).connections(Version::Http11).dec();
+        self.gauge(-1);
         if shared.open.get() == 0
             && let Some(waker) = shared.when_none.borrow_mut().take()
         {
@@ -80,8 +94,37 @@ impl Drop for Open {
     }
 }
 
+/// A connection that speaks HTTP/1.1, as far as anybody knows.
+pub(super) fn open_h1(counted: Counted, stream: Stream, peer: Peer) {
+    let deadlines = Deadlines::new(&counted.shard.flow.local.timers);
+    let conn = h1::Connection { stream, peer, deadlines, share: counted.listener.share.clone(), requests: 0 };
+    tasks::spawn(active(Open { counted, conn }));
+}
+
+/// A connection that speaks HTTP/2; `input` was read already.
+pub(super) fn open_h2(mut counted: Counted, stream: Stream, peer: Peer, input: Buf) {
+    counted.becomes(Version::Http2);
+    let deadlines = Deadlines::new(&counted.shard.flow.local.timers);
+    let conn = h2::Connection::new(stream, peer, deadlines, counted.listener.share.clone(), input);
+    tasks::spawn(async move {
+        let Counted { shard, listener, .. } = &counted;
+        h2::serve(conn, |exchange| tasks::spawn(answer(shard.clone(), listener.clone(), exchange))).await;
+    });
+}
+
+async fn answer(shard: Rc<Shard>, listener: Rc<Listener>, mut exchange: H2Exchange) {
+    let rule = listener.rule.borrow().clone();
+    let refused = exchange.refused();
+    flow::handle(&shard.flow, &rule, &mut exchange, refused).await;
+}
+
+struct Open {
+    counted: Counted,
+    conn: h1::Connection,
+}
+
 async fn active(mut open: Open) {
-    let Open { shard, listener, conn } = &mut open;
+    let Open { counted: Counted { shard, listener, .. }, conn } = &mut open;
     let after = h1::serve(
         conn,
         || shard.connections.lease(),
@@ -92,8 +135,10 @@ async fn active(mut open: Open) {
         },
     )
     .await;
-    if after == After::Park {
-        tasks::spawn(parked(open));
+    match after {
+        After::Close => {}
+        After::Park => tasks::spawn(parked(open)),
+        After::Http2(input) => open_h2(open.counted, open.conn.stream, open.conn.peer, input),
     }
 }
 
@@ -101,16 +146,17 @@ async fn active(mut open: Open) {
 #[allow(clippy::manual_async_fn)] // an `async fn` would hold `open` twice
 fn parked(open: Open) -> impl Future<Output = ()> {
     async move {
-        open.shard.flow.stats.connections_idle.inc();
+        let stats = &open.counted.shard.flow.stats;
+        stats.connections_idle.inc();
         let awake = sleep(&open.conn).await;
-        open.shard.flow.stats.connections_idle.dec();
+        stats.connections_idle.dec();
         if awake {
             tasks::spawn(active(open));
         }
     }
 }
 
-async fn sleep(conn: &Connection) -> bool {
+async fn sleep(conn: &h1::Connection) -> bool {
     let share = &conn.share;
     conn.deadlines.set(Phase::ClientHead, share.timeouts.get().keepalive.saturating_sub(h1::PARK_AFTER));
     let place = share.waiting.enter();

@@ -5,7 +5,7 @@ use crate::{
     proto::h1::{ListenerShare, Waiting},
     snapshot::{ListenAddr, ListenerRule, command::ShardListener},
 };
-use edge_io::tcp;
+use edge_io::{http2, tcp};
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -16,7 +16,8 @@ use std::{
 pub(crate) struct Listener {
     pub id: u64,
     pub tcp: bool,
-    pub rule: RefCell<Arc<ListenerRule>>,
+    /// Counted inside the shard: requests touch no other core.
+    pub rule: RefCell<Rc<Arc<ListenerRule>>>,
     pub share: Rc<ListenerShare>,
     pub stats: Arc<ListenerStats>,
     /// The accept loop ends; waiting in `stop`.
@@ -56,8 +57,31 @@ impl Listener {
         self.share.timeouts.set(rule.timeouts);
         self.share.pipeline_depth.set(rule.pipeline_depth);
         self.share.early_hints.set(rule.early_hints_h1);
-        *self.rule.borrow_mut() = rule;
+        self.share.h2.set(rule.h2);
+        *self.share.http2.borrow_mut() = http2_limits(&rule);
+        *self.rule.borrow_mut() = Rc::new(rule);
     }
+}
+
+/// The engine's bounds, as the configuration has them.
+fn http2_limits(rule: &ListenerRule) -> Rc<http2::Limits> {
+    let c = &rule.http2;
+    Rc::new(http2::Limits {
+        streams: c.streams,
+        stream_window: c.stream_window,
+        connection_window: c.connection_window,
+        head_bytes: c.head_bytes,
+        fields: c.fields,
+        frame_bytes: c.frame_bytes,
+        table_bytes: c.table_bytes,
+        memory_bytes: c.memory_bytes,
+        out_bytes: c.out_bytes,
+        control_out_bytes: c.control_out_bytes,
+        resets: c.resets,
+        control_frames: c.control_frames,
+        continuations: c.continuations,
+        connect_protocol: c.connect_protocol,
+    })
 }
 
 /// Listens on `wanted` and nothing else; why some could not be opened.
@@ -95,6 +119,9 @@ fn open(shard: &Rc<Shard>, want: ShardListener) -> Result<Rc<Listener>, String> 
         timeouts: Cell::new(want.rule.timeouts),
         pipeline_depth: Cell::new(want.rule.pipeline_depth),
         early_hints: Cell::new(want.rule.early_hints_h1),
+        h2: Cell::new(want.rule.h2),
+        http2: RefCell::new(http2_limits(&want.rule)),
+        timers: shard.flow.local.timers.clone(),
         closing: Cell::new(false),
         stats: shard.flow.stats.clone(),
         waiting: Waiting::default(),
@@ -103,7 +130,7 @@ fn open(shard: &Rc<Shard>, want: ShardListener) -> Result<Rc<Listener>, String> 
         id: want.id,
         tcp: matches!(want.addr, ListenAddr::Tcp(_)),
         stats: shard.listeners.registry.listener(&name),
-        rule: RefCell::new(want.rule),
+        rule: RefCell::new(Rc::new(want.rule)),
         share: Rc::new(share),
         closed: Cell::new(false),
         stop: Waiting::default(),

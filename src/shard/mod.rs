@@ -1,6 +1,7 @@
 //! One shard: accepts, adopts snapshots, drains. Owns its connections, pools, buffers and counters.
 mod accept;
 mod connection;
+mod handshake;
 mod listener;
 
 use crate::{
@@ -77,8 +78,12 @@ async fn run(local: Local, start: Start) {
     };
     let Start { mailbox, stats, registry, log, seed, .. } = start;
     let flow = Rc::new(flow::Shard::new(local, first.snapshot.clone(), stats, log, seed));
-    let shard =
-        Rc::new(Shard { flow, listeners: Listeners::new(registry), connections: connection::Shared::default() });
+    let shard = Rc::new(Shard {
+        flow,
+        listeners: Listeners::new(registry),
+        connections: Default::default(),
+        handshakes: Default::default(),
+    });
     tasks::spawn(housekeeping(shard.clone()));
     adopt(&shard, first);
     loop {
@@ -97,6 +102,7 @@ pub(crate) struct Shard {
     flow: Rc<flow::Shard>,
     listeners: Listeners,
     connections: connection::Shared,
+    handshakes: handshake::Handshakes,
 }
 
 async fn next_command(mailbox: &Receiver<Command>, bell: &Source) -> Option<Command> {

@@ -1,4 +1,5 @@
 //! From a checked configuration to a snapshot: everything that can be decided before the first request is decided here.
+use super::tls;
 use super::{
     AccessLogTarget, Action, AdminAddr, ClientTimeouts, ListenAddr, ListenerRule, PolicyRule, RouteRule, ServerRule,
     Snapshot,
@@ -29,15 +30,19 @@ use std::{
 pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, version: u64) -> Result<Snapshot, Report> {
     let log = Log::default();
     let router = rules::router(config, &log);
+    registry.tls.sweep();
     let pools: Vec<Arc<PoolRule>> =
-        config.pools.iter().map(|pool| Arc::new(compile_pool(pool, registry, stats))).collect();
+        config.pools.iter().map(|pool| Arc::new(compile_pool(pool, registry, stats, &log))).collect();
+    let listeners = config.listeners.iter();
+    let listeners = listeners.map(|listener| Arc::new(compile_listener(listener, registry, &log))).collect();
     let mut policies = Policies { config, made: HashMap::new() };
     let mut routes = Vec::with_capacity(config.routes.len());
     for (index, route) in config.routes.iter().enumerate() {
         if let Some(action) = rules::rule(config, index, &log).map(compile_action) {
             let policy = policies.get(route.policy, route.action.pool());
             let stats = stats.route(&route.id);
-            routes.push(RouteRule { id: stats.id.clone(), action, policy, stats, fingerprint: fingerprint(route) });
+            let (id, allow_http, fingerprint) = (stats.id.clone(), route.allow_http, fingerprint(route));
+            routes.push(RouteRule { id, action, policy, stats, allow_http, fingerprint });
         }
     }
     let clean = log.is_clean();
@@ -50,7 +55,7 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
         source: config.file.display().to_string(),
         compiled_at: SystemTime::now(),
         server: compile_server(&config.server),
-        listeners: config.listeners.iter().map(|listener| Arc::new(compile_listener(listener))).collect(),
+        listeners,
         router,
         routes,
         pools,
@@ -110,7 +115,7 @@ fn compile_action(rule: Rule) -> Action {
 /// What [`RouteRule::fingerprint`] says.
 fn fingerprint(route: &raw::Route) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (route.priority, &route.matches).hash(&mut hasher);
+    (route.priority, route.allow_http, &route.matches).hash(&mut hasher);
     match &route.action {
         raw::Action::Proxy { pool: _, preserve_host, rewrite } => {
             let r = rewrite.as_deref();
@@ -154,22 +159,33 @@ fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
         total: total.unwrap_or(pool.total),
         tunnel_idle: tunnel_idle.unwrap_or(pool.tunnel_idle),
     });
-    PolicyRule { id: policy.name.as_str().into(), timeouts, max_body: policy.max_body, access_log: policy.access_log }
+    PolicyRule {
+        id: policy.name.as_str().into(),
+        timeouts,
+        max_body: policy.max_body,
+        access_log: policy.access_log,
+        require_mtls: policy.require_mtls,
+        client_cert_header: policy.client_cert_header,
+    }
 }
 
-fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry) -> PoolRule {
-    let endpoint = |endpoint: &raw::Endpoint| EndpointRule {
+fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, log: &Log) -> PoolRule {
+    let mut tls = tls::OfPool::new(pool, &registry.tls, log);
+    let mut endpoint = |endpoint: &raw::Endpoint| EndpointRule {
         addr: endpoint.addr.clone(),
         name: endpoint.name.as_str().into(),
         authority: endpoint.authority.as_str().into(),
+        tls: tls.endpoint(endpoint),
+        protocol: endpoint.protocol,
         weight: endpoint.weight,
         state: registry.endpoint(&pool.name, &endpoint.name),
         stats: stats.endpoint(&pool.name, &endpoint.name),
     };
     PoolRule {
         id: pool.name.as_str().into(),
-        endpoints: pool.endpoints.iter().map(endpoint).collect(),
+        endpoints: pool.endpoints.iter().map(&mut endpoint).collect(),
         balance: pool.balance,
+        max_streams: pool.max_streams,
         keepalive: pool.keepalive,
         keepalive_idle: pool.keepalive_idle,
         keepalive_age: pool.keepalive_age,
@@ -207,7 +223,7 @@ fn compile_server(server: &raw::Server) -> ServerRule {
     }
 }
 
-fn compile_listener(listener: &raw::Listener) -> ListenerRule {
+fn compile_listener(listener: &raw::Listener, registry: &Registry, log: &Log) -> ListenerRule {
     let addr = |addr: &EndpointAddr| match addr {
         EndpointAddr::Tcp(addr) => ListenAddr::Tcp(*addr),
         EndpointAddr::Unix(path) => ListenAddr::Unix(path.clone()),
@@ -217,6 +233,11 @@ fn compile_listener(listener: &raw::Listener) -> ListenerRule {
     ListenerRule {
         name: listener.name.as_str().into(),
         address: listener.address.iter().map(addr).collect(),
+        h1: listener.protocols.h1,
+        h2: listener.protocols.h2,
+        tls: tls::listener(listener, &registry.tls, log),
+        https_redirect: listener.https_redirect && listener.tls.is_none(),
+        http2: listener.http2.clone(),
         trusted_proxies: listener.trusted_proxies.clone(),
         limits: http1::Limits {
             line_bytes: limits.request_line,
@@ -227,6 +248,7 @@ fn compile_listener(listener: &raw::Listener) -> ListenerRule {
         },
         pipeline_depth: limits.pipeline_depth,
         timeouts: ClientTimeouts {
+            handshake: timeouts.handshake,
             header: timeouts.header,
             body: timeouts.body,
             write: timeouts.write,

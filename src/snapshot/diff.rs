@@ -1,7 +1,10 @@
 //! What a reload changes, in one line.
 use super::{Action, ListenerRule, RouteRule, Snapshot};
 use crate::upstream::{EndpointRule, PoolRule};
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// The difference of two snapshots, by names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +17,8 @@ pub struct Diff {
     pub routes: Changes,
     /// Pools.
     pub pools: Changes,
+    /// Certificates, by their first names.
+    pub certificates: Changes,
 }
 
 /// Names that came, changed and went, each sorted.
@@ -62,7 +67,21 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Diff {
             old.0.fingerprint == new.0.fingerprint && old.0.policy == new.0.policy && old.1 == new.1
         }),
         pools: Changes::of(pools(old), pools(new), |old, new| same_pool(old, new)),
+        certificates: certificates(old, new),
     }
+}
+
+/// Compares certificates by their first names; one name may have several, with keys of different kinds.
+fn certificates(old: &Snapshot, new: &Snapshot) -> Changes {
+    let of = |snapshot: &Snapshot| {
+        let mut by_name: BTreeMap<Box<str>, BTreeSet<[u8; 32]>> = BTreeMap::new();
+        for certificate in snapshot.certificates() {
+            by_name.entry(certificate.name().into()).or_default().insert(certificate.fingerprint);
+        }
+        by_name
+    };
+    let (old, new) = (of(old), of(new));
+    Changes::of(old.iter().map(|(n, c)| (&**n, c)), new.iter().map(|(n, c)| (&**n, c)), |old, new| old == new)
 }
 
 /// Routes by id, with the name of their pool.
@@ -88,10 +107,11 @@ fn pools(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &PoolRule)> {
 fn same_pool(a: &PoolRule, b: &PoolRule) -> bool {
     let settings = |p: &PoolRule| {
         let times = (p.keepalive_idle, p.keepalive_age, p.wait_timeout, p.timeouts);
-        (p.balance, p.keepalive, p.max_connections, p.max_waiting, times)
+        (p.balance, p.keepalive, p.max_connections, p.max_waiting, p.max_streams, times)
     };
     let same = |(a, b): (&EndpointRule, &EndpointRule)| {
-        a.addr == b.addr && a.name == b.name && a.authority == b.authority && a.weight == b.weight
+        let settings = |e: &EndpointRule| (e.addr.clone(), e.name.clone(), e.authority.clone(), e.weight, e.protocol);
+        settings(a) == settings(b) && a.tls == b.tls
     };
     settings(a) == settings(b)
         && a.endpoints.len() == b.endpoints.len()
@@ -101,7 +121,8 @@ fn same_pool(a: &PoolRule, b: &PoolRule) -> bool {
 impl Diff {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        !self.server && self.listeners.is_empty() && self.routes.is_empty() && self.pools.is_empty()
+        let named = [&self.listeners, &self.routes, &self.pools, &self.certificates];
+        !self.server && named.into_iter().all(Changes::is_empty)
     }
 }
 
@@ -115,7 +136,13 @@ impl fmt::Display for Diff {
             return f.write_str("no change");
         }
         let mut between = "";
-        for (kind, changes) in [("routes", &self.routes), ("pools", &self.pools), ("listeners", &self.listeners)] {
+        let kinds = [
+            ("routes", &self.routes),
+            ("pools", &self.pools),
+            ("listeners", &self.listeners),
+            ("certificates", &self.certificates),
+        ];
+        for (kind, changes) in kinds {
             if !changes.is_empty() {
                 write!(f, "{between}{kind}:{changes}")?;
                 between = "; ";

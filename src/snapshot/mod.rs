@@ -2,6 +2,7 @@
 pub mod command;
 pub mod compile;
 pub mod diff;
+mod tls;
 pub use compile::{compile, validate};
 pub use diff::{Diff, diff};
 
@@ -9,8 +10,9 @@ use crate::{
     answer::{RedirectRule, RespondRule},
     observe::stats::RouteStats,
     policy::rewrite::RewriteRule,
-    proto::ClientTimeouts,
+    proto::{ClientTimeouts, Http2Limits},
     route::Router,
+    tls::ListenerTls,
     upstream::{PoolRule, Timeouts},
 };
 use edge_io::http1;
@@ -102,6 +104,16 @@ pub struct ListenerRule {
     pub name: Arc<str>,
     /// Where it listens.
     pub address: Vec<ListenAddr>,
+    /// What it speaks: HTTP/1.1. With TLS, ALPN chooses among these; without, the first bytes do.
+    pub h1: bool,
+    /// What it speaks: HTTP/2.
+    pub h2: bool,
+    /// TLS, if it is spoken here.
+    pub tls: Option<Arc<ListenerTls>>,
+    /// Requests for hosts that have a certificate are sent to `https://`: TCP without TLS only.
+    pub https_redirect: bool,
+    /// Bounds of an HTTP/2 connection.
+    pub http2: Http2Limits,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Head limits.
@@ -126,6 +138,8 @@ pub struct RouteRule {
     pub policy: Arc<PolicyRule>,
     /// Counters, made at the first request; they outlive the snapshot.
     pub stats: Arc<RouteStats>,
+    /// Whether it is served without TLS even where others are sent to `https://`.
+    pub allow_http: bool,
     /// Hash of what the route says but for its policy and the name of its pool; equal within one process only.
     pub fingerprint: u64,
 }
@@ -168,6 +182,10 @@ pub struct PolicyRule {
     pub max_body: Option<u64>,
     /// Access-log lines for this route.
     pub access_log: bool,
+    /// Only clients with a certificate; others get 403.
+    pub require_mtls: bool,
+    /// Endpoints are told the client's certificate (RFC 9440).
+    pub client_cert_header: bool,
 }
 
 #[cfg(test)]

@@ -1,17 +1,12 @@
 //! One attempt: a request and its answer on one connection, both directions at once, until the answer is through.
-use super::{
-    Request, Timeouts, Trace,
-    h1::{self, Lease, RESPONSE_LIMITS, RequestSink, ResponseBody},
-};
+use super::{Request, Timeouts, Trace, wire::Wire};
 use crate::{
     message::{BodySink, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseHead, ResponseSink, Side},
-    proto::{h1::upstream_fault, hop},
+    proto::hop,
 };
 use edge_io::{
     clock::Clock,
     head::{FieldId, Head, Method},
-    http1,
-    tcp::Stream,
 };
 use std::{
     task::{Context, Poll},
@@ -62,10 +57,8 @@ enum Step {
 
 /// The parts of one attempt.
 pub struct Attempt<'a, S, D> {
-    /// The connection.
-    pub stream: &'a Stream,
-    /// Its buffers.
-    pub lease: &'a mut Lease,
+    /// The way to the endpoint.
+    pub wire: Wire<'a>,
     /// The request.
     pub request: &'a Request<'a>,
     /// Its head.
@@ -91,11 +84,7 @@ pub struct Attempt<'a, S, D> {
 impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
     /// Runs it to its end.
     pub async fn run(mut self, authority: &str) -> Result<Ended, Failed> {
-        self.lease.reader.begin_message();
-        self.lease.head.clear();
-        self.lease.writer.reset();
-        let framing = h1::write_request_head(&mut self.lease.writer.out, self.head, self.request, authority);
-        self.lease.writer.begin(framing);
+        self.wire.begin(self.head, self.request, authority).map_err(|fault| Failed { fault, repeatable: true })?;
         let mut state = State {
             step: if self.request.expects_continue { Step::Continue } else { Step::Head },
             send_failed: None,
@@ -116,7 +105,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             Ok(()) => Ok(Ended::Spent),
             Err(fault) => Err(Failed {
                 fault,
-                repeatable: fault.side == Side::Upstream && self.lease.reader.received == 0 && self.up.bytes == 0,
+                repeatable: fault.side == Side::Upstream && self.wire.received() == 0 && self.up.bytes == 0,
             }),
         }
     }
@@ -126,8 +115,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             && state.keep_alive
             && self.up.done
             && state.send_failed.is_none()
-            && self.lease.reader.is_done()
-            && !self.lease.reader.has_leftover()
+            && self.wire.is_through()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Result<(), Fault>> {
@@ -176,7 +164,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             Step::Body => self.timeouts.body_idle,
         };
         // Until the answer's head is complete only the request's progress counts: one that dribbles in is late.
-        let received = if state.step == Step::Head { 0 } else { self.lease.reader.received };
+        let received = if state.step == Step::Head { 0 } else { self.wire.received() };
         let seen = received + self.up.bytes;
         if seen != state.seen || !self.deadlines.is_set(Phase::Upstream) {
             state.seen = seen;
@@ -189,10 +177,9 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         if self.up.done || state.send_failed.is_some() {
             return Poll::Pending;
         }
-        let mut to = RequestSink { stream: self.stream, writer: &mut self.lease.writer };
         let sent = match state.step {
-            Step::Continue => to.poll_flush(cx),
-            _ => self.up.poll(cx, self.source, &mut to, self.request.max_body),
+            Step::Continue => self.wire.poll_flush(cx),
+            _ => self.up.poll(cx, self.source, &mut self.wire, self.request.max_body),
         };
         match sent {
             Poll::Ready(Err(fault)) if fault.side == Side::Upstream => {
@@ -205,8 +192,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
 
     fn poll_response(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Result<(), Fault>> {
         while matches!(state.step, Step::Head | Step::Continue) {
-            let reader = &mut self.lease.reader;
-            match reader.poll_head(cx, self.stream, &RESPONSE_LIMITS, &mut self.lease.head) {
+            match self.wire.poll_head(cx) {
                 Poll::Ready(Ok(true)) => self.head_came(state)?,
                 Poll::Ready(Ok(false)) => {
                     let fault = Fault::new(Category::UpstreamReset, Side::Upstream, "closed without an answer");
@@ -225,48 +211,51 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         if state.step == Step::Upgraded {
             return Poll::Ready(Ok(()));
         }
-        let mut from = ResponseBody { stream: self.stream, reader: &mut self.lease.reader };
-        self.down.poll(cx, &mut from, self.sink, None)
+        self.down.poll(cx, &mut self.wire, self.sink, None)
     }
 
     /// Any head: informational ones are passed on, the final one begins the answer.
     fn head_came(&mut self, state: &mut State) -> Result<(), Fault> {
-        let head = &self.lease.head;
         let method = self.head.method();
-        let semantics = http1::response_semantics(head, method, self.request.websocket).map_err(upstream_fault)?;
-        let status = head.status();
+        let answer = self.wire.answer(method, self.request)?;
+        let status = answer.status;
         if status < 200 && status != 101 {
-            state.informational += 1;
-            if state.informational > INFORMATIONAL_MAX {
-                return Err(Fault::new(Category::UpstreamProtocol, Side::Upstream, "too many informational answers"));
-            }
-            if status == 100 && state.step == Step::Continue {
-                state.step = Step::Head;
-                self.deadlines.set(Phase::Upstream, self.timeouts.first_byte);
-            }
-            self.sink.inform(status, &mut hop::response_fields(head));
-            self.lease.reader.begin_next_head();
-            self.lease.head.clear();
-            return Ok(());
+            return self.informed(status, state);
         }
         self.trace.status = status;
         self.trace.ttfb_us = Some(self.clock.now_us().saturating_sub(self.trace.began_us));
-        state.keep_alive = semantics.keep_alive;
-        self.lease.reader.begin_body(semantics.framing);
+        state.keep_alive = answer.keep_alive;
         if !self.up.done && status != 101 {
             self.sink.close_after(); // the rest of the request's body will not be read
         }
+        let head = self.wire.head();
         self.sink.start(ResponseHead {
             status,
             reason: head.reason(),
             fields: Some(head),
             date: (!head.has(FieldId::Date)).then_some(self.request.date),
             extra: self.request.response_fields,
-            size: h1::body_size(semantics.framing),
+            size: answer.size,
             shown_length: shown_length(head, method, status),
+            may_trail: answer.may_trail,
         });
         state.step = if status == 101 { Step::Upgraded } else { Step::Body };
         self.deadlines.set(Phase::Upstream, self.timeouts.body_idle);
+        Ok(())
+    }
+
+    /// A 1xx: passed on, and another head follows.
+    fn informed(&mut self, status: u16, state: &mut State) -> Result<(), Fault> {
+        state.informational += 1;
+        if state.informational > INFORMATIONAL_MAX {
+            return Err(Fault::new(Category::UpstreamProtocol, Side::Upstream, "too many informational answers"));
+        }
+        if status == 100 && state.step == Step::Continue {
+            state.step = Step::Head;
+            self.deadlines.set(Phase::Upstream, self.timeouts.first_byte);
+        }
+        self.sink.inform(status, &mut hop::response_fields(self.wire.head()));
+        self.wire.begin_next_head();
         Ok(())
     }
 

@@ -4,8 +4,9 @@ use super::{
     attempt::{Attempt, Ended, Failed},
     balance::{self, Candidate, Rng},
     h1::Lease,
-    pool::{self, Conn, Endpoint, Endpoints, InFlight},
+    pool::{self, Endpoint, Endpoints, InFlight, Place, Wish},
     tunnel::Tunnel,
+    wire::Lane,
 };
 use crate::{
     message::{BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side},
@@ -49,8 +50,12 @@ pub struct Request<'a> {
     pub expects_continue: bool,
     /// Whether to ask for WebSocket.
     pub websocket: bool,
+    /// The edge's own `Sec-WebSocket-Key`, where the client's protocol has none.
+    pub websocket_key: Option<String>,
     /// Whether the client takes trailers.
     pub te_trailers: bool,
+    /// Whether trailers may follow even a body of known length.
+    pub may_trail: bool,
     /// The most body bytes, and the fault beyond.
     pub max_body: Option<(u64, Fault)>,
 }
@@ -126,6 +131,12 @@ impl Upstreams {
         self.tunnels.wake_all();
     }
 
+    /// 128 random bits; not for secrets.
+    pub fn random(&self) -> [u8; 16] {
+        let mut rng = self.rng.borrow_mut();
+        (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
+    }
+
     fn lease(&self) -> Box<Lease> {
         self.leases.borrow_mut().pop().unwrap_or_default()
     }
@@ -177,15 +188,15 @@ pub async fn forward<S: BodySource, D: ResponseSink>(
     let mut lease = upstreams.lease();
     let mut attempts = Attempts { upstreams, rule, timeouts, request, head, source, sink, deadlines, trace };
     let result = attempts.run(&mut lease).await;
-    if let Ok(Some((conn, in_flight))) = result {
-        return Ok(Some(Tunnel { conn, lease, _in_flight: in_flight, idle: timeouts.tunnel_idle }));
+    if let Ok(Some((lane, in_flight))) = result {
+        return Ok(Some(Tunnel { lane, lease, _in_flight: in_flight, idle: timeouts.tunnel_idle }));
     }
     upstreams.release(lease);
     result.map(|_| None)
 }
 
 /// A connection that was upgraded, and its place among the requests in flight.
-type Upgraded = (Conn, InFlight);
+type Upgraded = (Lane, InFlight);
 
 struct Attempts<'a, S, D> {
     upstreams: &'a Upstreams,
@@ -236,15 +247,14 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         let local = &self.upstreams.local;
         let endpoint = self.upstreams.endpoints.get(self.rule, rule);
         let in_flight = InFlight::new(&endpoint);
-        let conn = self.connect(rule, &endpoint, fresh).await?;
-        let reused = conn.reused;
-        let Some(stream) = conn.stream() else {
+        let mut lane = self.connect(rule, &endpoint, fresh).await?;
+        let reused = lane.is_reused();
+        let Some(wire) = lane.wire(lease) else {
             let fault = Fault::new(Category::UpstreamConnectFailed, Side::Edge, "no connection");
             return Err(OneFailed { fault, again: Again::No });
         };
         let attempt = Attempt {
-            stream,
-            lease,
+            wire,
             request: self.request,
             head: self.head,
             source: self.source,
@@ -258,17 +268,19 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         };
         match attempt.run(&rule.authority).await {
             Ok(Ended::Reusable) if !self.upstreams.draining.get() => {
-                let jitter = self.upstreams.rng.borrow_mut().next_u64();
-                conn.put_back(self.rule, local, jitter, self.head.method() == Method::Head);
+                if let Lane::H1(conn) = lane {
+                    let jitter = self.upstreams.rng.borrow_mut().next_u64();
+                    conn.put_back(self.rule, local, jitter, self.head.method() == Method::Head);
+                }
                 Ok(None)
             }
-            Ok(Ended::Upgraded) => Ok(Some((conn, in_flight))),
+            Ok(Ended::Upgraded) => Ok(Some((lane, in_flight))),
             Ok(_) => Ok(None),
             Err(failed) => Err(OneFailed { fault: failed.fault, again: self.again(&failed, reused) }),
         }
     }
 
-    async fn connect(&mut self, rule: &EndpointRule, endpoint: &Rc<Endpoint>, fresh: bool) -> Result<Conn, OneFailed> {
+    async fn connect(&mut self, rule: &EndpointRule, endpoint: &Rc<Endpoint>, fresh: bool) -> Result<Lane, OneFailed> {
         let local = &self.upstreams.local;
         let clock = local.timers.clock();
         let began = clock.now_us();
@@ -280,14 +292,15 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         if fresh {
             endpoint.drop_idle();
         }
-        let connect = self.timeouts.connect;
-        let checkout = pool::checkout(local, &self.upstreams.stats, self.rule, rule, endpoint, careful, connect);
+        let place = Place { local, stats: &self.upstreams.stats, pool: self.rule, rule, endpoint };
+        let wish = Wish { careful, websocket: self.request.websocket, connect_timeout: self.timeouts.connect };
+        let checkout = pool::checkout(place, wish);
         match self.unless_gone(checkout).await {
-            Ok(conn) => {
-                if !conn.reused {
+            Ok(lane) => {
+                if !lane.is_reused() {
                     self.trace.connect_us = Some(clock.exact_us().saturating_sub(began));
                 }
-                Ok(conn)
+                Ok(lane)
             }
             // Nothing was sent: another endpoint may do, if there is one.
             Err(fault) if fault.side == Side::Upstream => Err(OneFailed { fault, again: Again::Elsewhere }),
@@ -317,7 +330,8 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
     /// happen twice (RFC 9110 9.2.2, RFC 9112 9.3.1).
     fn again(&self, failed: &Failed, reused: bool) -> Again {
         let stale = failed.fault.category == Category::UpstreamReset && reused;
-        match stale && failed.repeatable && is_idempotent(self.head.method()) && !self.sink.started() {
+        let safe = failed.fault.unsent || stale && is_idempotent(self.head.method());
+        match safe && failed.repeatable && !self.sink.started() {
             true => Again::Fresh,
             false => Again::No,
         }

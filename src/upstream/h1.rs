@@ -1,18 +1,16 @@
 //! The client's side of an HTTP/1.1 connection to an endpoint: body source and sink, and the request's head.
 use super::Request;
 use crate::{
-    message::{BodySink, BodySize, BodySource, Fault, Fill, Side},
+    message::{BodySize, Category, Fault, Side},
     proto::{
         h1::{Framing, Reader, Writer},
-        hop,
+        hop, websocket,
     },
 };
 use edge_io::{
     head::{FieldId, Head},
     http1::{self, Limits},
-    tcp::Stream,
 };
-use std::task::{Context, Poll};
 
 /// What talking to an endpoint needs: leased from the shard for one request.
 pub struct Lease {
@@ -21,7 +19,7 @@ pub struct Lease {
     /// The request, as it goes.
     pub writer: Writer,
     /// The answer's head.
-    pub head: Head,
+    pub head: Box<Head>,
 }
 
 impl Default for Lease {
@@ -33,7 +31,7 @@ impl Default for Lease {
 impl Lease {
     /// A new one; shards keep used ones.
     pub fn new() -> Lease {
-        Lease { reader: Reader::new(Side::Upstream), writer: Writer::new(Side::Upstream), head: Head::new() }
+        Lease { reader: Reader::new(Side::Upstream), writer: Writer::new(Side::Upstream), head: Box::default() }
     }
 
     /// Ready for another connection.
@@ -61,6 +59,9 @@ pub fn write_request_head(out: &mut Vec<u8>, head: &Head, request: &Request<'_>,
     out.extend_from_slice(request.our_fields);
     if request.websocket {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+        if let Some(key) = &request.websocket_key {
+            http1::write_valid_field(out, b"sec-websocket-key", key.as_bytes());
+        }
     } else if request.te_trailers {
         out.extend_from_slice(b"te: trailers\r\nconnection: te\r\n");
     }
@@ -95,54 +96,13 @@ pub fn body_size(framing: http1::Framing) -> BodySize {
     }
 }
 
-/// The answer's body as it comes.
-pub struct ResponseBody<'a> {
-    /// The connection.
-    pub stream: &'a Stream,
-    /// Its reading half.
-    pub reader: &'a mut Reader,
-}
-
-impl BodySource for ResponseBody<'_> {
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fill, Fault>> {
-        self.reader.poll_fill(cx, self.stream, &RESPONSE_LIMITS)
-    }
-
-    fn data(&self) -> &[u8] {
-        self.reader.data()
-    }
-
-    fn consume(&mut self, n: usize) {
-        self.reader.consume(n);
-    }
-
-    fn trailers(&self) -> &Head {
-        self.reader.trailers()
-    }
-
-    fn upgrade(&mut self) {
-        self.reader.begin_body(http1::Framing::Tunnel);
-    }
-}
-
-/// The request's body as it goes.
-pub struct RequestSink<'a> {
-    /// The connection.
-    pub stream: &'a Stream,
-    /// Its writing half.
-    pub writer: &'a mut Writer,
-}
-
-impl BodySink for RequestSink<'_> {
-    fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Fault>> {
-        self.writer.poll_push(cx, self.stream, data)
-    }
-
-    fn poll_finish(&mut self, cx: &mut Context<'_>, trailers: &Head) -> Poll<Result<(), Fault>> {
-        self.writer.poll_finish(cx, self.stream, Some(trailers))
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        self.writer.poll_flush(cx, self.stream)
+/// An endpoint that switches protocols must have understood the handshake. Where the edge made the key, it looks; where
+/// the client did, the client looks.
+pub fn check_handshake(head: &Head, request: &Request<'_>) -> Result<(), Fault> {
+    let Some(key) = &request.websocket_key else { return Ok(()) };
+    let accept = head.get_name(b"sec-websocket-accept").unwrap_or_default();
+    match accept == websocket::accept(key.as_bytes()).as_bytes() {
+        true => Ok(()),
+        false => Err(Fault::new(Category::UpstreamProtocol, Side::Upstream, "a wrong Sec-WebSocket-Accept")),
     }
 }

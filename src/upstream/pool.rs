@@ -1,19 +1,16 @@
 //! One shard's connections to endpoints: idle ones kept for reuse, new ones within the node-wide limit.
-use super::{EndpointAddr, EndpointRule, EndpointState, PoolRule};
+use super::{EndpointRule, EndpointState, PoolRule, dial, h2, rule::Protocol, wire::Lane};
 use crate::{
-    message::{Category, Fault, Side},
+    message::{Category, Fault, Line, Side, Turn},
     observe::stats::{EndpointStats, Limit, ShardStats},
 };
-use edge_io::{runtime::Local, tcp::Stream, timer::Timer};
+use edge_io::{runtime::Local, stream::Stream, timer::Timer};
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
     future::poll_fn,
-    io,
-    pin::pin,
     rc::Rc,
     sync::Arc,
-    task::{Poll, Waker},
+    task::Poll,
     time::Duration,
 };
 
@@ -41,6 +38,8 @@ pub struct Endpoint {
     retired: Cell<bool>,
     max_connections: Cell<u32>,
     keepalive: Cell<usize>,
+    /// HTTP/2 connections, which requests share.
+    pub h2: h2::Links,
 }
 
 struct Idle {
@@ -116,6 +115,7 @@ impl Endpoint {
             retired: Cell::new(false),
             max_connections: Cell::new(u32::MAX),
             keepalive: Cell::new(0),
+            h2: h2::Links::default(),
         }
     }
 
@@ -124,10 +124,16 @@ impl Endpoint {
         self.idle.borrow().len()
     }
 
-    fn closed(&self) {
+    /// A connection is gone.
+    pub(super) fn closed(&self) {
         self.open.set(self.open.get() - 1);
         self.spare.set(self.spare.get() + 1);
         self.give_back();
+        self.line.wake_first();
+    }
+
+    /// A stream of a shared connection is done: another may have its place.
+    pub(super) fn stream_closed(&self) {
         self.line.wake_first();
     }
 
@@ -190,6 +196,9 @@ impl Endpoint {
     fn sweep(&self, now: u64) {
         let starving = self.state.is_starving() && self.line.is_empty();
         let before = self.idle.borrow().len();
+        if self.retired.get() {
+            self.h2.retire();
+        }
         if self.retired.get() || starving {
             self.idle.borrow_mut().clear();
         } else {
@@ -222,56 +231,6 @@ impl Drop for Endpoint {
         if held > 0 {
             self.state.give_permits(held);
         }
-    }
-}
-
-/// Requests that wait for a connection, first come, first served.
-#[derive(Default)]
-struct Line {
-    queue: RefCell<VecDeque<(u64, Waker)>>,
-    next: Cell<u64>,
-}
-
-impl Line {
-    fn is_empty(&self) -> bool {
-        self.queue.borrow().is_empty()
-    }
-
-    fn len(&self) -> usize {
-        self.queue.borrow().len()
-    }
-
-    /// A connection or a permit is there: the first may look. It stays the first until it leaves.
-    fn wake_first(&self) {
-        if let Some((_, waker)) = self.queue.borrow().front() {
-            waker.wake_by_ref();
-        }
-    }
-
-    fn enter(&self, waker: &Waker) -> Place<'_> {
-        let ticket = self.next.get();
-        self.next.set(ticket + 1);
-        self.queue.borrow_mut().push_back((ticket, waker.clone()));
-        Place { line: self, ticket }
-    }
-}
-
-/// A place in the line; whatever ends the wait, the place goes with it, and the next one may look.
-struct Place<'a> {
-    line: &'a Line,
-    ticket: u64,
-}
-
-impl Place<'_> {
-    fn is_first(&self) -> bool {
-        self.line.queue.borrow().front().is_some_and(|(t, _)| *t == self.ticket)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.line.queue.borrow_mut().retain(|(t, _)| *t != self.ticket);
-        self.line.wake_first();
     }
 }
 
@@ -341,7 +300,7 @@ impl Endpoints {
         for e in self.by_slot.borrow_mut().iter_mut() {
             if let Some(endpoint) = e {
                 endpoint.sweep(now);
-                let idle = endpoint.idle_len() as i64;
+                let idle = (endpoint.idle_len() + endpoint.h2.idle()) as i64;
                 let counters = endpoint.stats.shard(shard);
                 counters.idle.set(idle);
                 counters.active.set(i64::from(endpoint.open.get()) - idle);
@@ -364,38 +323,145 @@ impl Endpoints {
     pub fn counts(&self) -> (usize, usize) {
         let all = self.by_slot.borrow();
         let live = all.iter().flatten();
-        live.fold((0, 0), |(idle, open), e| (idle + e.idle_len(), open + e.open.get() as usize))
+        live.fold((0, 0), |(idle, open), e| (idle + e.idle_len() + e.h2.idle(), open + e.open.get() as usize))
     }
 }
 
-/// A connection to `rule`'s endpoint: an idle one, or a new one when the limit has room, or after a wait in line.
+/// What a request asks of a connection.
+#[derive(Clone, Copy)]
+pub struct Wish {
+    /// It must not be sent twice: the kernel is asked whether a kept connection still stands.
+    pub careful: bool,
+    /// It upgrades to WebSocket.
+    pub websocket: bool,
+    /// How long making a connection may take.
+    pub connect_timeout: Duration,
+}
+
+/// What shards and pools are needed for a checkout, borrowed together.
+#[derive(Clone, Copy)]
+pub struct Place<'a> {
+    /// The shard.
+    pub local: &'a Local,
+    /// Its counters.
+    pub stats: &'a Arc<ShardStats>,
+    /// The pool.
+    pub pool: &'a PoolRule,
+    /// The endpoint, as the pool has it.
+    pub rule: &'a EndpointRule,
+    /// The endpoint, as the shard has it.
+    pub endpoint: &'a Rc<Endpoint>,
+}
+
+/// A way to the endpoint: a kept connection or a stream of one, or a new connection when the limit has room, or either
+/// after a wait in line.
 ///
-/// Faults: `overloaded` when the line is full or the wait too long, `upstream_connect_failed`, `upstream_timeout`; all
-/// are `unsent`.
-pub async fn checkout(
-    local: &Local,
-    stats: &ShardStats,
-    pool: &PoolRule,
-    rule: &EndpointRule,
-    endpoint: &Rc<Endpoint>,
-    careful: bool,
-    connect_timeout: Duration,
-) -> Result<Conn, Fault> {
-    let conn = |stream, born_ms, reused| Conn { stream: Some(stream), endpoint: endpoint.clone(), born_ms, reused };
+/// Faults: `overloaded` when the line is full or the wait too long, `upstream_connect_failed`, `upstream_timeout`,
+/// `upstream_tls`; all are `unsent`.
+pub async fn checkout(place: Place<'_>, wish: Wish) -> Result<Lane, Fault> {
+    let Place { endpoint, .. } = place;
     let queued = !endpoint.line.is_empty();
-    if !queued && let Some((stream, born_ms)) = endpoint.take_idle(local, careful) {
-        return Ok(conn(stream, born_ms, true));
+    if !queued && let Some(kept) = kept(place, wish) {
+        return Ok(kept);
+    }
+    if may_be_h2(place.rule, wish)
+        && endpoint.h2.connecting.get() > 0
+        && let Some(kept) = Box::pin(wait_for_made(place, wish)).await
+    {
+        return Ok(kept);
     }
     if (queued || !endpoint.take_permit())
-        && let Some((stream, born_ms)) = Box::pin(wait_in_line(local, stats, pool, endpoint, careful)).await?
+        && let Some(kept) = Box::pin(wait_in_line(place, wish)).await?
     {
-        return Ok(conn(stream, born_ms, true));
+        return Ok(kept);
     }
     endpoint.open.set(endpoint.open.get() + 1);
     let opening = Opening(Some(endpoint.clone()));
-    let stream = Box::pin(connect(local, rule, connect_timeout)).await?;
+    Box::pin(open(place, wish, opening)).await
+}
+
+/// Whether a connection made for this request may turn out to be HTTP/2, which others could share.
+fn may_be_h2(rule: &EndpointRule, wish: Wish) -> bool {
+    match rule.protocol {
+        Protocol::Http1 => false,
+        Protocol::Http2 => true,
+        Protocol::Alpn => !wish.websocket,
+    }
+}
+
+/// What is there already.
+fn kept(place: Place<'_>, wish: Wish) -> Option<Lane> {
+    let Place { local, endpoint, rule, .. } = place;
+    if rule.protocol != Protocol::Http1
+        && let Some(live) = endpoint.h2.pick(wish.websocket)
+    {
+        return Some(Lane::H2(h2::Lane::new(live, endpoint, true)));
+    }
+    if rule.protocol == Protocol::Http2 {
+        return None;
+    }
+    let (stream, born_ms) = endpoint.take_idle(local, wish.careful)?;
+    Some(Lane::H1(Conn { stream: Some(stream), endpoint: endpoint.clone(), born_ms, reused: true }))
+}
+
+/// Makes a connection, with a permit that `opening` holds.
+async fn open(place: Place<'_>, wish: Wish, opening: Opening) -> Result<Lane, Fault> {
+    let Place { local, stats, pool, rule, endpoint } = place;
+    let shared = may_be_h2(rule, wish).then(|| Making::new(endpoint));
+    let h1_only = rule.protocol == Protocol::Alpn && wish.websocket;
+    let dialed = dial::dial(local, rule, h1_only, wish.connect_timeout).await?;
     opening.done();
-    Ok(conn(stream, local.timers.now(), false))
+    endpoint.h2.spoken.set(Some(dialed.h2));
+    if !dialed.h2 {
+        let (stream, born_ms) = (Some(dialed.stream), local.timers.now());
+        return Ok(Lane::H1(Conn { stream, endpoint: endpoint.clone(), born_ms, reused: false }));
+    }
+    let keep = h2::Keep { idle: pool.keepalive_idle, age: pool.keepalive_age, max_streams: pool.max_streams as usize };
+    let live = h2::start(local, stats, endpoint, dialed.stream, keep);
+    // The lane first: those who wait for the connection are woken after it has its place.
+    let lane = h2::Lane::new(live, endpoint, false);
+    if wish.websocket {
+        lane.settled(local, wish.connect_timeout).await?;
+    }
+    drop(shared);
+    Ok(Lane::H2(lane))
+}
+
+/// A connection is being made that others may share; those who wait for it are woken however it ends.
+struct Making(Rc<Endpoint>);
+
+impl Making {
+    fn new(endpoint: &Rc<Endpoint>) -> Making {
+        endpoint.h2.connecting.set(endpoint.h2.connecting.get() + 1);
+        Making(endpoint.clone())
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        let links = &self.0.h2;
+        links.connecting.set(links.connecting.get() - 1);
+        links.made.wake_all();
+    }
+}
+
+/// Waits for connections that other requests are making, as long as they may have room for this one.
+async fn wait_for_made(place: Place<'_>, wish: Wish) -> Option<Lane> {
+    let links = &place.endpoint.h2;
+    let at = links.made.enter();
+    let found = poll_fn(|cx| {
+        if let Some(lane) = kept(place, wish) {
+            return Poll::Ready(Some(lane));
+        }
+        if links.connecting.get() == 0 || links.spoken.get() == Some(false) {
+            return Poll::Ready(None);
+        }
+        links.made.wait(at, cx);
+        Poll::Pending
+    })
+    .await;
+    links.made.leave(at);
+    found
 }
 
 /// Holds a permit while a connection is being made; dropped early, gives it back.
@@ -431,14 +497,9 @@ impl Drop for Starving<'_> {
     }
 }
 
-/// First in, first out. Ends with an idle connection, or with a permit for a new one (`None`).
-async fn wait_in_line(
-    local: &Local,
-    stats: &ShardStats,
-    pool: &PoolRule,
-    endpoint: &Rc<Endpoint>,
-    careful: bool,
-) -> Result<Option<(Stream, u64)>, Fault> {
+/// First in, first out. Ends with a kept connection, or with a permit for a new one (`None`).
+async fn wait_in_line(at: Place<'_>, wish: Wish) -> Result<Option<Lane>, Fault> {
+    let Place { local, stats, pool, endpoint, .. } = at;
     if endpoint.line.len() >= pool.max_waiting {
         stats.limit_hit(Limit::PoolWaiting);
         return Err(Fault::new(Category::Overloaded, Side::Edge, "too many requests wait for a connection").unsent());
@@ -447,11 +508,11 @@ async fn wait_in_line(
     let _starving = Starving::new(&endpoint.state);
     let (again, give_up) = (Timer::new(&local.timers), Timer::new(&local.timers));
     give_up.set(pool.wait_timeout);
-    let mut place = None;
+    let mut turn = None;
     poll_fn(|cx| {
-        let place: &Place<'_> = place.get_or_insert_with(|| endpoint.line.enter(cx.waker()));
-        if place.is_first() {
-            if let Some(found) = endpoint.take_idle(local, careful) {
+        let turn: &Turn<'_> = turn.get_or_insert_with(|| endpoint.line.enter(cx.waker()));
+        if turn.is_first() {
+            if let Some(found) = kept(at, wish) {
                 return Poll::Ready(Ok(Some(found)));
             }
             if endpoint.take_permit() {
@@ -463,38 +524,6 @@ async fn wait_in_line(
         give_up
             .poll_fired(cx)
             .map(|()| Err(Fault::new(Category::Overloaded, Side::Edge, "waited too long for a connection").unsent()))
-    })
-    .await
-}
-
-async fn connect(local: &Local, rule: &EndpointRule, timeout: Duration) -> Result<Stream, Fault> {
-    let addr = match &rule.addr {
-        EndpointAddr::Tcp(a) => Ok(socket2::SockAddr::from(*a)),
-        EndpointAddr::Unix(path) => socket2::SockAddr::unix(path),
-        EndpointAddr::Abstract(name) => edge_io::listen::abstract_addr(name),
-    };
-    let failed = |e: io::Error| {
-        let detail = match e.kind() {
-            io::ErrorKind::ConnectionRefused => "connection refused",
-            io::ErrorKind::NotFound => "no such socket",
-            io::ErrorKind::PermissionDenied => "permission denied",
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "unreachable",
-            io::ErrorKind::AddrNotAvailable => "no local port left",
-            _ => "connect failed",
-        };
-        Fault::new(Category::UpstreamConnectFailed, Side::Upstream, detail).unsent()
-    };
-    let addr = addr.map_err(failed)?;
-    let timer = Timer::new(&local.timers);
-    timer.set(timeout);
-    let mut connecting = pin!(Stream::connect(&local.reactor, &addr));
-    poll_fn(|cx| {
-        if let Poll::Ready(done) = connecting.as_mut().poll(cx) {
-            return Poll::Ready(done.map_err(failed));
-        }
-        timer
-            .poll_fired(cx)
-            .map(|()| Err(Fault::new(Category::UpstreamTimeout, Side::Upstream, "connect took too long").unsent()))
     })
     .await
 }

@@ -1,4 +1,4 @@
-//! Mutable state of pools and endpoints, keyed by stable ids and living across snapshots.
+//! Mutable state of pools, endpoints and TLS, keyed by stable ids and living across snapshots.
 use std::{
     collections::HashMap,
     sync::{
@@ -73,6 +73,8 @@ pub struct PoolState {
 /// Finds or makes the state of pools and endpoints by key. Used by the control thread when it compiles a snapshot.
 #[derive(Debug, Default)]
 pub struct Registry {
+    /// Certificates, ticket keys and sessions.
+    pub tls: crate::tls::Store,
     endpoints: Mutex<Table<EndpointState>>,
     pools: Mutex<Table<PoolState>>,
     /// One past the highest endpoint slot ever given out.

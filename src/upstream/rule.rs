@@ -1,6 +1,6 @@
 //! Pools and endpoints as a snapshot holds them: immutable, compiled from the configuration.
 use super::registry::{EndpointState, PoolState};
-use crate::observe::stats::EndpointStats;
+use crate::{observe::stats::EndpointStats, tls::UpstreamTls};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 /// Where an endpoint listens.
@@ -22,6 +22,18 @@ pub enum Balance {
     P2c,
     /// Smooth weighted round robin.
     RoundRobin,
+}
+
+/// What an endpoint is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Protocol {
+    /// HTTP/1.1; over TLS, ALPN offers nothing else.
+    #[default]
+    Http1,
+    /// HTTP/2: by prior knowledge, or over TLS with nothing else offered.
+    Http2,
+    /// What ALPN agrees on: HTTP/2 before HTTP/1.1; over TLS only.
+    Alpn,
 }
 
 /// One timeout for each phase of an upstream request.
@@ -48,6 +60,11 @@ pub struct EndpointRule {
     pub name: Arc<str>,
     /// The value of `Host` when the route does not keep the client's: the endpoint's authority.
     pub authority: Arc<str>,
+    /// TLS to it; `None` = none. The same settings have the same `client` across reloads: idle connections made with
+    /// another one are not to be used again.
+    pub tls: Option<Arc<UpstreamTls>>,
+    /// What it is spoken to.
+    pub protocol: Protocol,
     /// Relative share, 1..=1000.
     pub weight: u16,
     /// Node-wide state that outlives snapshots.
@@ -65,6 +82,8 @@ pub struct PoolRule {
     pub endpoints: Vec<EndpointRule>,
     /// How one is chosen.
     pub balance: Balance,
+    /// Requests at a time on one HTTP/2 connection, unless the endpoint allows fewer.
+    pub max_streams: u32,
     /// Idle connections kept per shard and endpoint.
     pub keepalive: usize,
     /// An idle connection is closed after this.

@@ -4,14 +4,11 @@
 //! connections that stay open for days.
 use super::{
     Upstreams,
-    h1::{Lease, RequestSink, ResponseBody},
-    pool::{Conn, InFlight},
+    h1::Lease,
+    pool::InFlight,
+    wire::{Lane, Wire},
 };
-use crate::{
-    message::{BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side},
-    proto::h1::Framing,
-};
-use edge_io::tcp::Stream;
+use crate::message::{BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side};
 use std::{
     future::poll_fn,
     task::{Context, Poll, ready},
@@ -23,7 +20,7 @@ const HALF_CLOSED_IDLE: Duration = Duration::from_secs(60);
 
 /// The endpoint's side of an upgraded connection.
 pub struct Tunnel {
-    pub(super) conn: Conn,
+    pub(super) lane: Lane,
     pub(super) lease: Box<Lease>,
     /// Counts as a request in flight at its endpoint.
     pub(super) _in_flight: InFlight,
@@ -41,13 +38,12 @@ impl Tunnel {
         deadlines: &Deadlines,
     ) -> Result<(), Fault> {
         source.upgrade();
-        self.lease.writer.begin(Framing::Tunnel);
         deadlines.clear_all();
-        let Some(stream) = self.conn.stream() else { return Ok(()) };
+        let Some(mut wire) = self.lane.wire(&mut self.lease) else { return Ok(()) };
+        wire.begin_tunnel();
         let open = Open::new(upstreams);
         let mut relay = Relay {
-            stream,
-            lease: &mut self.lease,
+            wire,
             source,
             sink,
             deadlines,
@@ -95,8 +91,7 @@ impl Drop for Open<'_> {
 }
 
 struct Relay<'a, S, D> {
-    stream: &'a Stream,
-    lease: &'a mut Lease,
+    wire: Wire<'a>,
     source: &'a mut S,
     sink: &'a mut D,
     deadlines: &'a Deadlines,
@@ -112,15 +107,13 @@ impl<S: BodySource, D: ResponseSink> Relay<'_, S, D> {
     /// Ready when the endpoint is done, or something went wrong. A client that is done may still be answered.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         if !self.up.done {
-            let mut to = RequestSink { stream: self.stream, writer: &mut self.lease.writer };
-            match self.up.poll(cx, self.source, &mut to, None) {
+            match self.up.poll(cx, self.source, &mut self.wire, None) {
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
                 Poll::Ready(Ok(())) => self.moved = u64::MAX, // half closed: another idle time from now on
                 Poll::Pending => {}
             }
         }
-        let mut from = ResponseBody { stream: self.stream, reader: &mut self.lease.reader };
-        if let Poll::Ready(done) = self.down.poll(cx, &mut from, self.sink, None) {
+        if let Poll::Ready(done) = self.down.poll(cx, &mut self.wire, self.sink, None) {
             return Poll::Ready(done);
         }
         let moved = self.up.bytes + self.down.bytes;

@@ -61,6 +61,8 @@ field_ids! {
     XRequestStart = "x-request-start",
     Via = "via",
     CdnLoop = "cdn-loop",
+    ClientCert = "client-cert",
+    ClientCertChain = "client-cert-chain",
     EarlyData = "early-data",
     Traceparent = "traceparent",
     Tracestate = "tracestate",

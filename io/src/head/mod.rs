@@ -154,6 +154,20 @@ impl Head {
         self.reason = Span::default();
     }
 
+    /// Bytes of memory that the head holds for itself.
+    pub fn capacity(&self) -> usize {
+        self.block.capacity() + self.fields.capacity() * size_of::<Field>()
+    }
+
+    /// Gives the request another method; without room for it, the head keeps the one it has.
+    pub fn set_method_name(&mut self, name: &[u8]) {
+        if let Ok(span) = self.append(name) {
+            self.verbatim = false;
+            self.method = Method::of(name);
+            self.method_span = span;
+        }
+    }
+
     /// The request's method.
     #[inline]
     pub fn method(&self) -> Method {
@@ -372,7 +386,9 @@ impl Head {
         Ok(())
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<Span, TooLarge> {
+    /// Appends bytes to the block: what a part of the head will point to.
+    #[inline]
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<Span, TooLarge> {
         let start = self.block.len();
         let end = start + bytes.len();
         if end > BLOCK_BYTES_MAX {
@@ -385,6 +401,41 @@ impl Head {
 
 /// What a parser calls: first offsets, line by line, then the bytes, once.
 impl Head {
+    /// [`Head::push`] of a name whose id is known already.
+    #[inline]
+    pub(crate) fn push_known(&mut self, id: FieldId, name: &[u8], value: &[u8]) -> Result<(), TooLarge> {
+        if self.block.len() + name.len() + value.len() > BLOCK_BYTES_MAX {
+            return Err(TooLarge);
+        }
+        let name = self.append(name)?;
+        let value = self.append(value)?;
+        self.add_field(id, name, value);
+        Ok(())
+    }
+
+    /// Adds a cookie crumb to the one `cookie` field, with `; ` between (RFC 9113, section 8.2.3). Crumbs that follow
+    /// each other are joined in place; others cost a copy of the crumbs so far.
+    pub(crate) fn push_cookie(&mut self, crumb: &[u8]) -> Result<(), TooLarge> {
+        let Some(at) = self.fields.iter().position(|f| f.id == FieldId::Cookie) else {
+            return self.push_known(FieldId::Cookie, FieldId::Cookie.as_str().as_bytes(), crumb);
+        };
+        let Some(field) = self.fields.get_mut(at) else { return Ok(()) };
+        let (start, end) = (usize::from(field.value.start), usize::from(field.value.end));
+        let moved = if end == self.block.len() { 0 } else { end - start };
+        let from = if moved == 0 { start } else { self.block.len() };
+        if self.block.len() + moved + 2 + crumb.len() > BLOCK_BYTES_MAX {
+            return Err(TooLarge);
+        }
+        if moved != 0 {
+            self.block.extend_from_within(start..end);
+        }
+        self.block.extend_from_slice(b"; ");
+        self.block.extend_from_slice(crumb);
+        field.value = Span::new(from, self.block.len());
+        self.fields_bytes += (2 + crumb.len()) as u32;
+        Ok(())
+    }
+
     #[inline]
     pub(crate) fn set_method(&mut self, method: Method, span: Span) {
         self.method = method;

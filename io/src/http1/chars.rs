@@ -1,15 +1,15 @@
 //! Which bytes may stand where (RFC 9110, section 5.6; RFC 3986), as one table.
 
 /// May stand in a token: a method, a field name, a chunk extension.
-pub(super) const TOKEN: u8 = 1 << 0;
+pub(crate) const TOKEN: u8 = 1 << 0;
 /// May stand in a request's field name: a token without `_`, which servers behind may read as `-`.
-pub(super) const NAME: u8 = 1 << 1;
+pub(crate) const NAME: u8 = 1 << 1;
 /// May stand in a request target: visible ASCII but `#` (fragments are never sent) and `\` (some read it as `/`).
-pub(super) const TARGET: u8 = 1 << 2;
+pub(crate) const TARGET: u8 = 1 << 2;
 /// May stand in a host name or IPv4 address.
-pub(super) const HOST: u8 = 1 << 3;
+pub(crate) const HOST: u8 = 1 << 3;
 /// May stand in a field value or a reason phrase: HTAB, SP, visible ASCII and bytes above 0x7f.
-pub(super) const VALUE: u8 = 1 << 4;
+pub(crate) const VALUE: u8 = 1 << 4;
 
 static CLASS: [u8; 256] = classes();
 
@@ -45,13 +45,13 @@ const fn classes() -> [u8; 256] {
 
 /// Whether `b` belongs to any of these classes.
 #[inline]
-pub(super) fn is(b: u8, class: u8) -> bool {
+pub(crate) fn is(b: u8, class: u8) -> bool {
     CLASS[usize::from(b)] & class != 0
 }
 
 /// How many bytes from the start belong to the class.
 #[inline]
-pub(super) fn run(bytes: &[u8], class: u8) -> usize {
+pub(crate) fn run(bytes: &[u8], class: u8) -> usize {
     bytes.iter().position(|&b| !is(b, class)).unwrap_or(bytes.len())
 }
 
@@ -60,7 +60,7 @@ const ONES: u64 = u64::MAX / 0xff;
 
 /// [`run`] of `TOKEN` or `NAME`, eight letters and hyphens at a time; other bytes singly.
 #[inline]
-pub(super) fn token_run(bytes: &[u8], class: u8) -> usize {
+pub(crate) fn token_run(bytes: &[u8], class: u8) -> usize {
     let mut at = 0;
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let w = u64::from_le_bytes(*word);
@@ -87,7 +87,7 @@ pub(super) fn token_run(bytes: &[u8], class: u8) -> usize {
 
 /// [`run`] of `VALUE`, eight bytes at a time.
 #[inline]
-pub(super) fn value_run(bytes: &[u8]) -> usize {
+pub(crate) fn value_run(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let w = u64::from_le_bytes(*word);

@@ -79,22 +79,40 @@ const PAIRS: [[u8; 2]; 100] = {
 };
 
 /// `n` in decimal.
-pub fn write_decimal(out: &mut Vec<u8>, mut n: u64) {
+pub fn write_decimal(out: &mut Vec<u8>, n: u64) {
     if n < 10 {
         return out.push(b'0' + n as u8);
     }
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    while n >= 10 {
-        start -= 2;
-        digits[start..start + 2].copy_from_slice(&PAIRS[(n % 100) as usize]);
-        n /= 100;
+    out.extend_from_slice(Decimal::new(n).as_bytes());
+}
+
+/// A number's decimal digits, without an allocation.
+pub struct Decimal {
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    /// The digits of `n`.
+    pub fn new(mut n: u64) -> Decimal {
+        let mut digits = [b'0'; 20];
+        let mut start = digits.len();
+        while n >= 10 {
+            start -= 2;
+            digits[start..start + 2].copy_from_slice(&PAIRS[(n % 100) as usize]);
+            n /= 100;
+        }
+        if n > 0 || start == digits.len() {
+            start -= 1;
+            digits[start] = b'0' + n as u8;
+        }
+        Decimal { digits, start }
     }
-    if n > 0 {
-        start -= 1;
-        digits[start] = b'0' + n as u8;
+
+    /// Them, without leading zeros.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.digits[self.start..]
     }
-    out.extend_from_slice(&digits[start..]);
 }
 
 /// The line before a chunk's data: its length in hexadecimal, CRLF. The caller adds the data and a CRLF. `len` is not 0:

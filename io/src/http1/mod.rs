@@ -4,7 +4,7 @@
 //! A connection reads a head with [`HeadParser`], asks [`request_semantics`] or [`response_semantics`] what it means,
 //! and feeds what follows to a [`BodyDecoder`]. Any [`Reject`] ends the connection: what follows it has no meaning.
 mod body;
-mod chars;
+pub(crate) mod chars;
 mod encode;
 mod field_lines;
 mod limits;
@@ -14,12 +14,14 @@ mod semantics;
 
 pub use body::{BodyDecoder, Step};
 pub use encode::{
-    reason_phrase, write_chunk_start, write_content_length, write_decimal, write_field, write_last_chunk,
+    Decimal, reason_phrase, write_chunk_start, write_content_length, write_decimal, write_field, write_last_chunk,
     write_request_line, write_status_line, write_valid_field,
 };
 pub use limits::Limits;
 pub use parse::HeadParser;
+pub(crate) use parse::check_escapes;
 pub use reject::Reject;
+pub(crate) use semantics::length;
 pub use semantics::{
     Framing, RequestSemantics, ResponseSemantics, Upgrade, is_authority, request_semantics, response_semantics,
 };

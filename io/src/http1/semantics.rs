@@ -163,7 +163,7 @@ fn announced(head: &Head) -> Result<Option<Framing>, Reject> {
 }
 
 /// A `Content-Length`: 1 to 19 digits and below 2^63, the largest that every implementation reads alike.
-fn length(value: &[u8]) -> Result<u64, Reject> {
+pub(crate) fn length(value: &[u8]) -> Result<u64, Reject> {
     if value.is_empty() || value.len() > 19 {
         return Err(Reject::BadLength);
     }

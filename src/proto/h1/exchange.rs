@@ -12,7 +12,8 @@ use crate::{
 use edge_io::{
     head::Head,
     http1::{self, Limits, RequestSemantics},
-    tcp::Stream,
+    stream::Stream,
+    tls,
 };
 use std::{
     task::{Context, Poll},
@@ -55,6 +56,10 @@ impl Exchange for H1Exchange<'_> {
         }
     }
 
+    fn may_trail(&self) -> bool {
+        false
+    }
+
     fn expects_continue(&self) -> bool {
         self.semantics.expect_continue
     }
@@ -65,6 +70,10 @@ impl Exchange for H1Exchange<'_> {
 
     fn peer(&self) -> Peer {
         self.peer
+    }
+
+    fn tls(&self) -> Option<&tls::Info> {
+        self.stream.tls()
     }
 
     fn protocol(&self) -> &'static str {

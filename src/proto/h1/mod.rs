@@ -14,6 +14,11 @@ pub use writer::{Framing, Writer};
 use crate::message::{Category, Fault, Side};
 use edge_io::http1::Reject;
 
+/// The answer to HTTP without TLS where TLS is spoken.
+pub const PLAIN_ON_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 56\r\n\
+    connection: close\r\n\r\nThis port speaks TLS: the address begins with https://.\n"
+    .as_slice();
+
 /// What a client did wrong, as a fault with the status that the engine names.
 pub fn client_fault(reject: Reject) -> Fault {
     let category = match reject.status() {

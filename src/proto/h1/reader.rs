@@ -5,7 +5,7 @@ use edge_io::{
     buf::{self, Buf},
     head::Head,
     http1::{self, BodyDecoder, HeadParser, Limits, Reject},
-    tcp::Stream,
+    stream::Stream,
 };
 use std::{
     io,
@@ -51,6 +51,16 @@ impl Reader {
     /// Whether bytes wait that no message has claimed yet.
     pub fn has_leftover(&self) -> bool {
         !self.buf.is_empty()
+    }
+
+    /// Bytes that no message has claimed yet.
+    pub fn leftover(&self) -> &[u8] {
+        self.buf.filled()
+    }
+
+    /// Gives them away.
+    pub fn take_leftover(&mut self) -> Buf {
+        std::mem::replace(&mut self.buf, Buf::none())
     }
 
     /// Forgets everything, for another connection.

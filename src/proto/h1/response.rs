@@ -7,13 +7,13 @@ use crate::{
     message::{BodySink, BodySize, Category, Deadlines, Fault, Phase, ResponseHead, ResponseSink, Side},
     proto::{
         hop,
-        websocket::{Frames, GOING_AWAY},
+        websocket::{self, Frames, GOING_AWAY},
     },
 };
 use edge_io::{
     head::{FieldRef, Head, Version},
     http1,
-    tcp::Stream,
+    stream::Stream,
 };
 use std::{
     cell::Cell,
@@ -76,6 +76,14 @@ impl Response<'_> {
             }
             BodySize::Unknown => Framing::Chunked,
         }
+    }
+}
+
+/// An endpoint that speaks HTTP/2 has no word for the handshake's proof (RFC 8441 5): the edge gives it.
+fn accept_handshake(request: &Head, answer: Option<&Head>, out: &mut Vec<u8>) {
+    let given = answer.is_some_and(|a| a.get_name(b"sec-websocket-accept").is_some());
+    if let (false, Some(key)) = (given, request.get_name(b"sec-websocket-key")) {
+        http1::write_valid_field(out, b"sec-websocket-accept", websocket::accept(key).as_bytes());
     }
 }
 
@@ -147,6 +155,7 @@ impl ResponseSink for Response<'_> {
         if framing == Framing::Tunnel {
             self.state.keep_alive = false;
             out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");
+            accept_handshake(self.request, head.fields, out);
         } else if !self.state.keep_alive {
             out.extend_from_slice(b"connection: close\r\n");
         } else if self.request.version() == Version::Http10 {

@@ -12,9 +12,10 @@ use crate::{
     proto::{h1::client_fault, websocket::Frames},
 };
 use edge_io::{
+    buf::Buf,
     head::{Head, Method},
     http1::{self, Limits, RequestSemantics},
-    tcp::Stream,
+    stream::Stream,
 };
 use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
 
@@ -74,12 +75,13 @@ impl Lease {
 }
 
 /// What becomes of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     /// It ends.
     Close,
     /// It sleeps until the client sends.
     Park,
+    /// It is HTTP/2 by prior knowledge; the bytes were read already.
+    Http2(Buf),
 }
 
 /// Serves a connection until it ends or falls idle. `lease` and `release` lend the shard's buffers; `handle` answers a
@@ -100,11 +102,13 @@ where
         let mut work = lease();
         let mut in_turn = 0;
         let next = loop {
-            if !one_request(conn, &mut work, &mut handle).await {
-                break false;
+            match one_request(conn, &mut work, &mut handle).await {
+                Next::Close => break Some(After::Close),
+                Next::Http2 => break Some(After::Http2(work.reader.take_leftover())),
+                Next::Request => {}
             }
             if !work.reader.has_leftover() {
-                break true;
+                break None;
             }
             in_turn += 1;
             if in_turn == conn.share.pipeline_depth.get() {
@@ -114,10 +118,17 @@ where
             }
         };
         release(work);
-        if !next {
-            return After::Close;
+        if let Some(after) = next {
+            return after;
         }
     }
+}
+
+/// What may follow a request.
+enum Next {
+    Request,
+    Close,
+    Http2,
 }
 
 async fn yield_now() {
@@ -152,8 +163,11 @@ async fn idle(conn: &mut Connection) -> Result<(), After> {
     result
 }
 
-/// Reads one request and has it answered; whether another may follow.
-async fn one_request<H>(conn: &mut Connection, work: &mut Lease, handle: &mut H) -> bool
+/// The first line of HTTP/2's connection preface (RFC 9113 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+/// Reads one request and has it answered.
+async fn one_request<H>(conn: &mut Connection, work: &mut Lease, handle: &mut H) -> Next
 where
     H: AsyncFnMut(&mut H1Exchange<'_>, Option<Fault>),
 {
@@ -163,9 +177,12 @@ where
     work.head.clear();
     let read = read_head(conn, work, &limits).await;
     let (semantics, refused) = match read {
-        Ok(None) => return false, // closed between requests
+        Ok(None) => return Next::Close, // closed between requests
         Ok(Some(semantics)) => (semantics, None),
-        Err(fault) if fault.category == Category::ClientAbort => return false,
+        Err(fault) if fault.category == Category::ClientAbort => return Next::Close,
+        Err(_) if conn.share.h2.get() && conn.requests == 0 && work.reader.leftover().starts_with(PREFACE) => {
+            return Next::Http2;
+        }
         Err(fault) => (REFUSED, Some(fault)),
     };
     conn.requests += 1;
@@ -191,14 +208,14 @@ where
     handle(&mut exchange, refused).await;
     let state = exchange.state;
     conn.deadlines.clear_all();
-    if state.status == 0 || !work.writer.is_complete() {
-        return false; // the answer was cut off: the end of the connection says so
+    if state.status == 0 || !work.writer.is_complete(&conn.stream) {
+        return Next::Close; // the answer was cut off: the end of the connection says so
     }
     if state.keep_alive && work.reader.is_done() {
-        return true;
+        return Next::Request;
     }
     Box::pin(linger(conn, work, refused.is_some())).await;
-    false
+    Next::Close
 }
 
 async fn read_head(conn: &Connection, work: &mut Lease, limits: &Limits) -> Result<Option<RequestSemantics>, Fault> {

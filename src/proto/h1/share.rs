@@ -1,8 +1,9 @@
 //! What the connections of one listener share on one shard, and how those that wait are told that it changed.
 use crate::{observe::stats::ShardStats, proto::ClientTimeouts};
-use edge_io::http1::Limits;
+use edge_io::{http1::Limits, http2, timer::Timers};
 use std::{
     cell::{Cell, RefCell},
+    rc::Rc,
     sync::Arc,
     task::{Context, Waker},
 };
@@ -15,6 +16,12 @@ pub struct ListenerShare {
     pub timeouts: Cell<ClientTimeouts>,
     /// Pipelined requests answered before other connections get their turn.
     pub pipeline_depth: Cell<usize>,
+    /// HTTP/2 by prior knowledge is taken.
+    pub h2: Cell<bool>,
+    /// Bounds of an HTTP/2 connection.
+    pub http2: RefCell<Rc<http2::Limits>>,
+    /// The shard's timers.
+    pub timers: Rc<Timers>,
     /// Whether 1xx other than 100 go to HTTP/1.1 clients.
     pub early_hints: Cell<bool>,
     /// Answers carry `Connection: close`, idle connections end: the listener or the process is going.

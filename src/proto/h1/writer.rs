@@ -3,7 +3,7 @@ use crate::message::{Category, Fault, Side};
 use edge_io::{
     head::{FieldRef, Head},
     http1,
-    tcp::Stream,
+    stream::Stream,
 };
 use std::{
     io::{self, IoSlice},
@@ -190,9 +190,9 @@ impl Writer {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether the body is complete and gone.
-    pub fn is_complete(&self) -> bool {
-        self.finished && self.is_flushed()
+    /// Whether the body is complete and gone: the kernel has all of it.
+    pub fn is_complete(&self, stream: &Stream) -> bool {
+        self.finished && self.is_flushed() && stream.is_flushed()
     }
 
     /// Hands what is gathered to the kernel.
@@ -203,8 +203,9 @@ impl Writer {
                 Err(e) => ready!(self.poll_unblocked(cx, stream, e))?,
             }
         }
-        self.blocked = false;
-        Poll::Ready(Ok(()))
+        let flushed = stream.poll_flush(cx);
+        self.blocked = flushed.is_pending();
+        flushed.map_err(|_| self.fault("connection reset while writing"))
     }
 
     fn progress(&mut self, n: usize) {

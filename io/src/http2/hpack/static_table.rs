@@ -1,0 +1,161 @@
+//! The static table (RFC 7541, Appendix A), with what is known of each entry.
+use super::{KINDS, Kind, Pseudo};
+use crate::head::FieldId;
+
+/// An entry of the static table.
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    pub(super) value: &'static str,
+    pub(super) kind: Kind,
+}
+
+/// How many entries there are; the first index of the dynamic table is one more.
+pub(super) const LEN: usize = 61;
+
+const fn pseudo(pseudo: Pseudo, value: &'static str) -> Entry {
+    Entry { name: pseudo.as_str(), value, kind: Kind::pseudo(pseudo) }
+}
+
+const fn field(id: FieldId, value: &'static str) -> Entry {
+    Entry { name: id.as_str(), value, kind: Kind::field(id) }
+}
+
+const fn other(name: &'static str) -> Entry {
+    Entry { name, value: "", kind: Kind::OTHER }
+}
+
+/// Entries by index less one.
+static ENTRIES: [Entry; LEN] = TABLE;
+const TABLE: [Entry; LEN] = [
+    pseudo(Pseudo::Authority, ""),
+    pseudo(Pseudo::Method, "GET"),
+    pseudo(Pseudo::Method, "POST"),
+    pseudo(Pseudo::Path, "/"),
+    pseudo(Pseudo::Path, "/index.html"),
+    pseudo(Pseudo::Scheme, "http"),
+    pseudo(Pseudo::Scheme, "https"),
+    pseudo(Pseudo::Status, "200"),
+    pseudo(Pseudo::Status, "204"),
+    pseudo(Pseudo::Status, "206"),
+    pseudo(Pseudo::Status, "304"),
+    pseudo(Pseudo::Status, "400"),
+    pseudo(Pseudo::Status, "404"),
+    pseudo(Pseudo::Status, "500"),
+    field(FieldId::AcceptCharset, ""),
+    field(FieldId::AcceptEncoding, "gzip, deflate"),
+    field(FieldId::AcceptLanguage, ""),
+    field(FieldId::AcceptRanges, ""),
+    field(FieldId::Accept, ""),
+    field(FieldId::AccessControlAllowOrigin, ""),
+    field(FieldId::Age, ""),
+    field(FieldId::Allow, ""),
+    field(FieldId::Authorization, ""),
+    field(FieldId::CacheControl, ""),
+    field(FieldId::ContentDisposition, ""),
+    field(FieldId::ContentEncoding, ""),
+    field(FieldId::ContentLanguage, ""),
+    field(FieldId::ContentLength, ""),
+    field(FieldId::ContentLocation, ""),
+    field(FieldId::ContentRange, ""),
+    field(FieldId::ContentType, ""),
+    field(FieldId::Cookie, ""),
+    field(FieldId::Date, ""),
+    field(FieldId::Etag, ""),
+    field(FieldId::Expect, ""),
+    field(FieldId::Expires, ""),
+    other("from"),
+    field(FieldId::Host, ""),
+    field(FieldId::IfMatch, ""),
+    field(FieldId::IfModifiedSince, ""),
+    field(FieldId::IfNoneMatch, ""),
+    field(FieldId::IfRange, ""),
+    field(FieldId::IfUnmodifiedSince, ""),
+    field(FieldId::LastModified, ""),
+    field(FieldId::Link, ""),
+    field(FieldId::Location, ""),
+    field(FieldId::MaxForwards, ""),
+    field(FieldId::ProxyAuthenticate, ""),
+    field(FieldId::ProxyAuthorization, ""),
+    field(FieldId::Range, ""),
+    field(FieldId::Referer, ""),
+    other("refresh"),
+    field(FieldId::RetryAfter, ""),
+    field(FieldId::Server, ""),
+    field(FieldId::SetCookie, ""),
+    field(FieldId::StrictTransportSecurity, ""),
+    field(FieldId::TransferEncoding, ""),
+    field(FieldId::UserAgent, ""),
+    field(FieldId::Vary, ""),
+    field(FieldId::Via, ""),
+    field(FieldId::WwwAuthenticate, ""),
+];
+
+/// The entry of an index, counted from one.
+#[inline]
+pub(super) fn get(index: usize) -> Option<&'static Entry> {
+    ENTRIES.get(index.wrapping_sub(1))
+}
+
+/// The lowest index of each kind's name; 0 where the static table does not have it.
+static NAMES: [u8; KINDS] = names();
+
+const fn names() -> [u8; KINDS] {
+    let mut names = [0; KINDS];
+    let mut i = LEN;
+    while i > 0 {
+        let kind = TABLE[i - 1].kind;
+        if kind.pseudo.is_some() || !matches!(kind.id, FieldId::Other) {
+            names[kind.index()] = i as u8;
+        }
+        i -= 1;
+    }
+    names
+}
+
+/// The lowest index with the name of this kind; `None` where the static table does not have it.
+#[inline]
+pub(super) fn name_index(kind: Kind) -> Option<usize> {
+    NAMES.get(kind.index()).map(|&i| usize::from(i)).filter(|&i| i != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_of_appendix_a() {
+        for (index, name, value) in [
+            (1, ":authority", ""),
+            (2, ":method", "GET"),
+            (8, ":status", "200"),
+            (14, ":status", "500"),
+            (15, "accept-charset", ""),
+            (16, "accept-encoding", "gzip, deflate"),
+            (28, "content-length", ""),
+            (32, "cookie", ""),
+            (37, "from", ""),
+            (52, "refresh", ""),
+            (58, "user-agent", ""),
+            (61, "www-authenticate", ""),
+        ] {
+            let entry = get(index).expect("an entry");
+            assert_eq!((entry.name, entry.value), (name, value), "{index}");
+        }
+        assert!(get(0).is_none() && get(62).is_none() && get(usize::MAX).is_none());
+    }
+
+    #[test]
+    fn names_are_found_at_their_lowest_index() {
+        for index in 1..=LEN {
+            let entry = get(index).expect("an entry");
+            assert_eq!(entry.kind, Kind::of(entry.name.as_bytes()), "{}", entry.name);
+            let lowest = (1..=LEN).find(|&i| get(i).is_some_and(|e| e.name == entry.name));
+            if entry.kind.is_known() {
+                assert_eq!(name_index(entry.kind), lowest, "{}", entry.name);
+            }
+        }
+        assert_eq!(name_index(Kind::OTHER), None);
+        assert_eq!(name_index(Kind::pseudo(Pseudo::Protocol)), None);
+        assert_eq!(name_index(Kind::field(FieldId::Forwarded)), None);
+    }
+}

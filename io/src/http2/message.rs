@@ -1,0 +1,330 @@
+//! Decoded fields become a head, if they make a well-formed message (RFC 9113, sections 8.1 to 8.5; RFC 8441).
+use super::{
+    Abuse,
+    hpack::{Decoded, Pseudo, is_name, is_value},
+};
+use crate::{
+    head::{FieldId, Head, Method, Span, Version},
+    http1::{
+        chars::{TARGET, TOKEN, is, run},
+        check_escapes, is_authority, length,
+    },
+};
+
+/// The scheme of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+    /// None (CONNECT), or another.
+    #[default]
+    Other,
+}
+
+/// What an extended CONNECT asks for (RFC 8441, section 4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// The request is no extended CONNECT.
+    #[default]
+    None,
+    /// `websocket` (RFC 8441, section 5).
+    WebSocket,
+    /// A protocol that the house does not know.
+    Other,
+}
+
+/// What kind of header block is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    Request,
+    Response,
+    Trailers,
+    /// Nobody wants it; only the decoder's table must see it.
+    Ignored,
+}
+
+/// What a finished block is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The head is filled.
+    Good,
+    /// A stream error (RFC 9113, section 8.1.1).
+    Malformed,
+    /// Too many fields, or too much of them, but not more than can be answered.
+    TooLarge(Abuse),
+}
+
+/// A block is this many times larger than allowed: no answer, the connection ends.
+pub(super) struct FarTooLarge(pub(super) Abuse);
+
+/// How far above the limits a block may go before the connection ends instead of the stream.
+const FAR: usize = 4;
+
+/// Bits of `Message::pseudo_seen`.
+const METHOD: u8 = 1 << Pseudo::Method as u8;
+const SCHEME: u8 = 1 << Pseudo::Scheme as u8;
+const AUTHORITY: u8 = 1 << Pseudo::Authority as u8;
+const PATH: u8 = 1 << Pseudo::Path as u8;
+const STATUS: u8 = 1 << Pseudo::Status as u8;
+const PROTOCOL: u8 = 1 << Pseudo::Protocol as u8;
+
+/// One header block on its way into a [`Head`].
+pub(super) struct Message<'a> {
+    head: &'a mut Head,
+    section: Section,
+    /// From a server: its names may have `_`.
+    from_server: bool,
+    bytes_max: usize,
+    fields_max: usize,
+    /// Fields with 32 bytes each, as the limit counts them.
+    pub bytes: usize,
+    fields: usize,
+    verdict: Verdict,
+    pseudo_seen: u8,
+    /// A regular field has come: pseudo-header fields may not follow.
+    regular_seen: bool,
+    pub scheme: Scheme,
+    pub protocol: Protocol,
+    /// The `content-length`, if there is one.
+    pub content_length: Option<u64>,
+}
+
+impl<'a> Message<'a> {
+    pub(super) fn new(head: &'a mut Head, section: Section, from_server: bool, bytes: usize, fields: usize) -> Self {
+        head.clear();
+        head.set_version(Version::Http2);
+        Message {
+            head,
+            section,
+            from_server,
+            bytes_max: bytes,
+            fields_max: fields,
+            bytes: 0,
+            fields: 0,
+            verdict: Verdict::Good,
+            pseudo_seen: 0,
+            regular_seen: false,
+            scheme: Scheme::Other,
+            protocol: Protocol::None,
+            content_length: None,
+        }
+    }
+
+    /// Takes the next field.
+    ///
+    /// # Errors
+    /// When the block is so large that it is not worth decoding to its end.
+    #[inline]
+    pub(super) fn field(&mut self, field: &Decoded<'_>) -> Result<(), FarTooLarge> {
+        self.bytes += field.size();
+        self.fields += usize::from(field.pseudo.is_none());
+        if self.bytes > self.bytes_max || self.fields > self.fields_max {
+            return self.over();
+        }
+        if self.verdict != Verdict::Good || self.section == Section::Ignored {
+            return Ok(());
+        }
+        let good = match field.pseudo {
+            Some(pseudo) => self.pseudo(pseudo, field.value),
+            None => self.regular(field),
+        };
+        if !good && self.verdict == Verdict::Good {
+            self.verdict = Verdict::Malformed;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn over(&mut self) -> Result<(), FarTooLarge> {
+        let abuse = if self.bytes > self.bytes_max { Abuse::HeadBytes } else { Abuse::HeadFields };
+        if self.bytes > self.bytes_max.saturating_mul(FAR) || self.fields > self.fields_max.saturating_mul(FAR) {
+            return Err(FarTooLarge(abuse));
+        }
+        if self.verdict == Verdict::Good {
+            self.verdict = Verdict::TooLarge(abuse);
+        }
+        Ok(())
+    }
+
+    /// A pseudo-header field: before all others, each once, none but those of its section (RFC 9113, section 8.3).
+    #[inline]
+    fn pseudo(&mut self, pseudo: Pseudo, value: &[u8]) -> bool {
+        let bit = 1u8 << pseudo as u8;
+        let allowed = match self.section {
+            Section::Request => METHOD | SCHEME | AUTHORITY | PATH | PROTOCOL,
+            Section::Response => STATUS,
+            Section::Trailers | Section::Ignored => 0,
+        };
+        if self.regular_seen || allowed & !self.pseudo_seen & bit == 0 {
+            return false;
+        }
+        self.pseudo_seen |= bit;
+        match pseudo {
+            Pseudo::Method => self.method(value),
+            Pseudo::Scheme => self.scheme(value),
+            Pseudo::Authority => self.authority(value),
+            Pseudo::Path => self.path(value),
+            Pseudo::Protocol => self.protocol(value),
+            Pseudo::Status => self.status(value),
+        }
+    }
+
+    /// Appends to the head's block; false (and the verdict says so) if it has no room.
+    #[inline]
+    fn append(&mut self, value: &[u8]) -> Option<Span> {
+        let span = self.head.append(value).ok();
+        if span.is_none() {
+            self.verdict = Verdict::TooLarge(Abuse::HeadBytes);
+        }
+        span
+    }
+
+    #[inline]
+    fn method(&mut self, value: &[u8]) -> bool {
+        let method = Method::of(value);
+        if method == Method::Other && (value.is_empty() || run(value, TOKEN) != value.len()) {
+            return false;
+        }
+        let Some(span) = self.append(value) else { return false };
+        self.head.set_method(method, span);
+        true
+    }
+
+    #[inline]
+    fn scheme(&mut self, value: &[u8]) -> bool {
+        self.scheme = match value {
+            b"https" => Scheme::Https,
+            b"http" => Scheme::Http,
+            _ => Scheme::Other,
+        };
+        // RFC 3986, section 3.1.
+        self.scheme != Scheme::Other
+            || (value.first().is_some_and(u8::is_ascii_alphabetic)
+                && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.')))
+    }
+
+    #[inline]
+    fn authority(&mut self, value: &[u8]) -> bool {
+        if !is_authority(value) {
+            return false;
+        }
+        let Some(span) = self.append(value) else { return false };
+        self.head.set_target_authority(span);
+        true
+    }
+
+    #[inline]
+    fn path(&mut self, value: &[u8]) -> bool {
+        if value.first() != Some(&b'/') && value != b"*" || run(value, TARGET) != value.len() {
+            return false;
+        }
+        let query_at = memchr::memchr(b'?', value);
+        if check_escapes(value.get(..query_at.unwrap_or(value.len())).unwrap_or(value)).is_err() {
+            return false;
+        }
+        let Some(span) = self.append(value) else { return false };
+        self.head.set_target(span, query_at);
+        true
+    }
+
+    fn protocol(&mut self, value: &[u8]) -> bool {
+        self.protocol = if value.eq_ignore_ascii_case(b"websocket") { Protocol::WebSocket } else { Protocol::Other };
+        !value.is_empty() && run(value, TOKEN) == value.len()
+    }
+
+    #[inline]
+    fn status(&mut self, value: &[u8]) -> bool {
+        let [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] = *value else { return false };
+        let status = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
+        self.head.set_status(status);
+        // 101 is about connections that HTTP/2 does not have (RFC 9113, section 8.6).
+        status != 101
+    }
+
+    #[inline]
+    fn regular(&mut self, field: &Decoded<'_>) -> bool {
+        self.regular_seen = true;
+        if !(field.name_checked || self.is_name(field.name)) || !(field.value_checked || is_value(field.value)) {
+            return false;
+        }
+        let pushed = match field.id {
+            // RFC 9113, section 8.2.2.
+            FieldId::Connection
+            | FieldId::KeepAlive
+            | FieldId::ProxyConnection
+            | FieldId::TransferEncoding
+            | FieldId::Upgrade => return false,
+            FieldId::Te if !field.value.eq_ignore_ascii_case(b"trailers") => return false,
+            id if self.section == Section::Trailers && !id.allowed_in_trailers() => Ok(()),
+            FieldId::ContentLength => {
+                let Ok(n) = length(field.value) else { return false };
+                if self.content_length.replace(n).is_some() {
+                    return false;
+                }
+                self.head.push_known(field.id, field.name, field.value)
+            }
+            FieldId::Cookie => self.head.push_cookie(field.value),
+            id => self.head.push_known(id, field.name, field.value),
+        };
+        if pushed.is_err() {
+            self.verdict = Verdict::TooLarge(Abuse::HeadBytes);
+        }
+        pushed.is_ok()
+    }
+
+    /// Whether it is a field name: a token without capitals (RFC 9113, section 8.2.1). `_` may stand in what comes from
+    /// servers, and in trailers; in a request's head, servers behind may read it as `-`.
+    #[inline]
+    fn is_name(&self, name: &[u8]) -> bool {
+        let lenient = self.from_server || self.section == Section::Trailers;
+        is_name(name) || (lenient && !name.is_empty() && name.iter().all(|&b| is(b, TOKEN) && !b.is_ascii_uppercase()))
+    }
+
+    /// Judges the whole: `end` says that no body follows, `connect_protocol` that extended CONNECT was offered.
+    pub(super) fn finish(&mut self, end: bool, connect_protocol: bool) -> Verdict {
+        if self.verdict != Verdict::Good {
+            return self.verdict;
+        }
+        let good = match self.section {
+            Section::Request => self.is_request(connect_protocol) && (!end || self.content_length.unwrap_or(0) == 0),
+            Section::Response => self.head.status() != 0 && (!end || self.head.status() >= 200),
+            Section::Trailers => end,
+            Section::Ignored => true,
+        };
+        if good { Verdict::Good } else { Verdict::Malformed }
+    }
+
+    /// RFC 9113, sections 8.3.1 and 8.5; RFC 8441, section 4.
+    fn is_request(&self, connect_protocol: bool) -> bool {
+        let connect = self.head.method() == Method::Connect;
+        let extended = self.pseudo_seen & PROTOCOL != 0;
+        let expected = match (connect, extended) {
+            (true, true) if connect_protocol => METHOD | SCHEME | AUTHORITY | PATH | PROTOCOL,
+            (_, true) => return false,
+            (true, false) => METHOD | AUTHORITY,
+            (false, false) => METHOD | SCHEME | PATH,
+        };
+        let present = if connect { self.pseudo_seen } else { self.pseudo_seen & !AUTHORITY };
+        if present != expected {
+            return false;
+        }
+        if self.head.path_and_query() == b"*" && self.head.method() != Method::Options {
+            return false;
+        }
+        self.is_host_good() && !(connect && self.content_length.is_some())
+    }
+
+    /// An authority must be there, once, and `Host` may only repeat it.
+    #[inline]
+    fn is_host_good(&self) -> bool {
+        let head = &self.head;
+        match (head.target_authority(), head.get(FieldId::Host)) {
+            (Some(_), None) => true,
+            (Some(authority), Some(host)) => !head.has_many(FieldId::Host) && authority.eq_ignore_ascii_case(host),
+            (None, Some(host)) => !head.has_many(FieldId::Host) && is_authority(host),
+            (None, None) => false,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Counters: one writer (a shard) each, read by the control thread at scrape.
+//!
+//! A count is a relaxed load and a relaxed store, no read-modify-write: exact, because nobody else writes it. What is
+//! counted per route or endpoint is allocated by each shard at its first use, so that 30,000 idle routes cost little
+//! and no two shards write to one cache line.
+mod control;
+mod counter;
+mod endpoint;
+mod listener;
+mod registry;
+mod route;
+mod shard;
+mod tls;
+
+pub use control::{APPLY_RESULTS, ApplyResult, ControlStats};
+pub use counter::{BOUNDS_US, BUCKETS, Counter, Gauge, Histogram, HistogramTotal};
+pub use endpoint::{EndpointShard, EndpointStats, EndpointTotal};
+pub use listener::{ListenerShard, ListenerStats};
+pub use registry::StatsRegistry;
+pub use route::{CLASSES, METHODS, PROTOCOLS, RETRY_OUTCOMES, RetryOutcome, RouteShard, RouteStats, RouteTotal};
+pub use shard::{Driver, LIMITS, Limit, ShardStats};
+pub use tls::{Handshake, HandshakeResult, Handshakes, TLS_GROUPS, TLS_RESULTS, TLS_VERSIONS};
+
+const CATEGORIES: usize = crate::message::Category::ALL.len();
+
+#[cfg(test)]
+mod tests;
