@@ -328,7 +328,8 @@ fn early_final_answer_to_an_upload(at: Pair) {
     let edge = Setup::pair(at, &origin).start();
     let client = edge.client();
     let mut call = client.begin(Ask::upload("/", Some(1_000_000)).host("a"));
-    call.send("begin");
+    // The answer may be there already.
+    let _ = call.try_send("begin");
     let got = call.response();
     assert_eq!((got.status(), got.text().as_str()), (403, "no"));
 }

@@ -14,8 +14,7 @@ crate::suite!("convert";
         malformed_http2_requests_reach_no_origin,
         bodies_of_another_length_look_whole_to_no_origin,
         host_stands_in_for_authority,
-        cookie_crumbs_are_joined,
-        websockets_to_refusing_origins_fail_in_order;
+        cookie_crumbs_are_joined;
     from_h1:
         odd_http1_requests_arrive_as_meant;
     to_h2:
@@ -188,16 +187,6 @@ fn cookie_crumbs_are_joined(at: Pair) {
     let seen = origin.requests().remove(0);
     assert_eq!(seen.all("cookie").join("; "), "a=1; b=2; c=3", "RFC 9113 8.2.3");
     assert!(at.up.http2() || seen.all("cookie").len() == 1, "one Cookie line on HTTP/1.1: {seen:?}");
-}
-
-fn websockets_to_refusing_origins_fail_in_order(at: Pair) {
-    let origin = Origin::replying(at.up, |r| Reply::new(if r.target() == "/ws" { 403 } else { 200 }, "no sockets"));
-    let edge = Setup::pair(at, &origin).start();
-    let client = edge.client();
-    let mut call = client.begin(client.websocket_ask("/ws"));
-    assert_eq!(call.head().status(), 403);
-    drop(call);
-    assert_eq!(client.get("/next").status(), 200);
 }
 
 fn odd_http1_requests_arrive_as_meant(at: Pair) {

@@ -7,11 +7,11 @@ use crate::harness::{
     http2::Engine,
     pattern,
 };
+use http::uri::PathAndQuery;
 use std::{
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
-use http::uri::PathAndQuery;
 use tokio::sync::mpsc;
 use tonic::{Code, Request, Status, client::Grpc};
 
@@ -53,7 +53,11 @@ fn work<T>(at: Pair, edge: &Edge, work: impl AsyncFnOnce(Grpc<Channel>) -> T) ->
     done.expect("an end in time")
 }
 
-async fn unary(client: &mut Grpc<Channel>, name: &str, request: Request<Number>) -> Result<tonic::Response<Number>, Status> {
+async fn unary(
+    client: &mut Grpc<Channel>,
+    name: &str,
+    request: Request<Number>,
+) -> Result<tonic::Response<Number>, Status> {
     client.ready().await.map_err(|e| Status::unknown(e.to_string()))?;
     client.unary(request, method(name), Codec::default()).await
 }
@@ -122,7 +126,8 @@ fn messages_are_passed_on_as_they_come(at: Pair) {
         client.ready().await.expect("ready");
         let (send, sent) = mpsc::channel(1);
         send.send(Number::of(0)).await.expect("the stream is there");
-        let answer = client.streaming(Request::new(Sent(sent)), method("Each"), Codec::default()).await.expect("a stream");
+        let answer =
+            client.streaming(Request::new(Sent(sent)), method("Each"), Codec::default()).await.expect("a stream");
         let mut numbers = answer.into_inner();
         // Each message is sent only once the answer to the one before it is here.
         for n in 1..=200 {

@@ -20,6 +20,7 @@ mod routing;
 mod self_test;
 mod self_test_pairs;
 mod streams;
+mod tls;
 mod upgrade;
 mod upstream;
 
@@ -59,6 +60,7 @@ fn suites() -> Vec<Test> {
         self_test::tests(),
         self_test_pairs::tests(),
         streams::tests(),
+        tls::tests(),
         upgrade::tests(),
         upstream::tests(),
     ]

@@ -99,6 +99,16 @@ impl Pair {
         Pair::pairs_where(|p| p.down.http2() && p.up.http2())
     }
 
+    /// Those whose clients use TLS, over HTTP/1.1 to the origin.
+    pub fn over_tls() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.down.tls() && p.up == Protocol::H1)
+    }
+
+    /// Those whose origins use TLS, under HTTP/1.1 and HTTP/2 to the client.
+    pub fn to_tls() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.up.tls() && !p.down.tls())
+    }
+
     /// Each downstream protocol, over HTTP/1.1 to the origin: for tests that no origin takes part in, or whose origin's
     /// protocol means nothing.
     pub fn each_downstream() -> Vec<Pair> {

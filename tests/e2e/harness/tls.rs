@@ -1,8 +1,11 @@
 //! Certificates made once per run, and a blocking TLS stream over rustls whose two directions can be used at once.
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::{
-    ClientConfig, Connection, RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
+    ClientConfig, Connection, DigitallySignedStruct, RootCertStore, ServerConfig,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
+    server::danger::ClientCertVerifier,
 };
 use std::{
     io::{self, Read, Write},
@@ -38,7 +41,8 @@ pub struct Identity {
     pub key_pem: String,
     /// The certificate.
     pub der: CertificateDer<'static>,
-    key: Vec<u8>,
+    /// The private key, DER.
+    pub key: Vec<u8>,
 }
 
 impl Authority {
@@ -105,6 +109,18 @@ impl Identity {
         Arc::new(config)
     }
 
+    /// As [`Identity::server`], for clients that show a certificate.
+    pub fn server_with(&self, alpn: &[&str], verifier: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider's versions")
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![self.der.clone()], self.private_key())
+            .expect("a certificate and its key");
+        config.alpn_protocols = wire_names(alpn);
+        Arc::new(config)
+    }
+
     /// As [`client`], showing this certificate where one is asked for.
     pub fn client(&self, alpn: &[&str]) -> Arc<ClientConfig> {
         let mut config = client_builder()
@@ -162,6 +178,56 @@ pub fn client(alpn: &[&str]) -> Arc<ClientConfig> {
     let mut config = client_builder().with_no_client_auth();
     config.alpn_protocols = wire_names(alpn);
     Arc::new(config)
+}
+
+/// A client that takes any certificate, to look at it.
+pub fn curious(alpn: &[&str], versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions);
+    let mut config = builder
+        .expect("the provider's versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anything(provider())))
+        .with_no_client_auth();
+    config.alpn_protocols = wire_names(alpn);
+    Arc::new(config)
+}
+
+#[derive(Debug)]
+struct Anything(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Anything {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// A name as rustls takes it.

@@ -430,6 +430,13 @@ impl Wire {
         }
     }
 
+    /// Nothing is said at the end of TLS, as when a connection is cut.
+    pub fn end_without_close_notify(&self) {
+        if let Stream::Tls(s) = &self.stream {
+            s.end_abruptly();
+        }
+    }
+
     /// Another handle on the same socket, to send while this one reads.
     pub fn second(&self) -> Wire {
         let stream = match &self.stream {
