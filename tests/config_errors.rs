@@ -13,7 +13,10 @@ fn golden() -> PathBuf {
 /// What validating says, with the directory taken out of it. Nothing said means that the file is valid.
 fn says(path: &Path) -> String {
     let said = match edge::snapshot::validate(path) {
-        Ok(warnings) => warnings.into_iter().map(|warning| format!("warning: {warning}\n")).collect(),
+        Ok(valid) => {
+            let alarms = valid.alarms.into_iter().map(|alarm| format!("alarm: {alarm}\n"));
+            alarms.chain(valid.warnings.into_iter().map(|warning| format!("warning: {warning}\n"))).collect()
+        }
         Err(report) => report.to_string(),
     };
     said.replace(&format!("{}/", golden().display()), "")

@@ -20,6 +20,10 @@ pub struct Status {
     pub config: Config,
     /// Open data listeners.
     pub listeners: Vec<Listener>,
+    /// Certificates in use: at most 1,000, those that expire first.
+    pub certificates: Vec<Certificate>,
+    /// How many there are.
+    pub certificates_total: usize,
     /// Where the admin API listens.
     pub admin: Vec<String>,
     /// By number.
@@ -52,6 +56,29 @@ pub struct Listener {
     pub name: String,
     /// Where it really listens: with the ports that 0 became.
     pub address: Vec<String>,
+}
+
+/// One certificate of a listener.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The listener's name.
+    pub listener: String,
+    /// Host names and addresses it is for.
+    pub names: Vec<String>,
+    /// `ecdsa`, `rsa` or `ed25519`.
+    pub key: String,
+    /// Its file, or `self-signed`.
+    pub source: String,
+    /// Its serial number, hexadecimal.
+    pub serial: String,
+    /// Valid from, seconds since 1970.
+    pub not_before: i64,
+    /// Valid up to, seconds since 1970.
+    pub not_after: i64,
+    /// Whether it should have been renewed: fewer than 14 days left, or of short ones less than a third of their life.
+    pub due: bool,
+    /// Why its files cannot be used now; it is the one that they held before.
+    pub problem: Option<String>,
 }
 
 /// One shard.

@@ -176,9 +176,10 @@ fn announce(ready: &Ready) {
 
 fn validate(args: &Validate) -> ExitCode {
     match snapshot::validate(&args.config) {
-        Ok(warnings) => {
+        Ok(valid) => {
+            valid.alarms.iter().for_each(|alarm| complain(&format!("warning: {alarm}\n")));
             if args.verbose {
-                warnings.iter().for_each(|warning| complain(&format!("warning: {warning}\n")));
+                valid.warnings.iter().for_each(|warning| complain(&format!("warning: {warning}\n")));
                 complain(&format!("{}: valid\n", args.config.display()));
             }
             ExitCode::SUCCESS

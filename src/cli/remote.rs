@@ -111,6 +111,7 @@ fn describe(s: &Status) -> String {
     for l in &s.listeners {
         let _ = writeln!(out, "listening on {} ({})", l.address.join(", "), l.name);
     }
+    certificates(&mut out, s);
     let _ = writeln!(out, "admin on {}", s.admin.join(", "));
     let _ = writeln!(out, "shard  core  driver    config  connections     idle  in flight     accepts  silent");
     for shard in &s.shards {
@@ -132,6 +133,33 @@ fn describe(s: &Status) -> String {
         let _ = writeln!(out, "warning: {warning}");
     }
     out
+}
+
+/// Certificates that a status shows: those that expire first.
+const CERTIFICATES_SHOWN_MAX: usize = 20;
+
+fn certificates(out: &mut String, s: &Status) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    for c in s.certificates.iter().take(CERTIFICATES_SHOWN_MAX) {
+        let name = c.names.first().map_or("?", String::as_str);
+        let more = match c.names.len().saturating_sub(1) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let days = c.not_after.saturating_sub(now).div_euclid(86_400);
+        let left = if days < 0 { "EXPIRED".to_owned() } else { format!("{days} days left") };
+        let due = if c.due { ", RENEW IT" } else { "" };
+        // Writing into a `String` cannot fail.
+        let _ = writeln!(out, "certificate {name}{more} ({}, {}): {left}{due}, {}", c.listener, c.key, c.source);
+    }
+    let hidden = s.certificates_total.saturating_sub(CERTIFICATES_SHOWN_MAX.min(s.certificates.len()));
+    if hidden > 0 {
+        let _ = writeln!(out, "and {hidden} certificates that expire later");
+    }
+    for c in s.certificates.iter().filter(|c| c.problem.is_some()) {
+        let _ = writeln!(out, "warning: {}; the earlier certificate stays in use", c.problem.as_deref().unwrap_or(""));
+    }
 }
 
 /// In the two largest units.
@@ -165,6 +193,16 @@ mod tests {
                 ..Default::default()
             },
             listeners: vec![view::Listener { name: "web".to_owned(), address: vec!["127.0.0.1:80".to_owned()] }],
+            certificates: vec![view::Certificate {
+                listener: "web".to_owned(),
+                names: vec!["a.example".to_owned(), "b.example".to_owned()],
+                key: "ecdsa".to_owned(),
+                source: "a.pem".to_owned(),
+                due: true,
+                problem: Some("a.pem: is not well-formed PEM".to_owned()),
+                ..Default::default()
+            }],
+            certificates_total: 3,
             admin: vec!["127.0.0.1:9090".to_owned()],
             shards: vec![view::Shard {
                 core: Some(1),
@@ -177,6 +215,11 @@ mod tests {
         let text = describe(&status);
         assert!(text.starts_with("edge 1.2.3 (pid 7), ready, up 1 h 2 min\n"), "{text}");
         assert!(text.contains("listening on 127.0.0.1:80 (web)\n"), "{text}");
+        assert!(text.contains("certificate a.example and 1 more (web, ecdsa): EXPIRED, RENEW IT, a.pem\n"), "{text}");
+        assert!(
+            text.contains("and 2 certificates that expire later\nwarning: a.pem: is not well-formed PEM"),
+            "{text}"
+        );
         assert!(text.contains("sha256 abababababab…"), "{text}");
         let widths: Vec<usize> =
             text.lines().filter(|l| l.starts_with("shard") || l.ends_with(" ms")).map(str::len).collect();

@@ -1,5 +1,6 @@
 //! The control thread: signals, configuration, broadcast, and the end. It never sees a shard, only mailboxes.
 pub mod broadcast;
+mod certificates;
 pub mod notify;
 pub mod reload;
 pub mod signals;
@@ -25,7 +26,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 use tokio::{
-    sync::{Mutex, mpsc::UnboundedReceiver},
+    sync::{Mutex, Notify, mpsc::UnboundedReceiver},
     task::spawn_local,
     time::sleep_until,
 };
@@ -68,6 +69,8 @@ pub struct Control {
     turn: Mutex<()>,
     /// Reloads that wait for their turn.
     waiting: Cell<usize>,
+    /// Another configuration may have other files.
+    watch_anew: Notify,
     state: RefCell<State>,
 }
 
@@ -98,7 +101,8 @@ impl Control {
     pub fn new(parts: Parts) -> Rc<Control> {
         let Parts { source, registry, stats, log, shards, cores, admin } = parts;
         let (turn, waiting, state) = (Mutex::new(()), Cell::new(0), RefCell::default());
-        Rc::new(Control { source, registry, stats, log, shards, cores, admin, turn, waiting, state })
+        let watch_anew = Notify::new();
+        Rc::new(Control { source, registry, stats, log, shards, cores, admin, turn, waiting, watch_anew, state })
     }
 
     /// Every open data address: the listener's name, and where it really listens.
@@ -108,8 +112,10 @@ impl Control {
 
     /// Obeys signals until the end. `ended` hears of every shard whose thread has ended. Must run within a `LocalSet`.
     pub async fn run(self: Rc<Self>, mut signals: Signals, mut ended: UnboundedReceiver<usize>) -> End {
+        let mut watching = std::pin::pin!(certificates::watch(self.clone()));
         loop {
             tokio::select! {
+                () = &mut watching => {} // never
                 wish = signals.next() => match wish {
                     Wish::Drain => return self.drain(signals, ended).await,
                     Wish::Stop => return self.stop(&mut ended, self.shards.len()).await,
@@ -227,6 +233,8 @@ impl Backend for Handle {
 
     fn status(&self) -> Status {
         let state = self.0.state.borrow();
+        let (certificates, certificates_total) =
+            state.current.as_deref().map(|current| self.0.certificate_views(current)).unwrap_or_default();
         Status {
             edge_version: env!("CARGO_PKG_VERSION").to_owned(),
             version: state.current.as_ref().map_or(0, |current| current.version),
@@ -236,6 +244,8 @@ impl Backend for Handle {
             draining: state.draining,
             config: state.current.as_deref().map(config_view).unwrap_or_default(),
             listeners: listener_views(&state.sockets),
+            certificates,
+            certificates_total,
             admin: self.0.admin.clone(),
             shards: self.0.shard_views(),
         }

@@ -93,6 +93,8 @@ impl Control {
             Err(refusal) => self.refused(refusal),
         };
         drop(turn);
+        self.tell_certificates();
+        self.watch_anew.notify_one();
         // Ready again, whether with the new configuration or still with the old one; the first time, if there is one.
         if reload.version > 0 && !self.state.borrow().draining {
             notify(State::Ready);

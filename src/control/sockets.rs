@@ -87,6 +87,11 @@ impl Plan {
                 (Open { id, listener, configured, actual, _name: name.map(Arc::new) }, fds)
             }
         };
+        if let (Some(tls), ListenAddr::Tcp(actual)) = (&rule.tls, &open.actual)
+            && tls.port() == 0
+        {
+            tls.set_port(actual.port());
+        }
         let mut fds = fds.into_iter();
         for listeners in &mut self.per_shard {
             let (addr, rule) = (open.actual.clone(), rule.clone());

@@ -108,7 +108,7 @@ pub(super) fn open_h2(mut counted: Counted, stream: Stream, peer: Peer, input: B
     let conn = h2::Connection::new(stream, peer, deadlines, counted.listener.share.clone(), input);
     tasks::spawn(async move {
         let Counted { shard, listener, .. } = &counted;
-        h2::serve(conn, |exchange| tasks::spawn(answer(shard.clone(), listener.clone(), exchange))).await;
+        h2::serve(conn, |exchange| tasks::spawn_now(answer(shard.clone(), listener.clone(), exchange))).await;
     });
 }
 
@@ -152,6 +152,8 @@ fn parked(open: Open) -> impl Future<Output = ()> {
         stats.connections_idle.dec();
         if awake {
             tasks::spawn(active(open));
+        } else {
+            open.conn.stream.close_notify();
         }
     }
 }

@@ -17,12 +17,23 @@ pub(crate) struct Listener {
     pub id: u64,
     pub tcp: bool,
     /// Counted inside the shard: requests touch no other core.
-    pub rule: RefCell<Rc<Arc<ListenerRule>>>,
+    pub rule: RefCell<Rc<InForce>>,
     pub share: Rc<ListenerShare>,
     pub stats: Arc<ListenerStats>,
     /// The accept loop ends; waiting in `stop`.
     pub closed: Cell<bool>,
     pub stop: Waiting,
+}
+
+/// The rule that requests see; the snapshot's own counter is touched once per reload.
+pub(crate) struct InForce(Arc<ListenerRule>);
+
+impl std::ops::Deref for InForce {
+    type Target = ListenerRule;
+
+    fn deref(&self) -> &ListenerRule {
+        &self.0
+    }
 }
 
 /// All of a shard.
@@ -59,7 +70,7 @@ impl Listener {
         self.share.early_hints.set(rule.early_hints_h1);
         self.share.h2.set(rule.h2);
         *self.share.http2.borrow_mut() = http2_limits(&rule);
-        *self.rule.borrow_mut() = Rc::new(rule);
+        *self.rule.borrow_mut() = Rc::new(InForce(rule));
     }
 }
 
@@ -130,7 +141,7 @@ fn open(shard: &Rc<Shard>, want: ShardListener) -> Result<Rc<Listener>, String> 
         id: want.id,
         tcp: matches!(want.addr, ListenAddr::Tcp(_)),
         stats: shard.listeners.registry.listener(&name),
-        rule: RefCell::new(Rc::new(want.rule)),
+        rule: RefCell::new(Rc::new(InForce(want.rule))),
         share: Rc::new(share),
         closed: Cell::new(false),
         stop: Waiting::default(),

@@ -1,8 +1,7 @@
 //! From a checked configuration to a snapshot: everything that can be decided before the first request is decided here.
-use super::tls;
 use super::{
     AccessLogTarget, Action, AdminAddr, ClientTimeouts, ListenAddr, ListenerRule, PolicyRule, RouteRule, ServerRule,
-    Snapshot,
+    Snapshot, tls,
 };
 use crate::{
     config::{
@@ -63,19 +62,32 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
     })
 }
 
-/// Loads and compiles the file at `path` without binding or creating anything; needs no privileges.
-///
-/// Answers the warnings, among them directories that are not there (yet): of log files and of unix sockets.
+/// What is to be said of a configuration that can be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Valid {
+    /// What is hardly meant so, a line each; among it directories that are not there (yet): of log files and of unix
+    /// sockets.
+    pub warnings: Vec<String>,
+    /// What is dangerous, even if it is meant so.
+    pub alarms: Vec<String>,
+}
+
+/// Loads and compiles the file at `path` without binding or creating anything; needs no privileges but to read the
+/// files that it names.
 ///
 /// # Errors
 /// Everything that is wrong with the file.
-pub fn validate(path: &Path) -> Result<Vec<String>, Report> {
+pub fn validate(path: &Path) -> Result<Valid, Report> {
     let config = crate::config::load(path)?;
     let snapshot = compile(&config, &Registry::new(), &StatsRegistry::new(1), 0)?;
     let missing = directories(&config).into_iter().filter(|(directory, _)| !directory.is_dir());
     let missing =
         missing.map(|(dir, what)| format!("{}: {what}: there is no directory {}", path.display(), dir.display()));
-    Ok(snapshot.warnings.into_iter().chain(missing).collect())
+    let blind = config.pools.iter().filter(|pool| !pool.tls.0.verify);
+    let alarm = |pool: &raw::Pool| {
+        format!("{}: pool {:?} DOES NOT CHECK its endpoints' certificates (verify = false)", path.display(), pool.name)
+    };
+    Ok(Valid { warnings: snapshot.warnings.into_iter().chain(missing).collect(), alarms: blind.map(alarm).collect() })
 }
 
 /// The directories that must be there when the edge runs, and what for.

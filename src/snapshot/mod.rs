@@ -3,7 +3,7 @@ pub mod command;
 pub mod compile;
 pub mod diff;
 mod tls;
-pub use compile::{compile, validate};
+pub use compile::{Valid, compile, validate};
 pub use diff::{Diff, diff};
 
 use crate::{

@@ -13,6 +13,7 @@ use rustls::{
 };
 use std::{
     fmt,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU16, Ordering},
@@ -121,6 +122,12 @@ impl ListenerTls {
     /// Every certificate, in the order of the configuration.
     pub fn certificates(&self) -> Vec<Arc<Certificate>> {
         self.resolver.get().all().to_vec()
+    }
+
+    /// The files it is made of.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let pairs = self.config.certificates.iter().flat_map(|pair| [&pair.cert, &pair.key]);
+        pairs.chain(&self.config.client_ca).chain(&self.config.client_crl).cloned().collect()
     }
 
     pub(super) fn client_digest(&self) -> [u8; 32] {

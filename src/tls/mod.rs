@@ -22,3 +22,8 @@ pub use names::NameTable;
 pub use provider::{CIPHERS, CURVES, versions};
 pub use store::{Made, Refreshed, Store, Unusable};
 pub use upstream::UpstreamTls;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -109,8 +109,9 @@ impl Store {
         for (index, pair) in config.certificates.iter().enumerate() {
             match self.pair(pair, index, Role::Server, now) {
                 Ok((certificate, doubts)) => {
-                    certificates.push(certificate);
                     warnings.extend(doubts);
+                    warnings.extend(due(&certificate, index, now));
+                    certificates.push(certificate);
                 }
                 Err(problem) => problems.push(problem),
             }
@@ -236,6 +237,13 @@ impl Store {
         done
     }
 
+    /// The files of what is shown to endpoints.
+    pub fn identity_files(&self) -> Vec<PathBuf> {
+        let inner = self.lock();
+        let used = inner.identities.iter().filter(|(_, identity)| identity.strong_count() > 0);
+        used.flat_map(|(pair, _)| [pair.cert.clone(), pair.key.clone()]).collect()
+    }
+
     /// How often a file could not be used and what it held before stayed in use.
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
@@ -350,6 +358,13 @@ impl Store {
         inner.identities.insert(pair.clone(), Arc::downgrade(&made));
         Ok((made, warnings))
     }
+}
+
+/// A certificate that should have been renewed.
+fn due(certificate: &Certificate, index: usize, now: i64) -> Option<Problem> {
+    let date = super::certificate::date(certificate.not_after);
+    let message = format!("{}: the certificate expires on {date}", certificate.source);
+    certificate.is_due(now).then(|| Problem { place: Place::Cert(index), message, help: "renew it".to_owned() })
 }
 
 type PairContent = (files::Content, files::Content, [u8; 32]);

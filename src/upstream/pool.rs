@@ -3,6 +3,7 @@ use super::{EndpointRule, EndpointState, PoolRule, dial, h2, rule::Protocol, wir
 use crate::{
     message::{Category, Fault, Line, Side, Turn},
     observe::stats::{EndpointStats, Limit, ShardStats},
+    tls::UpstreamTls,
 };
 use edge_io::{runtime::Local, stream::Stream, timer::Timer};
 use std::{
@@ -40,6 +41,8 @@ pub struct Endpoint {
     keepalive: Cell<usize>,
     /// HTTP/2 connections, which requests share.
     pub h2: h2::Links,
+    /// How TLS is spoken to it; connections made otherwise are not used again.
+    secure: RefCell<Option<Arc<UpstreamTls>>>,
 }
 
 struct Idle {
@@ -52,6 +55,12 @@ struct Idle {
     turn: u64,
     /// Its last answer had a body by its head but not by its request (HEAD): endpoints get that wrong.
     doubtful: bool,
+}
+
+impl Idle {
+    fn close(self) {
+        self.stream.close_notify();
+    }
 }
 
 /// A connection that a request uses. Dropping it closes it and gives its permit back.
@@ -74,6 +83,9 @@ impl Conn {
         let endpoint = self.endpoint.clone();
         let starving = endpoint.line.is_empty() && endpoint.state.is_starving();
         if endpoint.retired.get() || starving || endpoint.idle.borrow().len() >= endpoint.keepalive.get() {
+            if let Some(stream) = &self.stream {
+                stream.close_notify();
+            }
             return;
         }
         if let Some(stream) = self.stream.take() {
@@ -116,6 +128,17 @@ impl Endpoint {
             max_connections: Cell::new(u32::MAX),
             keepalive: Cell::new(0),
             h2: h2::Links::default(),
+            secure: RefCell::new(rule.tls.clone()),
+        }
+    }
+
+    /// The endpoint is spoken to as `rule` says; connections made under other settings are not used again.
+    fn follow(&self, rule: &EndpointRule) {
+        if *self.secure.borrow() != rule.tls {
+            *self.secure.borrow_mut() = rule.tls.clone();
+            self.drop_idle();
+            self.h2.retire();
+            self.h2.spoken.set(None);
         }
     }
 
@@ -187,7 +210,7 @@ impl Endpoint {
             if good {
                 return Some((idle.stream, idle.born_ms));
             }
-            drop(idle);
+            idle.close();
             self.closed();
         }
     }
@@ -195,16 +218,14 @@ impl Endpoint {
     /// Closes idle connections that ended, grew old, or are wanted elsewhere; gives scarce permits back.
     fn sweep(&self, now: u64) {
         let starving = self.state.is_starving() && self.line.is_empty();
-        let before = self.idle.borrow().len();
         if self.retired.get() {
             self.h2.retire();
         }
-        if self.retired.get() || starving {
-            self.idle.borrow_mut().clear();
-        } else {
-            self.idle.borrow_mut().retain(|i| now < i.until_ms && i.since_ms <= now && !i.stream.has_news());
-        }
-        for _ in self.idle.borrow().len()..before {
+        let all = self.retired.get() || starving;
+        let good = |i: &mut Idle| !all && now < i.until_ms && i.since_ms <= now && !i.stream.has_news();
+        let ended: Vec<Idle> = self.idle.borrow_mut().extract_if(.., |i| !good(i)).collect();
+        for idle in ended {
+            idle.close();
             self.closed();
         }
         self.give_back();
@@ -214,7 +235,7 @@ impl Endpoint {
     pub fn drop_idle(&self) {
         let dropped = std::mem::take(&mut *self.idle.borrow_mut());
         for idle in dropped {
-            drop(idle); // before its permit goes to another
+            idle.close(); // before its permit goes to another
             self.closed();
         }
     }
@@ -290,6 +311,7 @@ impl Endpoints {
                     e.retired.set(false);
                     e.max_connections.set(pool.max_connections);
                     e.keepalive.set(pool.keepalive);
+                    e.follow(rule);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! End-to-end tests: the built binary between real clients and real origins, each test on both I/O drivers.
 mod aftermath;
 mod body;
+mod certificates;
 mod chaos;
 mod cli;
 mod connection;
@@ -42,6 +43,7 @@ fn suites() -> Vec<Test> {
     [
         aftermath::tests(),
         body::tests(),
+        certificates::tests(),
         chaos::tests(),
         cli::tests(),
         connection::tests(),

@@ -100,15 +100,20 @@ fn client_says(args: &[&str], command: &'static str, asking: bool) -> Option<(In
     };
     to.write_all(b"one echo\n").expect("write");
     assert!(until("one echo", &mut seen), "{seen}");
+    let mut said = String::new();
+    let mut errors = BufReader::new(child.0.stderr.take().expect("stderr"));
     if !command.is_empty() {
         to.write_all(format!("{command}\n").as_bytes()).expect("write");
+        // A command is what a read begins with: the next line waits until it is understood.
+        while !said.contains("KEYUPDATE") && !said.contains("RENEGOTIATING") {
+            assert!(errors.read_line(&mut said).expect("stderr") > 0, "{said}");
+        }
         let _ = to.write_all(b"another echo\n");
         until("another echo", &mut seen);
     }
     drop(to);
     server.join().expect("server");
-    let mut said = String::new();
-    child.0.stderr.take().expect("stderr").read_to_string(&mut said).expect("stderr");
+    errors.read_to_string(&mut said).expect("stderr");
     Some((info, seen + &said))
 }
 

@@ -8,7 +8,12 @@ use rustls::{
     server::WebPkiClientVerifier,
     version::{TLS12, TLS13},
 };
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+static MADE: AtomicUsize = AtomicUsize::new(0);
 
 /// Both versions; servers and clients with all of them choose 1.3.
 pub const ALL: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
@@ -37,7 +42,8 @@ pub struct Authority {
 impl Authority {
     pub fn new() -> Authority {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "test authority");
+        let number = MADE.fetch_add(1, Ordering::Relaxed); // roots are looked up by name
+        params.distinguished_name.push(DnType::CommonName, format!("test authority {number}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("key");
         let cert = params.self_signed(&key).expect("certificate");

@@ -3,13 +3,13 @@ use edge_io::{
     ring,
     runtime::{self, Local},
     stream::Stream,
-    tcp,
+    tcp, tls,
 };
 use std::{
     future::{Future, poll_fn},
     io,
     os::unix::net::UnixStream,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     time::Duration,
 };
 
@@ -115,6 +115,13 @@ pub async fn write_all(stream: &Stream, mut data: &[u8]) -> io::Result<()> {
         data = &data[n..];
     }
     flush(stream).await
+}
+
+/// A client's side that does not keep the end of its handshake for the first write.
+pub async fn connected(tcp: tcp::Stream, config: Arc<rustls::ClientConfig>) -> Stream {
+    let s = tls::connect(tcp, config, super::pki::localhost()).await.expect("client's side");
+    flush(&s).await.expect("flush");
+    s
 }
 
 pub async fn flush(stream: &Stream) -> io::Result<()> {

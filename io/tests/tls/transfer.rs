@@ -89,8 +89,8 @@ fn big_transfers_both_ways_between_both_roles() {
         shard::run(move |local| async move {
             let (a, b) = pair(tiny);
             let (a, b) = (adopt(&local, a), adopt(&local, b));
-            let (a, b) = both(tls::connect(a, client, pki::localhost()), async { tls::accept(b, server).await }).await;
-            let (a, b) = (a.expect("client's side"), b.expect("server's side"));
+            let (a, b) = both(shard::connected(a, client), tls::accept(b, server)).await;
+            let b = b.expect("server's side");
             let (up, down) = (pattern(N, 1), pattern(N, 2));
             let mut dice: Vec<Dice> = (0..4).map(Dice::new).collect();
             let [d0, d1, d2, d3] = &mut dice[..] else { unreachable!() };

@@ -50,7 +50,8 @@ impl Response<'_> {
     /// Keeps the write deadline while the socket takes no more.
     fn watch<T>(&mut self, before: u64, result: Poll<T>) -> Poll<T> {
         if self.writer.blocked {
-            if self.writer.bytes != before || !self.deadlines.is_set(Phase::ClientWrite) {
+            let moved = self.writer.progress_mark(self.stream) != before;
+            if moved || !self.deadlines.is_set(Phase::ClientWrite) {
                 self.deadlines.set(Phase::ClientWrite, self.write_timeout);
             }
         } else if self.deadlines.is_set(Phase::ClientWrite) {
@@ -89,7 +90,7 @@ fn accept_handshake(request: &Head, answer: Option<&Head>, out: &mut Vec<u8>) {
 
 impl BodySink for Response<'_> {
     fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Fault>> {
-        let before = self.writer.bytes;
+        let before = self.writer.progress_mark(self.stream);
         let result = self.writer.poll_push(cx, self.stream, data);
         if let (Framing::Tunnel, Poll::Ready(Ok(n))) = (self.writer.framing(), &result) {
             self.state.frames.feed(&data[..*n]);
@@ -98,13 +99,13 @@ impl BodySink for Response<'_> {
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>, trailers: &Head) -> Poll<Result<(), Fault>> {
-        let before = self.writer.bytes;
+        let before = self.writer.progress_mark(self.stream);
         let result = self.writer.poll_finish(cx, self.stream, self.te_trailers.then_some(trailers));
         self.watch(before, result)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        let before = self.writer.bytes;
+        let before = self.writer.progress_mark(self.stream);
         let result = self.writer.poll_flush(cx, self.stream);
         self.watch(before, result)
     }

@@ -97,6 +97,9 @@ where
 {
     loop {
         if let Err(after) = idle(conn).await {
+            if matches!(after, After::Close) {
+                conn.stream.close_notify();
+            }
             return after;
         }
         let mut work = lease();
@@ -177,7 +180,10 @@ where
     work.head.clear();
     let read = read_head(conn, work, &limits).await;
     let (semantics, refused) = match read {
-        Ok(None) => return Next::Close, // closed between requests
+        Ok(None) => {
+            conn.stream.close_notify(); // closed between requests, or idle for too long
+            return Next::Close;
+        }
         Ok(Some(semantics)) => (semantics, None),
         Err(fault) if fault.category == Category::ClientAbort => return Next::Close,
         Err(_) if conn.share.h2.get() && conn.requests == 0 && work.reader.leftover().starts_with(PREFACE) => {
@@ -249,6 +255,7 @@ async fn read_head(conn: &Connection, work: &mut Lease, limits: &Limits) -> Resu
 /// and could take the answer with it (RFC 9112 9.6).
 async fn linger(conn: &Connection, work: &mut Lease, unread: bool) {
     if !unread && work.reader.is_done() && !work.reader.has_leftover() && conn.stream.is_quiet() {
+        conn.stream.close_notify();
         return;
     }
     conn.stream.shutdown_write();

@@ -44,7 +44,7 @@ pub struct Writer {
     side: Side,
     /// The socket took no more: somebody has to wait.
     pub blocked: bool,
-    /// Bytes handed to the kernel since `begin`.
+    /// Bytes handed to the stream since `begin`.
     pub bytes: u64,
 }
 
@@ -92,6 +92,11 @@ impl Writer {
     /// Whether nothing of what was gathered has gone out.
     pub fn is_untouched(&self) -> bool {
         self.bytes == 0 && self.sent == 0
+    }
+
+    /// Changes whenever the kernel takes something, encrypted or not.
+    pub fn progress_mark(&self, stream: &Stream) -> u64 {
+        self.bytes.wrapping_sub(stream.unsent() as u64)
     }
 
     /// Whether anything waits to go out.

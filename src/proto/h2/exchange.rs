@@ -64,7 +64,6 @@ pub struct H2Exchange {
     head: Option<Box<Head>>,
     peer: Peer,
     deadlines: Deadlines,
-    share: Rc<ListenerShare>,
     size: BodySize,
     expects_continue: bool,
     refused: Option<Fault>,
@@ -109,13 +108,11 @@ impl H2Exchange {
         };
         let began_ms = deadlines.now();
         let timeouts = share.timeouts.get();
-        let share = share.clone();
         H2Exchange {
             stream,
             head: Some(head),
             peer,
             deadlines,
-            share,
             size,
             expects_continue: expects_continue && !end,
             refused,
@@ -236,14 +233,14 @@ impl Exchange for H2Exchange {
     }
 
     fn parts(&mut self) -> (&Head, RequestBody<'_>, Response<'_>, &Deadlines) {
-        let H2Exchange { stream, head, deadlines, share, timeouts, began_ms, state, .. } = self;
+        let H2Exchange { stream, head, deadlines, timeouts, began_ms, state, .. } = self;
         let request = match head {
             Some(head) => &**head,
             None => heads::empty(),
         };
         let (recv, send) = stream.halves();
         let source = RequestBody { recv, deadlines, timeouts: *timeouts, began_ms: *began_ms };
-        let sink = Response { send, deadlines, write_timeout: timeouts.write, share, request, state };
+        let sink = Response { send, deadlines, write_timeout: timeouts.write, state };
         (request, source, sink, deadlines)
     }
 }
@@ -308,8 +305,6 @@ pub struct Response<'a> {
     send: SendHalf<'a>,
     deadlines: &'a Deadlines,
     write_timeout: Duration,
-    share: &'a ListenerShare,
-    request: &'a Head,
     state: &'a mut State,
 }
 

@@ -2,7 +2,11 @@
 //!
 //! The driver reads and hands on; streams' tasks put their output into the engine and wake the driver, which runs after
 //! them and writes everything of the turn at once.
-use super::{heads, slots::Slots, stream::Cut};
+use super::{
+    heads,
+    slots::{Slot, Slots},
+    stream::Cut,
+};
 use edge_io::{
     buf::{self, Buf},
     head::Head,
@@ -45,6 +49,10 @@ pub struct Link {
     spare_head: RefCell<Option<Box<Head>>>,
     driver: RefCell<Option<Waker>>,
     woken: Cell<bool>,
+    /// The driver is running: what is put into the engine now is written before it waits.
+    driving: Cell<bool>,
+    /// How often a stream's task was woken.
+    woken_tasks: Cell<u32>,
     blocked: Cell<bool>,
     over: Cell<bool>,
     /// The peer's settings have come.
@@ -71,6 +79,8 @@ impl Link {
             spare_head: RefCell::default(),
             driver: RefCell::default(),
             woken: Cell::new(false),
+            driving: Cell::new(false),
+            woken_tasks: Cell::new(0),
             blocked: Cell::new(false),
             over: Cell::new(false),
             settled: Cell::new(false),
@@ -96,7 +106,8 @@ impl Link {
 
     /// Has the driver run after the tasks that are ready now.
     pub fn wake_driver(&self) {
-        if !self.woken.replace(true)
+        if !self.driving.get()
+            && !self.woken.replace(true)
             && let Some(driver) = &*self.driver.borrow()
         {
             driver.wake_by_ref();
@@ -212,15 +223,11 @@ impl Link {
     ) -> Poll<Over> {
         self.woken.set(false);
         self.register(cx);
-        if self.flush(cx).is_err() {
-            return Poll::Ready(self.end(Over::Closed));
-        }
-        match self.read_all(cx, now_ms, arrive) {
-            Ok(()) => {}
-            Err(over) => return Poll::Ready(self.end(over)),
-        }
-        if !self.woken.get() && self.flush(cx).is_err() {
-            return Poll::Ready(self.end(Over::Closed));
+        self.driving.set(true);
+        let moved = self.move_bytes(cx, now_ms, arrive);
+        self.driving.set(false);
+        if let Err(over) = moved {
+            return Poll::Ready(self.end(over));
         }
         let engine = self.engine.borrow();
         if engine.is_drained() && engine.out().is_empty() && self.open_streams() == 0 && self.stream.is_flushed() {
@@ -228,6 +235,30 @@ impl Link {
             return Poll::Ready(self.end(Over::Drained));
         }
         Poll::Pending
+    }
+
+    fn move_bytes(
+        &self,
+        cx: &mut Context<'_>,
+        now_ms: u64,
+        arrive: &mut dyn FnMut(u32, bool, Box<Head>),
+    ) -> Result<(), Over> {
+        self.flush(cx).map_err(|_| Over::Closed)?;
+        let woken = self.woken_tasks.get();
+        self.read_all(cx, now_ms, arrive)?;
+        if self.woken_tasks.get() != woken {
+            // Streams' tasks run next, and have something to say as a rule: it goes out together with this.
+            self.again(cx);
+            return Ok(());
+        }
+        self.flush(cx).map_err(|_| Over::Closed)
+    }
+
+    /// The driver runs once more, after the tasks that are ready now.
+    fn again(&self, cx: &Context<'_>) {
+        if !self.woken.replace(true) {
+            cx.waker().wake_by_ref();
+        }
     }
 
     fn register(&self, cx: &Context<'_>) {
@@ -251,11 +282,15 @@ impl Link {
             if !input.is_empty() {
                 self.process(&mut input, now_ms, arrive)?;
             }
-            if self.engine.borrow().out().len() > BACKLOG && self.blocked.get() {
-                return Ok(()); // one who does not read is not heard
+            if self.is_stalled() {
+                self.flush(cx).map_err(|_| Over::Closed)?;
+                if self.is_stalled() {
+                    return Ok(()); // one who does not read is not heard
+                }
+                continue;
             }
             if reads == READS_PER_TURN {
-                self.wake_driver();
+                self.again(cx);
                 return Ok(());
             }
             if self.stream.poll_readable(cx).is_pending() {
@@ -269,6 +304,12 @@ impl Link {
                 return Err(Over::Closed);
             }
         }
+    }
+
+    /// Whether so much output waits that nothing more should be read.
+    fn is_stalled(&self) -> bool {
+        let engine = self.engine.borrow();
+        engine.is_stalled() || engine.out().len() > BACKLOG
     }
 
     /// One read. `WouldBlock` counts as a byte: the caller asks for readiness again.
@@ -319,13 +360,13 @@ impl Link {
                     if let Some(slot) = self.slots().of(stream) {
                         slot.trailers = Some(std::mem::replace(&mut head, heads::take()));
                         slot.ended = true;
-                        slot.wake();
+                        self.wake(slot);
                     }
                 }
                 Some(Event::Reset { stream, code, by_peer, unprocessed }) => {
                     if let Some(slot) = self.slots().of(stream) {
                         slot.cut = Some(Cut { code, by_peer, unprocessed, connection: false });
-                        slot.wake();
+                        self.wake(slot);
                     }
                 }
                 Some(Event::Writable) => self.wake_writable(),
@@ -350,7 +391,7 @@ impl Link {
             slot.cut =
                 Some(Cut { code: ErrorCode::ENHANCE_YOUR_CALM, by_peer: false, unprocessed: false, connection: false });
         }
-        slot.wake();
+        self.wake(slot);
     }
 
     fn data(&self, stream: u32, data: &[u8], end: bool) {
@@ -361,7 +402,11 @@ impl Link {
         };
         slot.append(data);
         slot.ended |= end;
-        slot.wake();
+        self.wake(slot);
+    }
+
+    fn wake(&self, slot: &mut Slot) {
+        self.woken_tasks.set(self.woken_tasks.get().wrapping_add(u32::from(slot.wake())));
     }
 
     /// Streams that were blocked go on, in the order of their priorities.
@@ -370,7 +415,7 @@ impl Link {
         let mut slots = self.slots();
         while let Some(id) = engine.next_writable() {
             if let Some(slot) = slots.of(id) {
-                slot.wake();
+                self.wake(slot);
             }
         }
     }

@@ -27,11 +27,13 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Wakes its task, once.
-    pub fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+    /// Wakes its task, once; whether there was one to wake.
+    pub fn wake(&mut self) -> bool {
+        match self.waker.take() {
+            Some(waker) => waker.wake(),
+            None => return false,
         }
+        true
     }
 
     /// The task of `cx` serves the stream.

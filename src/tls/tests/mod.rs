@@ -1,0 +1,6 @@
+//! Certificates from files to handshakes.
+mod checks;
+mod clients;
+mod listeners;
+mod many;
+mod upstreams;
