@@ -261,8 +261,9 @@ fn stalled_handshakes_end(driver: Driver) {
             "{sent}: it ended after {took:?}"
         );
     }
+    // Who says nothing has not begun.
     let timeouts = || edge.metrics().sum("edge_tls_handshakes_total", &[("result", "timeout")]);
-    eventually("three timeouts in the metric", || (timeouts() == 3.0).then_some(()));
+    eventually("two timeouts in the metric", || (timeouts() == 2.0).then_some(()));
 }
 
 /// RFC 8446 6.1, RFC 9112 9.8: an end without `close_notify` is no end.
@@ -403,7 +404,7 @@ fn sessions_are_resumed_on_every_shard() {
 }
 
 fn certificates_are_replaced_under_load() {
-    let names = [EDGE_NAME, "a"];
+    let names = [EDGE_NAME, "test"];
     let certs: Vec<Identity> = (0..4).map(|_| pki().authority.issue(&names)).collect();
     let edge = serving(Driver::IoUring, &[("pair", &certs[0])], "");
     let addr = edge.addr();
@@ -471,8 +472,8 @@ fn bad_pairs_are_kept_out() {
     let setup = Setup::new(Driver::IoUring).text(&listener_text("web", Protocol::H1Tls, ""));
     let config = setup.write();
     std::fs::write(setup.dir().join("edge.key"), "nothing").expect("the temporary directory takes files");
-    let out = cli(&["check", &config.display().to_string()]);
-    assert!(out.code != 0 && (out.stderr + &out.stdout).contains("edge.key"), "it says which file");
+    let out = cli(&["validate", "--config", &config.display().to_string()]);
+    assert!(out.code != 0 && out.stderr.contains("edge.key"), "it says which file: {out:?}");
 }
 
 fn old_versions_are_refused() {

@@ -94,7 +94,10 @@ impl Identity {
     /// Writes `name.pem` and `name.key` into a directory.
     pub fn write(&self, dir: &Path, name: &str) {
         std::fs::write(dir.join(format!("{name}.pem")), &self.pem).expect("the temporary directory takes files");
-        std::fs::write(dir.join(format!("{name}.key")), &self.key_pem).expect("the temporary directory takes files");
+        let key = dir.join(format!("{name}.key"));
+        std::fs::write(&key, &self.key_pem).expect("the temporary directory takes files");
+        let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(key, owner_only).expect("the owner may change a file");
     }
 
     /// What an origin with this certificate needs.
