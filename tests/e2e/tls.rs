@@ -469,7 +469,8 @@ fn bad_pairs_are_kept_out() {
     other.write(edge.dir(), "pair");
     eventually("the next good one", || (shown().as_ref() == Some(&other.der)).then_some(()));
     // A file that is bad from the start is a mistake in the configuration.
-    let setup = Setup::new(Driver::IoUring).text(&listener_text("web", Protocol::H1Tls, ""));
+    let text = listener_text("web", Protocol::H1Tls, "") + "[[route]]\nid = \"own\"\nrespond = {}\n";
+    let setup = Setup::new(Driver::IoUring).text(&text);
     let config = setup.write();
     std::fs::write(setup.dir().join("edge.key"), "nothing").expect("the temporary directory takes files");
     let out = cli(&["validate", "--config", &config.display().to_string()]);
