@@ -61,7 +61,9 @@ fn gated(at: Pair, gate: &Gate) -> Origin {
 fn requests_in_flight_finish(at: Pair) {
     let gate = Gate::default();
     let origin = gated(at, &gate);
-    let edge = Setup::pair(at, &origin).shards(2).start();
+    // Handshakes by the dozen take their time on a busy machine.
+    let extra = Extra { pool: "timeouts = { connect = \"20s\", first_byte = \"30s\" }", ..Extra::default() };
+    let edge = Setup::pair_with(at, &origin, &extra).shards(2).start();
     let addr = edge.addr();
     let clients: Vec<Client> = (0..5).map(|_| edge.client()).collect();
     let calls: Vec<Call> = (0..50).map(|i| clients[i % 5].begin(Ask::get("/hold"))).collect();
