@@ -1,6 +1,6 @@
 //! One connection, many requests: keep-alive, pipelining, old versions, targets, messages without a body.
 use crate::harness::{
-    Driver, Message, Origin, Setup,
+    Driver, Message, Origin, Pair, Reply, Setup,
     origin::{answer, answer_with},
     peers::{HyperOrigin, hyper_ask},
 };
@@ -8,8 +8,9 @@ use bytes::Bytes;
 use hyper::Request;
 
 crate::suite!("connection";
+    each_pair:
+        keep_alive_reuses_both_connections;
     each_driver:
-        keep_alive_reuses_both_connections,
         pipelined_answers_keep_their_order,
         pipelining_deeper_than_the_queue_still_answers_all,
         pipelined_requests_in_single_bytes,
@@ -19,27 +20,26 @@ crate::suite!("connection";
         absolute_form_names_the_host,
         options_asterisk_passes,
         connect_is_refused,
-        head_has_length_and_no_body,
-        statuses_without_body_end_at_their_head,
         empty_lines_before_a_request_are_skipped,
         hyper_on_both_sides;
-    once:
 );
 
 fn echo_target(request: &Message) -> Vec<u8> {
     answer(200, request.target())
 }
 
-fn keep_alive_reuses_both_connections(driver: Driver) {
-    let origin = Origin::answering(echo_target);
-    let edge = Setup::proxy(driver, &origin).start();
-    let mut client = edge.connect();
+fn keep_alive_reuses_both_connections(at: Pair) {
+    let origin = Origin::replying(at.up, |r| Reply::new(200, r.target()));
+    let edge = Setup::pair(at, &origin).start();
+    let client = edge.client();
     for i in 0..50 {
         let got = client.get(&format!("/{i}"));
         assert_eq!((got.status(), got.text()), (200, format!("/{i}")));
         assert!(!got.has("connection"), "{got:?}");
     }
     assert_eq!(origin.connections(), 1, "the idle upstream connection is used again");
+    let accepts = edge.metrics().sum("edge_accepts_total", &[("listener", "web")]);
+    assert_eq!(accepts, 1.0, "and so is the client's");
 }
 
 fn pipelined_answers_keep_their_order(driver: Driver) {
@@ -173,43 +173,6 @@ fn connect_is_refused(driver: Driver) {
     let got = edge.connect().ask("CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n");
     assert_eq!(got.status(), 405, "{got:?}");
     assert_eq!(origin.connections(), 0);
-}
-
-fn head_has_length_and_no_body(driver: Driver) {
-    let origin = Origin::answering(|r| match r.target() {
-        "/chunked" => b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec(),
-        _ => b"HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n".to_vec(),
-    });
-    let edge = Setup::proxy(driver, &origin).start();
-    let mut client = edge.connect();
-    for _ in 0..3 {
-        client.send("HEAD /length HTTP/1.1\r\nHost: a\r\n\r\nHEAD /chunked HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(client.response_to_head().get("content-length"), Some("12345"));
-        assert_eq!(client.response_to_head().status(), 200);
-    }
-    assert_eq!(origin.requests().len(), 6);
-    assert_eq!(origin.connections(), 1, "an answer to HEAD leaves the connection usable");
-}
-
-fn statuses_without_body_end_at_their_head(driver: Driver) {
-    let origin = Origin::answering(|r| match r.target() {
-        "/204" => b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
-        "/304" => b"HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 999\r\n\r\n".to_vec(),
-        "/empty" => b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(),
-        _ => answer(200, "body"),
-    });
-    let edge = Setup::proxy(driver, &origin).start();
-    let mut client = edge.connect();
-    for _ in 0..3 {
-        let none = client.get("/204");
-        assert_eq!(none.status(), 204);
-        assert!(!none.has("content-length") && !none.has("transfer-encoding"), "RFC 9110 8.6, RFC 9112 6.1: {none:?}");
-        let unchanged = client.get("/304");
-        assert_eq!((unchanged.status(), unchanged.get("etag")), (304, Some("\"x\"")));
-        assert_eq!(client.get("/empty").get("content-length"), Some("0"));
-        assert_eq!(client.get("/body").text(), "body");
-    }
-    assert_eq!(origin.connections(), 1);
 }
 
 fn empty_lines_before_a_request_are_skipped(driver: Driver) {

@@ -1,7 +1,9 @@
 //! Limits on what a client sends and on how slowly it may do so, each with its status and its word.
 use crate::harness::{
-    Driver, Edge, Origin, Setup,
+    Ask, Client, Driver, Edge, Origin, Pair, Setup,
     edge::Extra,
+    exchange::Fields,
+    http2::reason,
     message::Kind,
     origin::answer,
     wire::{Wire, timed_out},
@@ -9,6 +11,12 @@ use crate::harness::{
 use std::time::{Duration, Instant};
 
 crate::suite!("limits";
+    each_downstream:
+        too_large_heads_reach_nobody,
+        used_connection_is_closed_after_keepalive,
+        stalled_body_gets_408,
+        stalled_reader_is_cut_off,
+        connections_beyond_the_limit_are_turned_away;
     each_driver:
         long_request_lines_get_414,
         large_heads_get_431,
@@ -19,10 +27,7 @@ crate::suite!("limits";
         silent_connection_is_closed_without_a_word,
         idle_connection_is_closed_after_keepalive,
         idle_connection_is_never_a_late_request,
-        stalled_body_gets_408,
-        stalled_reader_is_cut_off,
-        slow_clients_do_not_slow_the_others,
-        connections_beyond_the_limit_are_turned_away;
+        slow_clients_do_not_slow_the_others;
     once:
         trickled_body_falls_below_the_least_rate,
         trickled_framing_falls_below_the_least_rate,
@@ -184,41 +189,37 @@ fn idle_connection_is_never_a_late_request(driver: Driver) {
     assert_eq!(edge.metrics().sum("edge_errors_total", &[("category", "request_timeout")]), 0.0);
 }
 
-fn stalled_body_gets_408(driver: Driver) {
-    let origin = Origin::ok();
-    let edge = limited(driver, &origin, QUICK);
-    for (path, request) in [
-        ("/length", "POST /length HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf"),
-        ("/chunked", "POST /chunked HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
-    ] {
-        let mut client = edge.connect();
-        client.send(request);
-        let got = client.response();
+fn stalled_body_gets_408(at: Pair) {
+    let origin = Origin::fine(at.up);
+    let edge = Setup::pair_with(at, &origin, &Extra { listener: QUICK, ..Extra::default() }).start();
+    for (path, length) in [("/length", Some(10)), ("/streamed", None)] {
+        let client = edge.client();
+        let mut call = client.begin(Ask::upload(path, length));
+        call.send("half");
+        let got = call.response();
         assert_eq!(got.status(), 408, "{got:?}");
-        client.expect_end();
         assert_eq!(edge.wait_log_path(path)["category"], "body_timeout");
     }
     assert!(origin.requests().is_empty(), "half a body must not look whole to the origin");
-    origin.wait_idle();
+    origin.wait_quiet();
 }
 
-fn stalled_reader_is_cut_off(driver: Driver) {
-    let origin = Origin::scripted(|wire, _| {
-        wire.request()?;
-        wire.try_send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")?;
+fn stalled_reader_is_cut_off(at: Pair) {
+    let origin = Origin::serving(at.up, |served| {
+        served.begin(200, &Fields::new(), Some(1_000_000_000))?;
         let piece = vec![b'x'; 1 << 20];
         for _ in 0..1000 {
-            wire.try_send(&piece)?;
+            served.send(&piece)?;
         }
         Ok(())
     });
-    let edge = limited(driver, &origin, QUICK);
-    let mut client = edge.connect();
-    client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
-    client.head(Kind::Response).expect("a head").expect("a head");
+    let edge = Setup::pair_with(at, &origin, &Extra { listener: QUICK, ..Extra::default() }).start();
+    let client = edge.client();
+    let mut call = client.begin(Ask::get("/slow"));
+    assert_eq!(call.head().status(), 200);
     let line = edge.wait_log_path("/slow");
     assert_eq!(line["category"], "write_timeout", "{line}");
-    origin.wait_idle();
+    origin.wait_quiet();
 }
 
 fn slow_clients_do_not_slow_the_others(driver: Driver) {
@@ -241,28 +242,61 @@ fn slow_clients_do_not_slow_the_others(driver: Driver) {
     }
 }
 
-fn connections_beyond_the_limit_are_turned_away(driver: Driver) {
-    let origin = Origin::ok();
-    let edge = Setup::proxy(driver, &origin).server("max_connections", "3").start();
-    let addr = edge.addr();
-    let mut served: Vec<Wire> = (0..3)
+fn connections_beyond_the_limit_are_turned_away(at: Pair) {
+    let origin = Origin::fine(at.up);
+    let edge = Setup::pair(at, &origin).server("max_connections", "3").start();
+    let mut served: Vec<Client> = (0..3)
         .map(|_| {
-            let mut w = Wire::connect(&addr);
-            assert_eq!(w.get("/").status(), 200);
-            w
+            let client = edge.client();
+            assert_eq!(client.get("/").status(), 200);
+            client
         })
         .collect();
-    let mut fourth = Wire::connect(&addr);
-    let _ = fourth.try_send("GET /fourth HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(fourth.read_to_close().is_empty(), "closed without an answer");
+    let addr = edge.addr();
+    let fourth = Client::try_connect(at.down, &addr).and_then(|c| c.try_ask(Ask::get("/fourth")));
+    let e = fourth.expect_err("closed without an answer");
+    assert!(!timed_out(&e), "{e}");
     assert!(edge.metrics().sum("edge_limit_hits_total", &[("limit", "connections")]) >= 1.0);
-    assert!(served.iter_mut().all(|w| w.get("/").status() == 200), "the others go on");
+    assert!(served.iter().all(|c| c.get("/").status() == 200), "the others go on");
     served.pop();
     crate::harness::eventually("the free place", || {
-        let mut next = Wire::connect(&addr);
-        next.try_send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n").ok()?;
-        next.message(Kind::Response).ok().flatten().filter(|m| m.status() == 200)
+        Client::try_connect(at.down, &addr).ok()?.try_ask(Ask::get("/next")).ok().filter(|m| m.status() == 200)
     });
+}
+
+fn too_large_heads_reach_nobody(at: Pair) {
+    let origin = Origin::fine(at.up);
+    let edge = Setup::pair(at, &origin).start();
+    let large = Ask::get("/large").field("X-Long", "x".repeat(33_000));
+    let many = (0..101).fold(Ask::get("/many"), |ask, i| ask.field(&format!("x-{i}"), "y"));
+    let long = Ask::get(&format!("/{}", "x".repeat(9_000)));
+    for ask in [large, many, long] {
+        // Refused with a status, or by the protocol's own means.
+        match edge.client().try_ask(ask) {
+            Ok(got) => assert!(matches!(got.status(), 414 | 431), "{got:?}"),
+            Err(e) => assert!(at.down.http2() && !timed_out(&e), "{e}"),
+        }
+    }
+    assert_eq!(edge.client().get("/small").status(), 200);
+    assert_eq!(origin.begun().len(), 1);
+    assert!(edge.metrics().sum("edge_limit_hits_total", &[]) >= 1.0 || !at.down.http2(), "it is counted");
+}
+
+fn used_connection_is_closed_after_keepalive(at: Pair) {
+    let origin = Origin::fine(at.up);
+    let edge = Setup::pair_with(at, &origin, &Extra { listener: QUICK, ..Extra::default() }).start();
+    let client = edge.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/").status(), 200);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(client.get("/").status(), 200, "the timeout starts anew with each request");
+    let begun = Instant::now();
+    if let Err(e) = client.wait_end() {
+        assert_eq!(reason(&e), Some(h2::Reason::NO_ERROR), "{e}");
+    }
+    let took = begun.elapsed().as_millis() as u64;
+    assert!((200..SLACK).contains(&took), "it ended after {took} ms");
 }
 
 fn trickled_body_falls_below_the_least_rate() {

@@ -5,10 +5,13 @@ mod certificates;
 mod chaos;
 mod cli;
 mod connection;
+mod convert;
 mod drain;
 mod driver;
 mod failure;
+mod flow;
 mod framing;
+mod grpc;
 mod harness;
 mod headers;
 mod limits;
@@ -16,10 +19,13 @@ mod observe;
 mod reload;
 mod routing;
 mod self_test;
+mod self_test_pairs;
+mod streams;
+mod tls;
 mod upgrade;
 mod upstream;
 
-use harness::{Driver, Run, Test};
+use harness::{Driver, Pair, Run, Test};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
@@ -41,16 +47,22 @@ fn suites() -> Vec<Test> {
         chaos::tests(),
         cli::tests(),
         connection::tests(),
+        convert::tests(),
         drain::tests(),
         driver::tests(),
         failure::tests(),
+        flow::tests(),
         framing::tests(),
+        grpc::tests(),
         headers::tests(),
         limits::tests(),
         observe::tests(),
         reload::tests(),
         routing::tests(),
         self_test::tests(),
+        self_test_pairs::tests(),
+        streams::tests(),
+        tls::tests(),
         upgrade::tests(),
         upstream::tests(),
     ]
@@ -61,6 +73,10 @@ fn suites() -> Vec<Test> {
 
 fn trials(test: Test) -> Vec<Trial> {
     match test.run {
+        Run::Over(pairs, run) => {
+            let trial = |at: Pair| Trial::test(format!("{}::{at}", test.name), move || guarded(|| run(at)));
+            pairs().into_iter().map(trial).collect()
+        }
         Run::Once(run) => vec![Trial::test(test.name, move || guarded(run))],
         Run::EachDriver(run) => Driver::ALL
             .map(|driver| Trial::test(format!("{}::{driver}", test.name), move || guarded(|| run(driver))))

@@ -1,46 +1,44 @@
 //! What is seen from outside: access log, metrics, health.
 use crate::harness::{
-    Driver, Edge, Origin, Setup,
+    Ask, Driver, Edge, Origin, Pair, Reply, Setup,
     edge::{Extra, log_lines, proxy_text},
     eventually,
-    origin::{answer, answer_with},
     wire::Wire,
 };
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 
 crate::suite!("observe";
-    each_driver:
+    each_pair:
         access_log_has_its_fields,
+        metrics_agree_with_the_requests,
+        byte_counters_count_bodies;
+    each_downstream:
+        request_ids_are_unique;
+    each_driver:
         access_log_escapes_what_clients_send,
         access_log_can_go_to_stdout,
         access_log_can_be_off_for_a_route,
         pipelined_requests_are_logged_in_order,
         reopened_log_loses_no_line,
-        metrics_agree_with_the_requests,
         metrics_are_well_formed,
-        byte_counters_count_bodies,
         health_and_readiness,
         admin_is_not_on_data_listeners,
-        status_has_its_shape,
-        request_ids_are_unique;
-    once:
+        status_has_its_shape;
 );
 
-fn access_log_has_its_fields(driver: Driver) {
-    let origin = Origin::answering(|_| answer_with(201, "", b"twelve bytes"));
-    let edge = Setup::proxy(driver, &origin).start();
-    let got = edge.connect().ask(
-        "POST /a/b?x=1&y=2 HTTP/1.1\r\nHost: shop.test:8080\r\nUser-Agent: agent/1\r\nReferer: http://before.test/\r\n\
-         Content-Length: 5\r\n\r\nhello",
-    );
+fn access_log_has_its_fields(at: Pair) {
+    let origin = Origin::replying(at.up, |_| Reply::new(201, "twelve bytes"));
+    let edge = Setup::pair(at, &origin).start();
+    let ask = Ask::post("/a/b?x=1&y=2", "hello").host("shop.test:8080");
+    let got = edge.client().ask(ask.field("User-Agent", "agent/1").field("Referer", "http://before.test/"));
     assert_eq!(got.status(), 201);
     let line = edge.wait_log_path("/a/b");
     for (key, value) in [
         ("listener", "web"),
         ("client_ip", "127.0.0.1"),
         ("method", "POST"),
-        ("scheme", "http"),
+        ("scheme", at.down.scheme()),
         ("path", "/a/b"),
         ("query", "x=1&y=2"),
         ("route", "all"),
@@ -51,7 +49,8 @@ fn access_log_has_its_fields(driver: Driver) {
         assert_eq!(line[key], value, "{key} in {line}");
     }
     assert!(line["host"].as_str().is_some_and(|h| h.starts_with("shop.test")), "{line}");
-    assert!(line["protocol"].as_str().is_some_and(|p| p.contains('1')), "{line}");
+    let protocol = if at.down.http2() { '2' } else { '1' };
+    assert!(line["protocol"].as_str().is_some_and(|p| p.contains(protocol)), "{line}");
     assert!(line["endpoint"].as_str().is_some_and(|e| e.contains(&origin.addr().tcp().to_string())), "{line}");
     assert_eq!((line["status"].as_u64(), line["config_version"].as_u64()), (Some(201), Some(1)), "{line}");
     assert!(line["client_port"].as_u64().is_some_and(|p| p > 0), "{line}");
@@ -154,18 +153,17 @@ fn reopened_log_loses_no_line(driver: Driver) {
     assert_eq!(edge.metrics().sum("edge_log_dropped_total", &[]), 0.0);
 }
 
-fn metrics_agree_with_the_requests(driver: Driver) {
-    let origin = Origin::answering(|r| match r.target() {
-        "/500" => answer(500, "no"),
-        _ => answer(200, "ok"),
+fn metrics_agree_with_the_requests(at: Pair) {
+    let origin = Origin::replying(at.up, |r| match r.target() {
+        "/500" => Reply::new(500, "no"),
+        _ => Reply::new(200, "ok"),
     });
-    let edge = Setup::proxy(driver, &origin).shards(2).start();
-    let addr = edge.addr();
+    let edge = Setup::pair(at, &origin).shards(2).start();
     for _ in 0..10 {
-        let mut client = Wire::connect(&addr);
+        let client = edge.client();
         client.get("/a");
         client.get("/500");
-        client.ask("POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
+        client.ask(Ask::post("/b", "x"));
     }
     let total = |labels: &[(&str, &str)]| edge.metrics().sum("edge_http_requests_total", labels);
     eventually("thirty requests", || (total(&[]) == 30.0).then_some(()));
@@ -200,12 +198,10 @@ fn metrics_are_well_formed(driver: Driver) {
     assert!(metrics.has("process_resident_memory_bytes") || metrics.has("process_open_fds"), "process_* metrics");
 }
 
-fn byte_counters_count_bodies(driver: Driver) {
-    let origin = Origin::answering(|_| answer_with(200, "", &[b'x'; 20_000]));
-    let edge = Setup::proxy(driver, &origin).start();
-    let mut client = edge.connect();
-    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n{}", "y".repeat(10_000)));
-    client.response();
+fn byte_counters_count_bodies(at: Pair) {
+    let origin = Origin::replying(at.up, |_| Reply::new(200, [b'x'; 20_000]));
+    let edge = Setup::pair(at, &origin).start();
+    edge.client().ask(Ask::post("/", "y".repeat(10_000)));
     let at_least = |name: &str, least: f64| {
         eventually(name, || Some(edge.metrics().sum(name, &[("route", "all")])).filter(|n| *n >= least))
     };
@@ -246,12 +242,11 @@ fn status_has_its_shape(driver: Driver) {
     assert!(human.stdout.contains("web"), "{human:?}");
 }
 
-fn request_ids_are_unique(driver: Driver) {
-    let origin = Origin::ok();
-    let edge = Setup::proxy(driver, &origin).shards(2).start();
-    let addr = edge.addr();
+fn request_ids_are_unique(at: Pair) {
+    let origin = Origin::fine(at.up);
+    let edge = Setup::pair(at, &origin).shards(2).start();
     for _ in 0..20 {
-        let mut client = Wire::connect(&addr);
+        let client = edge.client();
         for _ in 0..10 {
             client.get("/");
         }

@@ -1,46 +1,54 @@
 //! Changing the configuration while connections of every kind go on.
-use crate::{
-    harness::{
-        Driver, Edge, Origin, Setup,
-        edge::{Extra, proxy_text},
-        eventually,
-        message::Kind,
-        origin::answer,
-        wire::{Addr, Wire},
-    },
-    upgrade::{EchoServer, websocket},
+use crate::harness::{
+    Ask, Client, Driver, Edge, Origin, Pair, Reply, Setup, Wire,
+    edge::{Extra, proxy_text, proxy_text_over},
+    eventually,
+    exchange::Fields,
 };
 use rustix::process::Signal;
-use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    time::{Duration, Instant},
-};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tungstenite::Message;
 
 crate::suite!("reload";
+    each_pair:
+        requests_in_flight_keep_their_snapshot,
+        removed_endpoints_are_let_go;
+    some_pairs:
+        reloads_under_load_lose_nothing,
+        websockets_survive_reloads;
     each_driver:
         reload_applies_and_prints_the_difference,
         sighup_applies,
-        reloads_under_load_lose_nothing,
-        websockets_survive_reloads,
         invalid_config_keeps_the_old_one,
         invalid_config_by_sighup_keeps_the_old_one,
         listeners_come_and_go,
         unchanged_listeners_keep_their_sockets,
         listener_that_cannot_be_opened_keeps_the_old_config,
-        requests_in_flight_keep_their_snapshot,
-        removed_endpoints_are_let_go,
         metrics_survive_reloads,
         every_shard_adopts;
-    once:
 );
 
 /// A listener `web`, a pool of `origin`, and a route `/version` that says which text this is.
 fn numbered(origin: &Origin, number: usize) -> String {
-    proxy_text(origin, &Extra::default())
-        + &format!(
-            "[[route]]\nid = \"v{number}\"\nmatch = {{ path = \"/version\" }}\nrespond = {{ body = \"{number}\" }}\n"
-        )
+    proxy_text(origin, &Extra::default()) + &version_route(number)
+}
+
+fn numbered_over(at: Pair, origin: &Origin, number: usize) -> String {
+    proxy_text_over(at.down, origin, &Extra::default()) + &version_route(number)
+}
+
+fn version_route(number: usize) -> String {
+    format!("[[route]]\nid = \"v{number}\"\nmatch = {{ path = \"/version\" }}\nrespond = {{ body = \"{number}\" }}\n")
+}
+
+fn start_over(at: Pair, origin: &Origin, shards: usize) -> Edge {
+    Setup::over(at).shards(shards).text(&numbered_over(at, origin, 0)).start()
+}
+
+fn applied_over(at: Pair, edge: &Edge, origin: &Origin, number: usize) {
+    edge.rewrite(&numbered_over(at, origin, number));
+    let out = edge.reload();
+    assert_eq!(out.code, 0, "{out:?}");
 }
 
 fn start(driver: Driver, origin: &Origin, shards: usize) -> Edge {
@@ -79,59 +87,52 @@ fn sighup_applies(driver: Driver) {
     }
 }
 
-/// GETs on kept-alive and on new connections until told to stop; returns how many, and panics at the first that fails.
-fn load(addr: &Addr, stop: &AtomicBool, fresh: bool) -> usize {
-    let mut done = 0;
-    let mut client = Wire::connect(addr);
+/// GETs on kept-alive and on new connections until told to stop, counts them, and panics at the first that fails.
+fn load(client: impl Fn() -> Client, stop: &AtomicBool, done: &AtomicUsize, fresh: bool) {
+    let mut one = client();
     while !stop.load(Ordering::SeqCst) {
         if fresh {
-            client = Wire::connect(addr);
+            one = client();
         }
-        let got = client.get("/load");
-        assert_eq!((got.status(), got.text().as_str()), (200, "ok"), "request {done}");
-        assert!(!got.has("connection"), "request {done}: {got:?}");
-        done += 1;
+        let got = one.get("/load");
+        assert_eq!((got.status(), got.text().as_str()), (200, "ok"), "request {done:?}");
+        assert!(!got.has("connection"), "request {done:?}: {got:?}");
+        done.fetch_add(1, Ordering::SeqCst);
     }
-    done
 }
 
-fn reloads_under_load_lose_nothing(driver: Driver) {
-    let origin = Origin::ok();
-    let edge = start(driver, &origin, 2);
+fn reloads_under_load_lose_nothing(at: Pair) {
+    let origin = Origin::fine(at.up);
+    let edge = start_over(at, &origin, 2);
     let addr = edge.addr();
     let stop = AtomicBool::new(false);
     let done = AtomicUsize::new(0);
     std::thread::scope(|s| {
         for fresh in [false, false, true] {
             let (addr, stop, done) = (&addr, &stop, &done);
-            s.spawn(move || done.fetch_add(load(addr, stop, fresh), Ordering::SeqCst));
+            s.spawn(move || load(|| Client::connect(at.down, addr), stop, done, fresh));
         }
-        let begun = Instant::now();
-        let mut number = 0;
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            while begun.elapsed() < Duration::from_secs(3) {
-                number += 1;
-                applied(&edge, &origin, number);
+            for number in 1..=10 {
+                applied_over(at, &edge, &origin, number);
+                let before = done.load(Ordering::SeqCst);
+                eventually("requests between two reloads", || (done.load(Ordering::SeqCst) > before + 3).then_some(()));
             }
         }));
         stop.store(true, Ordering::SeqCst);
         if let Err(panic) = outcome {
             std::panic::resume_unwind(panic);
         }
-        assert!(number >= 5, "only {number} reloads in three seconds");
     });
-    assert!(done.load(Ordering::SeqCst) >= 50, "{done:?} requests");
 }
 
-fn websockets_survive_reloads(driver: Driver) {
-    let server = EchoServer::start();
-    let text = |n: usize| {
-        server.text("") + &format!("[[route]]\nid = \"r{n}\"\nmatch = {{ path = \"/r{n}\" }}\nrespond = {{}}\n")
-    };
-    let edge = Setup::new(driver).shards(2).text(&text(0)).start();
-    let mut open: Vec<_> = (0..20).map(|_| websocket(&edge)).collect();
-    for n in 1..=20 {
-        edge.rewrite(&text(n));
+fn websockets_survive_reloads(at: Pair) {
+    let origin = Origin::echoing(at.up);
+    let edge = start_over(at, &origin, 2);
+    let client = edge.client();
+    let mut open: Vec<_> = (0..20).map(|_| client.websocket("/ws")).collect();
+    for n in 1..=10 {
+        edge.rewrite(&numbered_over(at, &origin, n));
         if n % 2 == 0 {
             let version = edge.version();
             edge.signal(Signal::HUP);
@@ -234,37 +235,39 @@ fn listener_that_cannot_be_opened_keeps_the_old_config(driver: Driver) {
     assert_eq!(edge.connect().get("/version").text(), "0");
 }
 
-fn requests_in_flight_keep_their_snapshot(driver: Driver) {
+fn requests_in_flight_keep_their_snapshot(at: Pair) {
     let (go, turn) = std::sync::mpsc::channel::<()>();
     let turn = std::sync::Mutex::new(turn);
-    let old = Origin::scripted(move |wire, _| {
-        wire.request()?;
-        wire.try_send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")?;
-        let _ = turn.lock().expect("one connection").recv();
-        wire.try_send("done")
+    let old = Origin::serving(at.up, move |served| {
+        served.request()?;
+        served.begin(200, &Fields::new(), Some(8))?;
+        served.send("half")?;
+        let _ = turn.lock().expect("one exchange").recv();
+        served.send("done")?;
+        served.finish(&Fields::new())
     });
-    let new = Origin::answering(|_| answer(200, "new"));
-    let edge = start(driver, &old, 1);
-    let mut client = edge.connect();
-    client.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
-    client.head(Kind::Response).expect("a head").expect("a head");
-    edge.rewrite(&numbered(&new, 1));
+    let new = Origin::replying(at.up, |_| Reply::new(200, "new"));
+    let edge = start_over(at, &old, 1);
+    let client = edge.client();
+    let mut call = client.begin(Ask::get("/slow"));
+    assert_eq!(call.head().status(), 200);
+    edge.rewrite(&numbered_over(at, &new, 1));
     assert_eq!(edge.reload().code, 0);
-    assert_eq!(edge.connect().get("/x").text(), "new");
+    assert_eq!(edge.client().get("/x").text(), "new");
     go.send(()).expect("the origin waits");
-    assert_eq!(client.take(8).expect("the rest"), b"halfdone");
+    assert_eq!(call.response().text(), "halfdone");
     assert_eq!(client.get("/next").text(), "new", "the next request of the same connection uses the new one");
 }
 
-fn removed_endpoints_are_let_go(driver: Driver) {
-    let old = Origin::ok();
-    let new = Origin::ok();
-    let edge = start(driver, &old, 2);
+fn removed_endpoints_are_let_go(at: Pair) {
+    let old = Origin::fine(at.up);
+    let new = Origin::fine(at.up);
+    let edge = start_over(at, &old, 2);
     for _ in 0..8 {
-        assert_eq!(edge.connect().get("/").status(), 200);
+        assert_eq!(edge.client().get("/").status(), 200);
     }
     assert!(old.open() > 0, "idle connections are kept");
-    edge.rewrite(&numbered(&new, 1));
+    edge.rewrite(&numbered_over(at, &new, 1));
     assert_eq!(edge.reload().code, 0);
     old.wait_idle();
 }

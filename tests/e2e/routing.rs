@@ -1,8 +1,11 @@
 //! Which route takes a request, and what routes without a pool answer.
-use crate::harness::{Driver, Edge, Message, Origin, Setup, edge::Extra, origin::answer};
+use crate::harness::{
+    Ask, Driver, Edge, Message, Origin, Pair, Reply, Setup,
+    edge::{Extra, listener_text, pool_text, proxy_text_over},
+};
 
 crate::suite!("routing";
-    each_driver:
+    each_downstream:
         most_specific_route_wins,
         predicates_narrow_a_route,
         method_mismatch_is_405_with_allow,
@@ -12,25 +15,26 @@ crate::suite!("routing";
         paths_are_normalised_before_matching,
         needless_escapes_are_undone_before_matching,
         error_bodies_follow_accept;
-    once:
+    each_driver:
+        error_bodies_are_escaped;
 );
 
-const LISTENER: &str = "[[listener]]\nname = \"web\"\naddress = [\"127.0.0.1:0\"]\n";
+fn listener(at: Pair) -> String {
+    listener_text("web", at.down, "")
+}
 
 fn ask(edge: &Edge, method: &str, host: &str, target: &str, fields: &str) -> Message {
-    let mut client = edge.connect();
-    client.send(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"));
-    if method == "HEAD" { client.response_to_head() } else { client.response() }
+    edge.client().ask(Ask::new(method, target).host(host).lines(fields))
 }
 
 /// Routes that answer with their own id.
-fn answering_with_id(matches: &[(&str, &str)]) -> String {
+fn answering_with_id(at: Pair, matches: &[(&str, &str)]) -> String {
     let route =
         |(id, m): &(&str, &str)| format!("[[route]]\nid = \"{id}\"\nmatch = {m}\nrespond = {{ body = \"{id}\" }}\n");
-    LISTENER.to_owned() + &matches.iter().map(route).collect::<String>()
+    listener(at) + &matches.iter().map(route).collect::<String>()
 }
 
-fn most_specific_route_wins(driver: Driver) {
+fn most_specific_route_wins(at: Pair) {
     let mut routes = vec![
         ("catch-all", "{}"),
         ("prefix", "{ path_prefix = \"/api\" }"),
@@ -66,30 +70,33 @@ fn most_specific_route_wins(driver: Driver) {
     ];
     // Whatever the order in the file.
     for _ in 0..2 {
-        let edge = Setup::new(driver).text(&answering_with_id(&routes)).start();
-        let mut client = edge.connect();
+        let edge = Setup::over(at).text(&answering_with_id(at, &routes)).start();
+        let client = edge.client();
         for (host, target, expected) in cases {
-            let got = client.ask(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            let got = client.ask(Ask::get(target).host(host));
             assert_eq!((got.status(), got.text().as_str()), (200, expected), "{host}{target}");
         }
         routes.reverse();
     }
 }
 
-fn predicates_narrow_a_route(driver: Driver) {
-    let edge = Setup::new(driver)
-        .text(&answering_with_id(&[
-            ("plain", "{ path_prefix = \"/\" }"),
-            ("header", "{ path_prefix = \"/\", header = { x-canary = \"1\" } }"),
-            ("header-regex", "{ path_prefix = \"/h\", header = { x-v = { regex = \"^v[0-9]+$\" } } }"),
-            ("query", "{ path_prefix = \"/q\", query = { debug = { present = true } } }"),
-            ("cookie", "{ path_prefix = \"/c\", cookie = { beta = { prefix = \"y\" } } }"),
-            ("client", "{ path_prefix = \"/l\", client = [\"127.0.0.0/8\"] }"),
-            ("elsewhere", "{ path_prefix = \"/e\", client = [\"10.0.0.0/8\"] }"),
-            ("any", "{ path_prefix = \"/a\", any = [{ method = [\"PUT\"] }, { header = { x-write = \"1\" } }] }"),
-            ("not", "{ path_prefix = \"/n\", not = { header = { x-no = { present = true } } } }"),
-            ("tls", "{ path_prefix = \"/t\", tls = true }"),
-        ]))
+fn predicates_narrow_a_route(at: Pair) {
+    let edge = Setup::over(at)
+        .text(&answering_with_id(
+            at,
+            &[
+                ("plain", "{ path_prefix = \"/\" }"),
+                ("header", "{ path_prefix = \"/\", header = { x-canary = \"1\" } }"),
+                ("header-regex", "{ path_prefix = \"/h\", header = { x-v = { regex = \"^v[0-9]+$\" } } }"),
+                ("query", "{ path_prefix = \"/q\", query = { debug = { present = true } } }"),
+                ("cookie", "{ path_prefix = \"/c\", cookie = { beta = { prefix = \"y\" } } }"),
+                ("client", "{ path_prefix = \"/l\", client = [\"127.0.0.0/8\"] }"),
+                ("elsewhere", "{ path_prefix = \"/e\", client = [\"10.0.0.0/8\"] }"),
+                ("any", "{ path_prefix = \"/a\", any = [{ method = [\"PUT\"] }, { header = { x-write = \"1\" } }] }"),
+                ("not", "{ path_prefix = \"/n\", not = { header = { x-no = { present = true } } } }"),
+                ("tls", "{ path_prefix = \"/t\", tls = true }"),
+            ],
+        ))
         .start();
     let cases = [
         ("GET", "/", "", "plain"),
@@ -110,19 +117,22 @@ fn predicates_narrow_a_route(driver: Driver) {
         ("GET", "/a", "", "plain"),
         ("GET", "/n", "", "not"),
         ("GET", "/n", "X-No: 1\r\n", "plain"),
-        ("GET", "/t", "", "plain"),
+        ("GET", "/t", "", if at.down.tls() { "tls" } else { "plain" }),
     ];
     for (method, target, fields, expected) in cases {
         assert_eq!(ask(&edge, method, "a", target, fields).text(), expected, "{method} {target} {fields:?}");
     }
 }
 
-fn method_mismatch_is_405_with_allow(driver: Driver) {
-    let edge = Setup::new(driver)
-        .text(&answering_with_id(&[
-            ("read", "{ path_prefix = \"/item\", method = [\"GET\", \"HEAD\"] }"),
-            ("write", "{ path_prefix = \"/item\", method = [\"PUT\"] }"),
-        ]))
+fn method_mismatch_is_405_with_allow(at: Pair) {
+    let edge = Setup::over(at)
+        .text(&answering_with_id(
+            at,
+            &[
+                ("read", "{ path_prefix = \"/item\", method = [\"GET\", \"HEAD\"] }"),
+                ("write", "{ path_prefix = \"/item\", method = [\"PUT\"] }"),
+            ],
+        ))
         .start();
     assert_eq!(ask(&edge, "GET", "a", "/item", "").text(), "read");
     assert_eq!(ask(&edge, "PUT", "a", "/item", "Content-Length: 0\r\n").text(), "write");
@@ -139,7 +149,7 @@ fn method_mismatch_is_405_with_allow(driver: Driver) {
     assert_eq!(ask(&edge, "get", "a", "/item", "").status(), 405, "methods are case-sensitive");
 }
 
-fn redirects_have_their_location(driver: Driver) {
+fn redirects_have_their_location(at: Pair) {
     let redirects = [
         ("https", "{ host = [\"plain.test\"] }", "{ to = \"https://{host}{path}{query}\", status = 308 }"),
         ("moved", "{ path_prefix = \"/old\" }", "{ to = \"/new\", status = 301 }"),
@@ -150,7 +160,7 @@ fn redirects_have_their_location(driver: Driver) {
         .iter()
         .map(|(id, m, to)| format!("[[route]]\nid = \"{id}\"\nmatch = {m}\nredirect = {to}\n"))
         .collect();
-    let edge = Setup::new(driver).text(&(LISTENER.to_owned() + &text)).start();
+    let edge = Setup::over(at).text(&(listener(at) + &text)).start();
     let cases = [
         ("plain.test", "/a/b?c=%2F&d", 308, "https://plain.test/a/b?c=%2F&d"),
         ("plain.test:8080", "/", 308, "https://plain.test/"),
@@ -169,13 +179,13 @@ fn redirects_have_their_location(driver: Driver) {
     assert!(!evil.has("set-cookie") && !evil.has("x"), "{evil:?}");
 }
 
-fn fixed_responses(driver: Driver) {
+fn fixed_responses(at: Pair) {
     let text = "[[route]]\nid = \"json\"\nmatch = { path = \"/json\" }\n\
          respond = { status = 201, body = '{\"a\":1}', content_type = \"application/json\", headers = { cache-control = \"no-store\" } }\n\
          [[route]]\nid = \"empty\"\nmatch = { path = \"/empty\" }\nrespond = { status = 204 }\n\
          [[route]]\nid = \"gone\"\nmatch = { path = \"/gone\" }\nrespond = { status = 410, body = \"gone for good\" }\n";
-    let edge = Setup::new(driver).text(&(LISTENER.to_owned() + text)).start();
-    let mut client = edge.connect();
+    let edge = Setup::over(at).text(&(listener(at) + text)).start();
+    let client = edge.client();
     for _ in 0..3 {
         let got = client.get("/json");
         assert_eq!((got.status(), got.text().as_str()), (201, "{\"a\":1}"));
@@ -184,19 +194,15 @@ fn fixed_responses(driver: Driver) {
         assert_eq!(empty.status(), 204);
         assert!(!empty.has("content-length") && !empty.has("content-type"), "{empty:?}");
         assert_eq!(client.get("/gone").text(), "gone for good");
-        client.send("HEAD /gone HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(client.response_to_head().get("content-length"), Some("13"));
+        assert_eq!(client.ask(Ask::new("HEAD", "/gone")).get("content-length"), Some("13"));
         // A body that nobody wants must not be taken for the next request.
-        let got = client.ask("POST /gone HTTP/1.1\r\nHost: a\r\nContent-Length: 19\r\n\r\nGET /x HTTP/1.1\r\n\r\n");
-        assert_eq!(got.status(), 410);
-        if got.get("connection") == Some("close") {
-            client = edge.connect();
-        }
+        assert_eq!(client.ask(Ask::post("/gone", "GET /x HTTP/1.1\r\n\r\n")).status(), 410);
     }
 }
 
-fn rewrites_change_the_target_and_keep_the_query(driver: Driver) {
-    let origin = Origin::answering(|r| answer(200, &format!("{} {}", r.get("host").unwrap_or("-"), r.target())));
+fn rewrites_change_the_target_and_keep_the_query(at: Pair) {
+    let origin =
+        Origin::replying(at.up, |r| Reply::new(200, &format!("{} {}", r.get("host").unwrap_or("-"), r.target())));
     let rewrites = [
         ("strip", "/strip", "{ strip_prefix = \"/strip\" }"),
         ("add", "/add", "{ add_prefix = \"/v1\" }"),
@@ -212,8 +218,8 @@ fn rewrites_change_the_target_and_keep_the_query(driver: Driver) {
             format!("[[route]]\nid = \"{id}\"\nmatch = {{ path_prefix = \"{p}\" }}\npool = \"app\"\nrewrite = {r}\n")
         })
         .collect();
-    let text = format!("{LISTENER}[pool.app]\nendpoints = [{}]\n{routes}", origin.endpoint());
-    let edge = Setup::new(driver).text(&text).start();
+    let text = listener(at) + &pool_text("app", &[&origin], "") + &routes;
+    let edge = Setup::over(at).text(&text).start();
     let cases = [
         ("/strip/a/b?a=1&b=%2F", "a /a/b?a=1&b=%2F"),
         ("/strip", "a /"),
@@ -226,22 +232,18 @@ fn rewrites_change_the_target_and_keep_the_query(driver: Driver) {
         ("/query/x?a=1", "a /query/x?fixed=1"),
         ("/noquery/x?a=1", "a /noquery/x"),
     ];
-    let mut client = edge.connect();
+    let client = edge.client();
     for (target, expected) in cases {
-        let got = client.ask(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        let got = client.ask(Ask::get(target).host("a"));
         assert_eq!((got.status(), got.text().as_str()), (200, expected), "{target}");
     }
 }
 
-fn paths_are_normalised_before_matching(driver: Driver) {
-    let origin = Origin::answering(|r| answer(200, r.target()));
-    let text = format!(
-        "{LISTENER}[pool.app]\nendpoints = [{}]\n\
-         [[route]]\nid = \"all\"\nmatch = {{ path_prefix = \"/\" }}\npool = \"app\"\n\
-         [[route]]\nid = \"secret\"\nmatch = {{ path_prefix = \"/secret\" }}\nrespond = {{ status = 403, body = \"secret\" }}\n",
-        origin.endpoint()
-    );
-    let edge = Setup::new(driver).text(&text).start();
+fn paths_are_normalised_before_matching(at: Pair) {
+    let origin = Origin::replying(at.up, |r| Reply::new(200, r.target()));
+    let text = proxy_text_over(at.down, &origin, &Extra::default())
+        + "[[route]]\nid = \"secret\"\nmatch = { path_prefix = \"/secret\" }\nrespond = { status = 403, body = \"secret\" }\n";
+    let edge = Setup::over(at).text(&text).start();
     // Whatever way around: what matches as public must not be understood as secret by an origin that merges dots.
     for target in [
         "/secret",
@@ -269,17 +271,18 @@ fn paths_are_normalised_before_matching(driver: Driver) {
     );
 }
 
-fn needless_escapes_are_undone_before_matching(driver: Driver) {
-    let origin = Origin::answering(|r| answer(200, r.target()));
+fn needless_escapes_are_undone_before_matching(at: Pair) {
+    let origin = Origin::replying(at.up, |r| Reply::new(200, r.target()));
     for m in
         ["path = \"/secret\"", "path_prefix = \"/secret\"", "path_glob = \"/secre*\"", "path_regex = \"^/secret$\""]
     {
-        let text = format!(
-            "{LISTENER}[pool.app]\nendpoints = [{}]\n[[route]]\nid = \"secret\"\nmatch = {{ {m} }}\npool = \"app\"\n\
-             [[route]]\nid = \"rest\"\nmatch = {{}}\nrespond = {{ status = 404, body = \"rest\" }}\n",
-            origin.endpoint()
-        );
-        let edge = Setup::new(driver).text(&text).start();
+        let text = listener(at)
+            + &pool_text("app", &[&origin], "")
+            + &format!(
+                "[[route]]\nid = \"secret\"\nmatch = {{ {m} }}\npool = \"app\"\n\
+                 [[route]]\nid = \"rest\"\nmatch = {{}}\nrespond = {{ status = 404, body = \"rest\" }}\n"
+            );
+        let edge = Setup::over(at).text(&text).start();
         for (target, forwarded) in [
             ("/%73ecret", "/secret"),
             ("/secre%74?q=%73", "/secret?q=%73"),
@@ -294,11 +297,10 @@ fn needless_escapes_are_undone_before_matching(driver: Driver) {
     }
 }
 
-fn error_bodies_follow_accept(driver: Driver) {
-    let origin = Origin::ok();
-    let text =
-        crate::harness::edge::proxy_text(&origin, &Extra::default()).replace("path_prefix = \"/\"", "path = \"/only\"");
-    let edge = Setup::new(driver).text(&text).start();
+fn error_bodies_follow_accept(at: Pair) {
+    let origin = Origin::fine(at.up);
+    let text = proxy_text_over(at.down, &origin, &Extra::default()).replace("path_prefix = \"/\"", "path = \"/only\"");
+    let edge = Setup::over(at).text(&text).start();
     let get = |accept: &str| ask(&edge, "GET", "a", "/missing", accept);
     let json = get("Accept: application/json\r\n");
     assert_eq!(json.status(), 404);
@@ -315,6 +317,12 @@ fn error_bodies_follow_accept(driver: Driver) {
     assert!(text.text().contains("no_route"), "{text:?}");
     let any = get("");
     assert!(any.text().contains("no_route"), "{any:?}");
-    let evil = ask(&edge, "GET", "a", "/<script>alert(1)</script>", "Accept: text/html\r\n");
+}
+
+fn error_bodies_are_escaped(driver: Driver) {
+    let text = "[[listener]]\nname = \"web\"\naddress = [\"127.0.0.1:0\"]\n\
+                [[route]]\nid = \"only\"\nmatch = { path = \"/only\" }\nrespond = {}\n";
+    let edge = Setup::new(driver).text(text).start();
+    let evil = edge.connect().ask("GET /<script>alert(1)</script> HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\n\r\n");
     assert!(!evil.text().contains("<script>alert"), "{evil:?}");
 }

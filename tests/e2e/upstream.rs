@@ -1,7 +1,7 @@
 //! Pools: reuse of connections, exact limits over shards, balance, unix sockets on both sides.
 use crate::harness::{
-    Driver, Edge, Origin, Setup,
-    edge::Extra,
+    Driver, Edge, Origin, Pair, Reply, Setup,
+    edge::{Extra, listener_text},
     eventually,
     origin::{answer, answer_with},
     wire::{Addr, Wire},
@@ -15,17 +15,18 @@ use std::{
 };
 
 crate::suite!("upstream";
+    each_upstream:
+        round_robin_takes_turns_by_weight,
+        p2c_uses_every_endpoint,
+        keepalive_zero_closes_after_each_request,
+        idle_connections_are_closed_in_time;
     each_driver:
         max_connections_is_exact_over_shards,
         one_permit_serves_every_shard_in_turn,
         idle_connections_do_not_starve_another_shard,
         waiting_is_bounded_in_number,
         waiting_is_bounded_in_time,
-        round_robin_takes_turns_by_weight,
-        p2c_uses_every_endpoint,
         busy_endpoint_gets_less_by_p2c,
-        keepalive_zero_closes_after_each_request,
-        idle_connections_are_closed_in_time,
         unix_sockets_on_both_sides,
         abstract_sockets_on_both_sides,
         ipv6_on_both_sides,
@@ -131,24 +132,26 @@ fn waiting_is_bounded_in_time(driver: Driver) {
 }
 
 /// An edge before several origins, each answering with its number.
-fn several(driver: Driver, count: usize, weights: &[u32], balance: &str) -> (Vec<Origin>, Edge) {
-    let origins: Vec<Origin> = (0..count).map(|i| Origin::answering(move |_| answer(200, &i.to_string()))).collect();
+fn several(at: Pair, count: usize, weights: &[u32], balance: &str) -> (Vec<Origin>, Edge) {
+    let number = |i: usize| Origin::replying(at.up, move |_| Reply::new(200, i.to_string()));
+    let origins: Vec<Origin> = (0..count).map(number).collect();
     let endpoints: Vec<String> = origins
         .iter()
         .enumerate()
         .map(|(i, o)| format!("{{ address = {}, weight = {} }}", o.endpoint(), weights.get(i).unwrap_or(&1)))
         .collect();
-    let text = format!(
-        "[[listener]]\nname = \"web\"\naddress = [\"127.0.0.1:0\"]\n\
-         [pool.app]\nendpoints = [{}]\nbalance = \"{balance}\"\n\
-         [[route]]\nid = \"all\"\nmatch = {{ path_prefix = \"/\" }}\npool = \"app\"\n",
-        endpoints.join(", ")
-    );
-    (origins, Setup::new(driver).text(&text).start())
+    let text = listener_text("web", at.down, "")
+        + &format!(
+            "[pool.app]\nendpoints = [{}]\nbalance = \"{balance}\"\n{}\n\
+             [[route]]\nid = \"all\"\nmatch = {{ path_prefix = \"/\" }}\npool = \"app\"\n",
+            endpoints.join(", "),
+            origins[0].pool_keys()
+        );
+    (origins, Setup::over(at).text(&text).start())
 }
 
 fn spread(edge: &Edge, requests: usize, origins: usize) -> Vec<usize> {
-    let mut client = edge.connect();
+    let client = edge.client();
     let mut counts = vec![0; origins];
     for _ in 0..requests {
         let got = client.get("/").text();
@@ -157,15 +160,15 @@ fn spread(edge: &Edge, requests: usize, origins: usize) -> Vec<usize> {
     counts
 }
 
-fn round_robin_takes_turns_by_weight(driver: Driver) {
-    let (_origins, edge) = several(driver, 3, &[], "round_robin");
+fn round_robin_takes_turns_by_weight(at: Pair) {
+    let (_origins, edge) = several(at, 3, &[], "round_robin");
     assert_eq!(spread(&edge, 30, 3), [10, 10, 10]);
-    let (_origins, edge) = several(driver, 3, &[5, 1, 2], "round_robin");
+    let (_origins, edge) = several(at, 3, &[5, 1, 2], "round_robin");
     assert_eq!(spread(&edge, 80, 3), [50, 10, 20]);
 }
 
-fn p2c_uses_every_endpoint(driver: Driver) {
-    let (_origins, edge) = several(driver, 4, &[], "p2c");
+fn p2c_uses_every_endpoint(at: Pair) {
+    let (_origins, edge) = several(at, 4, &[], "p2c");
     let counts = spread(&edge, 400, 4);
     assert!(counts.iter().all(|n| (40..=180).contains(n)), "{counts:?}");
 }
@@ -199,21 +202,21 @@ fn busy_endpoint_gets_less_by_p2c(driver: Driver) {
     assert!(slow < total * 2 / 5, "{slow} of {total} went to the busy one");
 }
 
-fn keepalive_zero_closes_after_each_request(driver: Driver) {
-    let origin = Origin::ok();
-    let edge = pooled(driver, 1, &origin, "keepalive = 0");
-    let mut client = edge.connect();
+fn keepalive_zero_closes_after_each_request(at: Pair) {
+    let origin = Origin::fine(at.up);
+    let edge = Setup::pair_with(at, &origin, &Extra { pool: "keepalive = 0", ..Extra::default() }).start();
+    let client = edge.client();
     for _ in 0..5 {
         assert_eq!(client.get("/").status(), 200);
+        origin.wait_idle();
     }
     assert_eq!(origin.connections(), 5);
-    origin.wait_idle();
 }
 
-fn idle_connections_are_closed_in_time(driver: Driver) {
-    let origin = Origin::ok();
-    let edge = pooled(driver, 1, &origin, "keepalive_idle = \"200ms\"");
-    let mut client = edge.connect();
+fn idle_connections_are_closed_in_time(at: Pair) {
+    let origin = Origin::fine(at.up);
+    let edge = Setup::pair_with(at, &origin, &Extra { pool: "keepalive_idle = \"200ms\"", ..Extra::default() }).start();
+    let client = edge.client();
     assert_eq!(client.get("/").status(), 200);
     origin.wait_idle();
     assert_eq!(client.get("/").status(), 200);

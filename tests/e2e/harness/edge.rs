@@ -1,5 +1,5 @@
 //! The edge as a process: written config, start, readiness, signals, status, logs, and an end that leaves nothing behind.
-use super::{Addr, Driver, Metrics, Origin, PATIENCE, Wire, eventually, not_run};
+use super::{Addr, Client, Driver, Metrics, Origin, PATIENCE, Pair, Protocol, Wire, eventually, not_run, tls};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
@@ -20,6 +20,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_edge");
 /// A configuration in the making, in a directory of its own.
 pub struct Setup {
     driver: Driver,
+    down: Protocol,
     dir: TempDir,
     server: BTreeMap<&'static str, String>,
     text: String,
@@ -38,7 +39,22 @@ impl Setup {
             ("lb_grace", "\"0s\"".to_owned()),
             ("drain_timeout", "\"10s\"".to_owned()),
         ]);
-        Setup { driver, dir, server, text: String::new(), environment: Vec::new() }
+        Setup { driver, down: Protocol::H1, dir, server, text: String::new(), environment: Vec::new() }
+    }
+
+    /// The driver and the downstream protocol of a pair; what is behind the listener is up to [`Setup::text`].
+    pub fn over(at: Pair) -> Setup {
+        Setup { down: at.down, ..Setup::new(at.driver) }
+    }
+
+    /// Everything that arrives at the listener `web` by the pair's downstream protocol goes to `origin`.
+    pub fn pair(at: Pair, origin: &Origin) -> Setup {
+        Setup::pair_with(at, origin, &Extra::default())
+    }
+
+    /// As [`Setup::pair`], with more keys.
+    pub fn pair_with(at: Pair, origin: &Origin, extra: &Extra<'_>) -> Setup {
+        Setup::over(at).text(&proxy_text_over(at.down, origin, extra))
     }
 
     /// Everything that arrives at the listener `web` goes to `origin`.
@@ -83,7 +99,12 @@ impl Setup {
     /// Writes the file and returns its path.
     pub fn write(&self) -> PathBuf {
         let path = self.dir.path().join("edge.toml");
-        std::fs::write(&path, self.whole(&self.text)).expect("the temporary directory takes files");
+        let text = self.whole(&self.text);
+        // Only a test that rewrites the file may need them later, and such a test began with TLS.
+        if text.contains(".pem") {
+            tls::write_defaults(self.dir.path());
+        }
+        std::fs::write(&path, text).expect("the temporary directory takes files");
         path
     }
 
@@ -92,7 +113,8 @@ impl Setup {
         for (key, value) in &self.server {
             let _ = writeln!(out, "{key} = {value}");
         }
-        out + "\n" + text
+        // "@DIR@" is the test's directory.
+        out + "\n" + &text.replace("@DIR@", &self.dir.path().display().to_string())
     }
 
     /// Starts the edge and waits until it is ready.
@@ -108,7 +130,7 @@ impl Setup {
         }
         let process = Process::start(command, self.driver);
         process.wait_stderr("ready", |line| line.contains("ready"));
-        let edge = Edge { process, setup: self, config };
+        let edge = Edge { process, setup: self, config, web: OnceLock::new() };
         edge.check_driver();
         edge
     }
@@ -127,19 +149,42 @@ pub struct Extra<'a> {
     pub route: &'a str,
 }
 
-/// One listener `web`, one pool `app`, one route `all`.
-pub fn proxy_text(origin: &Origin, extra: &Extra<'_>) -> String {
-    let endpoint = origin.endpoint();
+/// A listener on a free port that speaks a protocol, with more keys.
+pub fn listener_text(name: &str, down: Protocol, keys: &str) -> String {
+    let own = match down {
+        Protocol::H1 => "",
+        Protocol::H2c => "protocols = [\"h1\", \"h2\"]\n",
+        Protocol::H1Tls | Protocol::H2 => {
+            "protocols = [\"h1\", \"h2\"]\n\
+             tls = { certificates = [{ cert = \"@DIR@/edge.pem\", key = \"@DIR@/edge.key\" }] }\n"
+        }
+    };
+    format!("[[listener]]\nname = \"{name}\"\naddress = [\"127.0.0.1:0\"]\n{own}{keys}\n\n")
+}
+
+/// A pool of these origins, with more keys.
+pub fn pool_text(name: &str, origins: &[&Origin], keys: &str) -> String {
+    let endpoints: Vec<String> = origins.iter().map(|o| o.endpoint()).collect();
+    let own = origins.first().map(|o| o.pool_keys()).unwrap_or_default();
+    format!("[pool.{name}]\nendpoints = [{}]\n{own}{keys}\n\n", endpoints.join(", "))
+}
+
+/// As [`proxy_text`], with a listener that speaks a protocol.
+pub fn proxy_text_over(down: Protocol, origin: &Origin, extra: &Extra<'_>) -> String {
     let Extra { listener, pool, policy, route } = extra;
     let (section, key) = match policy.is_empty() {
         true => (String::new(), ""),
-        false => (format!("[policy.api]\n{policy}\n"), "policy = \"api\""),
+        false => (format!("[policy.api]\n{policy}\n\n"), "policy = \"api\""),
     };
-    format!(
-        "[[listener]]\nname = \"web\"\naddress = [\"127.0.0.1:0\"]\n{listener}\n\n\
-         [pool.app]\nendpoints = [{endpoint}]\n{pool}\n\n{section}\n\
-         [[route]]\nid = \"all\"\nmatch = {{ path_prefix = \"/\" }}\npool = \"app\"\n{key}\n{route}\n"
-    )
+    listener_text("web", down, listener)
+        + &pool_text("app", &[origin], pool)
+        + &section
+        + &format!("[[route]]\nid = \"all\"\nmatch = {{ path_prefix = \"/\" }}\npool = \"app\"\n{key}\n{route}\n")
+}
+
+/// One listener `web`, one pool `app`, one route `all`.
+pub fn proxy_text(origin: &Origin, extra: &Extra<'_>) -> String {
+    proxy_text_over(Protocol::H1, origin, extra)
 }
 
 /// Lines of an output, as they come.
@@ -309,6 +354,7 @@ pub struct Edge {
     process: Process,
     setup: Setup,
     config: PathBuf,
+    web: OnceLock<Addr>,
 }
 
 impl std::ops::Deref for Edge {
@@ -345,6 +391,12 @@ impl Edge {
     /// A new client connection to `web`.
     pub fn connect(&self) -> Wire {
         Wire::connect(&self.addr())
+    }
+
+    /// A new client of `web` by the downstream protocol of the setup.
+    pub fn client(&self) -> Client {
+        // Asked for once: a reload leaves a listener that stays where it is.
+        Client::connect(self.setup.down, self.web.get_or_init(|| self.addr()))
     }
 
     /// What `edge status --json` says.

@@ -180,14 +180,21 @@ pub fn every(mut bytes: &[u8], kind: Kind) -> Result<(Vec<Message>, Vec<u8>), St
     Ok((found, bytes.to_vec()))
 }
 
+/// Reads the first line of a chunk, without its end. The edge sends no extensions.
+///
+/// # Errors
+/// Anything but hexadecimal digits.
+pub fn chunk_size(line: &str) -> Result<usize, String> {
+    let hex = !line.is_empty() && line.len() <= 8 && line.bytes().all(|b| b.is_ascii_hexdigit());
+    usize::from_str_radix(line, 16).ok().filter(|_| hex).ok_or_else(|| format!("chunk size {line:?}"))
+}
+
 fn chunks(bytes: &[u8], m: &mut Message) -> Parsed<usize> {
     let mut at = 0;
     m.chunked = true;
     loop {
         let Some(line) = line(&bytes[at..])? else { return Ok(None) };
-        let hex = !line.is_empty() && line.len() <= 8 && line.bytes().all(|b| b.is_ascii_hexdigit());
-        let size =
-            usize::from_str_radix(&line, 16).ok().filter(|_| hex).ok_or_else(|| format!("chunk size {line:?}"))?;
+        let size = chunk_size(&line)?;
         at += line.len() + 2;
         if size == 0 {
             break;
@@ -256,7 +263,11 @@ fn check_start(start: &str, kind: Kind) -> Result<(), String> {
     if good { Ok(()) } else { Err(format!("first line {start:?}")) }
 }
 
-fn field(line: &str) -> Result<(String, String), String> {
+/// Reads a field line, without its end.
+///
+/// # Errors
+/// Whatever a strict parser must not let pass.
+pub fn field(line: &str) -> Result<(String, String), String> {
     let (name, value) = line.split_once(':').ok_or_else(|| format!("field line without colon: {line:?}"))?;
     if !token(name) {
         return Err(format!("field name {name:?}"));

@@ -1,16 +1,28 @@
 //! What every suite needs: the edge as a process, origins and clients that it cannot fool, and a registry of tests.
+pub mod client;
 pub mod edge;
+pub mod exchange;
+pub mod frames;
+pub mod grpc;
+pub mod http2;
 pub mod message;
 pub mod metrics;
 pub mod origin;
+pub mod pair;
 pub mod peers;
 pub mod programs;
+pub mod served;
+pub mod tls;
 pub mod wire;
 
+pub use client::{Call, Client};
 pub use edge::{Edge, Setup};
+pub use exchange::{Ask, Reply};
 pub use message::Message;
 pub use metrics::Metrics;
 pub use origin::Origin;
+pub use pair::{Pair, Protocol};
+pub use served::Served;
 pub use wire::{Addr, Wire};
 
 use std::{
@@ -56,25 +68,32 @@ pub struct Test {
 
 /// How often a test runs.
 pub enum Run {
+    /// Over each of these pairs of protocols.
+    Over(fn() -> Vec<Pair>, fn(Pair)),
     /// Once on each driver.
     EachDriver(fn(Driver)),
     /// Once.
     Once(fn()),
 }
 
-/// The tests of one file: `suite!("subject"; each_driver: a, b; once: c)`.
+/// The tests of one file, in groups: `suite!("subject"; each_pair: a, b; once: c)`. The groups of pairs are named in
+/// `harness/pair.rs`.
 #[macro_export]
 macro_rules! suite {
-    ($subject:literal; each_driver: $($each:ident),* $(,)?; once: $($once:ident),* $(,)?) => {
+    ($subject:literal; $($group:ident: $($test:ident),* $(,)?);* $(;)?) => {
         /// This file's tests.
         pub fn tests() -> Vec<$crate::harness::Test> {
-            use $crate::harness::{Run, Test};
-            vec![
-                $(Test { name: concat!($subject, "::", stringify!($each)).to_owned(), run: Run::EachDriver($each) },)*
-                $(Test { name: concat!($subject, "::", stringify!($once)).to_owned(), run: Run::Once($once) },)*
-            ]
+            let mut all = Vec::new();
+            $($(all.push($crate::harness::Test {
+                name: concat!($subject, "::", stringify!($test)).to_owned(),
+                run: $crate::suite!(@$group $test),
+            });)*)*
+            all
         }
     };
+    (@each_driver $test:ident) => { $crate::harness::Run::EachDriver($test) };
+    (@once $test:ident) => { $crate::harness::Run::Once($test) };
+    (@$pairs:ident $test:ident) => { $crate::harness::Run::Over($crate::harness::Pair::$pairs, $test) };
 }
 
 static NOT_RUN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());

@@ -1,9 +1,14 @@
 //! A scripted origin that records every byte it receives, connection by connection.
 use super::{
-    eventually,
+    Protocol, eventually,
+    exchange::{Reply, request_message},
+    http2::{Engine, failed},
     message::{self, Kind, Message},
+    served::{After, Order, Record, Served},
+    tls,
     wire::{Addr, Stream, Wire},
 };
+use rustls::ServerConfig;
 use std::{
     io,
     net::{TcpListener, TcpStream},
@@ -46,13 +51,27 @@ struct Shared {
     open: AtomicUsize,
     open_max: AtomicUsize,
     stop: AtomicBool,
+    /// Of origins that serve exchanges, in the order of their heads.
+    records: Mutex<Vec<Arc<Mutex<Record>>>>,
+    /// Exchanges being served, and the most there ever were at once.
+    active: AtomicUsize,
+    active_max: AtomicUsize,
 }
+
+/// What a script of exchanges is.
+type Script = Arc<dyn Fn(&mut Served<'_>) -> io::Result<()> + Send + Sync>;
+
+/// How many streams an HTTP/2 origin allows at once.
+const STREAMS: u32 = 250;
 
 /// Listens until dropped; one thread for each connection.
 pub struct Origin {
     addr: Addr,
+    protocol: Protocol,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
+    /// Of an HTTP/2 origin: what drives it, and the word that ends its connections.
+    http2: Option<(Arc<Engine>, tokio::sync::watch::Sender<bool>)>,
 }
 
 enum Listener {
@@ -75,6 +94,79 @@ impl Origin {
         let l = TcpListener::bind(at).expect("a free port");
         let addr = Addr::Tcp(l.local_addr().expect("a bound socket has an address"));
         Origin::run(Listener::Tcp(l), addr, script)
+    }
+
+    /// Serves exchanges by any protocol; `script` is run for each one, in a thread of its own, and an answer it leaves
+    /// unfinished is cut off when it returns.
+    pub fn serving(
+        protocol: Protocol,
+        script: impl Fn(&mut Served<'_>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Origin {
+        Origin::serving_with(protocol, tls::pki().origin.server(&[protocol.alpn()]), script)
+    }
+
+    /// As [`Origin::serving`], with TLS of one's own where the protocol has TLS.
+    pub fn serving_with(
+        protocol: Protocol,
+        config: Arc<ServerConfig>,
+        script: impl Fn(&mut Served<'_>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Origin {
+        let l = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = Addr::Tcp(l.local_addr().expect("a bound socket has an address"));
+        let config = protocol.tls().then_some(config);
+        let script: Script = Arc::new(script);
+        if protocol.http2() {
+            return Origin::run_http2(l, addr, protocol, config, script);
+        }
+        let shared = Arc::new(Shared::default());
+        let each = {
+            let shared = Arc::clone(&shared);
+            move |wire: &mut Wire, number: usize| serve_http1(&shared, wire, number, &script)
+        };
+        let mut origin = Origin::run_shared(shared, Listener::Tcp(l), addr, config, each);
+        origin.protocol = protocol;
+        origin
+    }
+
+    /// Connections of raw bytes, which the configuration takes for this protocol.
+    pub fn raw(
+        protocol: Protocol,
+        script: impl Fn(&mut Wire, usize) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Origin {
+        let l = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let addr = Addr::Tcp(l.local_addr().expect("a bound socket has an address"));
+        let config = protocol.tls().then(|| tls::pki().origin.server(&[protocol.alpn()]));
+        let mut origin = Origin::run_shared(Arc::default(), Listener::Tcp(l), addr, config, script);
+        origin.protocol = protocol;
+        origin
+    }
+
+    /// Answers each request, by any protocol.
+    pub fn replying(protocol: Protocol, reply: impl Fn(&Message) -> Reply + Send + Sync + 'static) -> Origin {
+        Origin::serving(protocol, move |served| {
+            let request = served.request()?;
+            served.reply(&reply(&request))
+        })
+    }
+
+    /// Accepts every WebSocket, by any protocol, and echoes its messages.
+    pub fn echoing(protocol: Protocol) -> Origin {
+        Origin::serving(protocol, |served| {
+            let tunnel = served.tunnel()?;
+            let mut ws = tungstenite::WebSocket::from_raw_socket(tunnel, tungstenite::protocol::Role::Server, None);
+            while let Ok(message) = ws.read() {
+                if (message.is_text() || message.is_binary()) && ws.send(message).is_err() {
+                    break;
+                }
+            }
+            ws.get_mut().finish();
+            Ok(())
+        })
+    }
+
+    /// Answers every request with 200 and a short body, by any protocol.
+    pub fn fine(protocol: Protocol) -> Origin {
+        Origin::replying(protocol, |_| Reply::new(200, "ok"))
     }
 
     /// Answers each request with the bytes `answer` returns, on connections kept alive. An empty answer closes.
@@ -105,7 +197,16 @@ impl Origin {
         addr: Addr,
         script: impl Fn(&mut Wire, usize) -> io::Result<()> + Send + Sync + 'static,
     ) -> Origin {
-        let shared = Arc::new(Shared::default());
+        Origin::run_shared(Arc::default(), l, addr, None, script)
+    }
+
+    fn run_shared(
+        shared: Arc<Shared>,
+        l: Listener,
+        addr: Addr,
+        config: Option<Arc<ServerConfig>>,
+        script: impl Fn(&mut Wire, usize) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Origin {
         let script = Arc::new(script);
         let acceptor = std::thread::spawn({
             let shared = Arc::clone(&shared);
@@ -116,8 +217,11 @@ impl Origin {
                     }
                     let (shared, script) = (Arc::clone(&shared), Arc::clone(&script));
                     let (number, connection) = shared.enter(&stream);
+                    let config = config.clone();
                     std::thread::spawn(move || {
-                        if let Ok(mut wire) = Wire::over(stream, Some(Arc::clone(&connection.bytes))) {
+                        let wire = secured(stream, config)
+                            .and_then(|stream| Wire::over(stream, Some(Arc::clone(&connection.bytes))));
+                        if let Ok(mut wire) = wire {
                             wire.patience(super::PATIENCE * 3);
                             let _ = script(&mut wire, number);
                         }
@@ -128,7 +232,34 @@ impl Origin {
                 }
             }
         });
-        Origin { addr, shared, acceptor: Some(acceptor) }
+        Origin { addr, protocol: Protocol::H1, shared, acceptor: Some(acceptor), http2: None }
+    }
+
+    fn run_http2(
+        l: TcpListener,
+        addr: Addr,
+        protocol: Protocol,
+        config: Option<Arc<ServerConfig>>,
+        script: Script,
+    ) -> Origin {
+        let engine = Arc::new(Engine::start());
+        let shared = Arc::new(Shared::default());
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        l.set_nonblocking(true).expect("a socket can be made non-blocking");
+        let accepting = Accepting {
+            engine: Arc::downgrade(&engine),
+            shared: Arc::clone(&shared),
+            acceptor: config.map(tokio_rustls::TlsAcceptor::from),
+            script,
+            stopped,
+        };
+        engine.spawn(accepting.run(l));
+        Origin { addr, protocol, shared, acceptor: None, http2: Some((engine, stop)) }
+    }
+
+    /// What it speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Where it listens.
@@ -138,7 +269,19 @@ impl Origin {
 
     /// As an endpoint in a configuration, quoted.
     pub fn endpoint(&self) -> String {
-        format!("{:?}", self.addr.endpoint())
+        match self.protocol {
+            Protocol::H1 => format!("{:?}", self.addr.endpoint()),
+            Protocol::H1Tls | Protocol::H2 => format!("\"https://{}\"", self.addr),
+            Protocol::H2c => format!("\"h2c://{}\"", self.addr),
+        }
+    }
+
+    /// What a pool of it needs in a configuration beside its endpoints.
+    pub fn pool_keys(&self) -> String {
+        match self.protocol.tls() {
+            true => format!("tls = {{ ca = \"@DIR@/ca.pem\", server_name = \"{}\" }}\n", tls::ORIGIN_NAME),
+            false => String::new(),
+        }
     }
 
     /// Every byte received, by connection in the order of their arrival.
@@ -152,6 +295,15 @@ impl Origin {
     /// # Panics
     /// When the edge sent anything that a strict parser refuses.
     pub fn requests(&self) -> Vec<Message> {
+        let records = self.shared.records.lock().expect("recording does not panic");
+        if !records.is_empty() {
+            let complete = |r: &Arc<Mutex<Record>>| {
+                let r = r.lock().expect("recording does not panic");
+                r.complete.then(|| r.message.clone())
+            };
+            return records.iter().filter_map(complete).collect();
+        }
+        drop(records);
         let read =
             |bytes: &Vec<u8>| message::every(bytes, Kind::Request).expect("the edge sends well-formed requests").0;
         self.received().iter().flat_map(read).collect()
@@ -162,6 +314,34 @@ impl Origin {
         eventually(&format!("{count} requests at the origin"), || {
             Some(self.requests()).filter(|found| found.len() >= count)
         })
+    }
+
+    /// Every request received, complete or not; of origins that serve exchanges.
+    pub fn begun(&self) -> Vec<Message> {
+        let records = self.shared.records.lock().expect("recording does not panic");
+        records.iter().map(|r| r.lock().expect("recording does not panic").message.clone()).collect()
+    }
+
+    /// Waits for so many requests to begin; of origins that serve exchanges.
+    pub fn wait_begun(&self, count: usize) -> Vec<Message> {
+        eventually(&format!("{count} requests at the origin"), || {
+            Some(self.begun()).filter(|found| found.len() >= count)
+        })
+    }
+
+    /// Waits until no exchange is being served.
+    pub fn wait_quiet(&self) {
+        eventually("the origin's exchanges to end", || (self.active() == 0).then_some(()));
+    }
+
+    /// Exchanges being served.
+    pub fn active(&self) -> usize {
+        self.shared.active.load(Ordering::SeqCst)
+    }
+
+    /// The most exchanges there ever were at once.
+    pub fn active_max(&self) -> usize {
+        self.shared.active_max.load(Ordering::SeqCst)
     }
 
     /// Waits for so many connections, open or not.
@@ -192,10 +372,10 @@ impl Origin {
 
 impl Shared {
     fn enter(&self, stream: &Stream) -> (usize, Arc<Connection>) {
-        let socket = match stream {
-            Stream::Tcp(s) => s.try_clone().ok(),
-            Stream::Unix(_) => None,
-        };
+        self.add(stream.tcp().and_then(|s| s.try_clone().ok()))
+    }
+
+    fn add(&self, socket: Option<TcpStream>) -> (usize, Arc<Connection>) {
         let connection = Arc::new(Connection { socket: Mutex::new(socket), ..Connection::default() });
         let mut all = self.connections.lock().expect("recording does not panic");
         all.push(Arc::clone(&connection));
@@ -203,11 +383,140 @@ impl Shared {
         self.open_max.fetch_max(all.iter().filter(|c| c.is_open()).count(), Ordering::SeqCst);
         (all.len() - 1, connection)
     }
+
+    fn note(&self, message: Message) -> Arc<Mutex<Record>> {
+        let record = Arc::new(Mutex::new(Record { message, complete: false }));
+        self.records.lock().expect("recording does not panic").push(Arc::clone(&record));
+        record
+    }
+
+    /// Runs the script of one exchange and counts it.
+    fn run(&self, served: &mut Served<'_>, script: &Script) -> io::Result<()> {
+        let now = self.active.fetch_add(1, Ordering::SeqCst) + 1;
+        self.active_max.fetch_max(now, Ordering::SeqCst);
+        let outcome = script(served);
+        self.active.fetch_sub(1, Ordering::SeqCst);
+        outcome
+    }
+}
+
+fn serve_http1(shared: &Shared, wire: &mut Wire, number: usize, script: &Script) -> io::Result<()> {
+    while let Some(mut served) = Served::http1(wire, number, |head| shared.note(head))? {
+        shared.run(&mut served, script)?;
+        if served.after() == After::Close {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn secured(stream: Stream, config: Option<Arc<ServerConfig>>) -> io::Result<Stream> {
+    match (stream, config) {
+        (Stream::Tcp(socket), Some(config)) => {
+            socket.set_read_timeout(Some(super::PATIENCE))?;
+            tls::TlsStream::accept(socket, config).map(Stream::Tls)
+        }
+        (stream, _) => Ok(stream),
+    }
+}
+
+/// The accepting side of an HTTP/2 origin.
+#[derive(Clone)]
+struct Accepting {
+    engine: std::sync::Weak<Engine>,
+    shared: Arc<Shared>,
+    acceptor: Option<tokio_rustls::TlsAcceptor>,
+    script: Script,
+    stopped: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Accepting {
+    async fn run(self, l: TcpListener) {
+        let l = tokio::net::TcpListener::from_std(l).expect("a listener for the runtime");
+        let mut stopped = self.stopped.clone();
+        loop {
+            let socket = tokio::select! {
+                _ = stopped.changed() => return,
+                accepted = l.accept() => match accepted { Ok((socket, _)) => socket, Err(_) => continue },
+            };
+            let _ = socket.set_nodelay(true);
+            tokio::spawn(self.clone().connection(socket));
+        }
+    }
+
+    async fn connection(self, socket: tokio::net::TcpStream) {
+        let (number, connection) = self.shared.add(None);
+        let served = match self.acceptor.clone() {
+            None => self.streams(socket, number).await,
+            Some(acceptor) => match acceptor.accept(socket).await {
+                Ok(stream) => self.streams(stream, number).await,
+                Err(e) => Err(e),
+            },
+        };
+        drop(served);
+        connection.over.store(true, Ordering::SeqCst);
+        self.shared.open.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    async fn streams<T>(&self, io: T, number: usize) -> io::Result<()>
+    where
+        T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        let mut builder = h2::server::Builder::new();
+        builder.enable_connect_protocol().max_concurrent_streams(STREAMS).initial_window_size(1 << 20);
+        builder.initial_connection_window_size(8 << 20);
+        let mut connection = builder.handshake::<_, bytes::Bytes>(io).await.map_err(failed)?;
+        let (orders, mut ordered) = tokio::sync::mpsc::unbounded_channel();
+        let mut stopped = self.stopped.clone();
+        loop {
+            tokio::select! {
+                _ = stopped.changed() => return Ok(()),
+                Some(order) = ordered.recv() => match order {
+                    Order::GoAway => connection.graceful_shutdown(),
+                    Order::Fail(code) => connection.abrupt_shutdown(code),
+                    Order::Cut => return Ok(()),
+                },
+                accepted = connection.accept() => match accepted {
+                    None => return Ok(()),
+                    Some(Err(e)) => return Err(failed(e)),
+                    Some(Ok((request, respond))) => self.stream(number, request, respond, orders.clone()),
+                },
+            }
+        }
+    }
+
+    fn stream(
+        &self,
+        number: usize,
+        request: http::Request<h2::RecvStream>,
+        respond: h2::server::SendResponse<bytes::Bytes>,
+        orders: tokio::sync::mpsc::UnboundedSender<Order>,
+    ) {
+        let Some(engine) = self.engine.upgrade() else { return };
+        let head = request_message(&request);
+        let record = self.shared.note(head.clone());
+        let this = self.clone();
+        std::thread::spawn(move || {
+            let body = request.into_body();
+            let mut served = Served::http2(&engine, number, (head, record), (body, respond), orders);
+            let _ = this.shared.run(&mut served, &this.script);
+        });
+    }
 }
 
 impl Drop for Origin {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
+        if let Some((engine, stop)) = self.http2.take() {
+            // Streams end with their connections, and scripts with their streams, before what drives them does.
+            let _ = stop.send(true);
+            let begun = std::time::Instant::now();
+            while self.active() > 0 && begun.elapsed() < std::time::Duration::from_secs(5) {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            drop(engine);
+            return;
+        }
         // A connection wakes the acceptor, which then sees the flag.
         let woken = Stream::connect(&self.addr).is_ok();
         if let Some(acceptor) = self.acceptor.take().filter(|_| woken) {

@@ -1,5 +1,8 @@
 //! Plain blocking sockets for clients and origins: bytes out, strictly read messages in, nothing done behind one's back.
-use super::message::{self, Kind, Message};
+use super::{
+    message::{self, Kind, Message},
+    tls::TlsStream,
+};
 use std::{
     fmt,
     io::{self, Read, Write},
@@ -70,6 +73,8 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Unix.
     Unix(UnixStream),
+    /// TLS over TCP.
+    Tls(TlsStream),
 }
 
 impl Stream {
@@ -91,9 +96,20 @@ impl Stream {
         })
     }
 
-    fn patience(&self, d: Duration) -> io::Result<()> {
+    /// The TCP socket, if it is one.
+    pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Stream::Tcp(s) => s.set_read_timeout(Some(d)).and_then(|()| s.set_write_timeout(Some(d))),
+            Stream::Tcp(s) => Some(s),
+            Stream::Tls(s) => Some(s.socket()),
+            Stream::Unix(_) => None,
+        }
+    }
+
+    fn patience(&self, d: Duration) -> io::Result<()> {
+        let tcp = |s: &TcpStream| s.set_read_timeout(Some(d)).and_then(|()| s.set_write_timeout(Some(d)));
+        match self {
+            Stream::Tcp(s) => tcp(s),
+            Stream::Tls(s) => tcp(s.socket()),
             Stream::Unix(s) => s.set_read_timeout(Some(d)).and_then(|()| s.set_write_timeout(Some(d))),
         }
     }
@@ -101,6 +117,8 @@ impl Stream {
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match self {
             Stream::Tcp(s) => s.shutdown(how),
+            Stream::Tls(s) if how == Shutdown::Write => s.shutdown_write(),
+            Stream::Tls(s) => s.socket().shutdown(how),
             Stream::Unix(s) => s.shutdown(how),
         }
     }
@@ -110,6 +128,7 @@ impl Read for Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(s) => s.read(buf),
+            Stream::Tls(s) => s.read(buf),
             Stream::Unix(s) => s.read(buf),
         }
     }
@@ -119,6 +138,7 @@ impl Write for Stream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(s) => s.write(buf),
+            Stream::Tls(s) => s.write(buf),
             Stream::Unix(s) => s.write(buf),
         }
     }
@@ -202,6 +222,21 @@ impl Wire {
     /// What was read and not yet used.
     pub fn unread(&self) -> &[u8] {
         &self.unread
+    }
+
+    /// Waits until the peer has closed its side, and leaves what it sent where it is.
+    ///
+    /// # Errors
+    /// `TimedOut`.
+    pub fn wait_hangup(&self) -> io::Result<()> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let Some(socket) = self.stream.tcp() else { return Err(io::ErrorKind::Unsupported.into()) };
+        let mut fds = [PollFd::new(socket, PollFlags::RDHUP)];
+        let patience = Timespec { tv_sec: super::PATIENCE.as_secs() as i64, tv_nsec: 0 };
+        match poll(&mut fds, Some(&patience))? {
+            0 => Err(io::ErrorKind::TimedOut.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Reads a message; `None` when the peer closed before its first byte.
@@ -288,6 +323,40 @@ impl Wire {
         self.ask(format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n"))
     }
 
+    /// Takes what is there, at most `max` bytes, waiting for the first; empty when the peer has closed.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn some(&mut self, max: usize) -> io::Result<Vec<u8>> {
+        if self.unread.is_empty() && max > 0 {
+            self.fill()?;
+        }
+        let now = max.min(self.unread.len());
+        Ok(self.unread.drain(..now).collect())
+    }
+
+    /// Takes a line that ends in CRLF, without its end.
+    ///
+    /// # Errors
+    /// The socket's, `UnexpectedEof`, or `InvalidData` for an endless line or one that is no text.
+    pub fn line(&mut self) -> io::Result<String> {
+        let mut from = 0;
+        loop {
+            if let Some(end) = self.unread[from..].windows(2).position(|w| w == b"\r\n") {
+                let line: Vec<u8> = self.unread.drain(..from + end + 2).collect();
+                let text = String::from_utf8(line[..line.len() - 2].to_vec());
+                return text.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e));
+            }
+            if self.unread.len() > 1 << 20 {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "an endless line"));
+            }
+            from = self.unread.len().saturating_sub(1);
+            if self.fill()? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
     /// Reads until so many bytes are there and takes them.
     ///
     /// # Errors
@@ -353,8 +422,18 @@ impl Wire {
 
     /// When this value is dropped the peer sees a reset (TCP).
     pub fn reset_on_close(&self) {
-        if let Stream::Tcp(s) = &self.stream {
+        if let Stream::Tls(s) = &self.stream {
+            s.end_abruptly();
+        }
+        if let Some(s) = self.stream.tcp() {
             socket2::SockRef::from(s).set_linger(Some(Duration::ZERO)).expect("a socket takes SO_LINGER");
+        }
+    }
+
+    /// Nothing is said at the end of TLS, as when a connection is cut.
+    pub fn end_without_close_notify(&self) {
+        if let Stream::Tls(s) = &self.stream {
+            s.end_abruptly();
         }
     }
 
@@ -362,9 +441,20 @@ impl Wire {
     pub fn second(&self) -> Wire {
         let stream = match &self.stream {
             Stream::Tcp(s) => s.try_clone().map(Stream::Tcp),
+            Stream::Tls(s) => s.second().map(Stream::Tls),
             Stream::Unix(s) => s.try_clone().map(Stream::Unix),
         };
         Wire { stream: stream.expect("a second handle"), unread: Vec::new(), closed: false, record: None }
+    }
+
+    /// Takes what was read and not yet used.
+    pub fn take_unread(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Puts bytes before whatever is read next.
+    pub fn restore(&mut self, bytes: Vec<u8>) {
+        self.unread.splice(..0, bytes);
     }
 
     /// The socket, for another client library.

@@ -1,0 +1,142 @@
+//! Which protocols a test runs over: a downstream and an upstream one.
+use super::Driver;
+use std::fmt;
+
+/// What a client and the edge, or the edge and an origin, speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/1.1 over TLS.
+    H1Tls,
+    /// HTTP/2 over TLS.
+    H2,
+    /// HTTP/2 without TLS, by prior knowledge.
+    H2c,
+}
+
+impl Protocol {
+    /// All of them. Another protocol is another entry here, and no new test.
+    pub const ALL: [Protocol; 4] = [Protocol::H1, Protocol::H1Tls, Protocol::H2, Protocol::H2c];
+
+    /// Whether it runs over TLS.
+    pub fn tls(self) -> bool {
+        matches!(self, Protocol::H1Tls | Protocol::H2)
+    }
+
+    /// Whether it is HTTP/2.
+    pub fn http2(self) -> bool {
+        matches!(self, Protocol::H2 | Protocol::H2c)
+    }
+
+    /// The scheme of its URIs.
+    pub fn scheme(self) -> &'static str {
+        if self.tls() { "https" } else { "http" }
+    }
+
+    /// Its ALPN name.
+    pub fn alpn(self) -> &'static str {
+        if self.http2() { "h2" } else { "http/1.1" }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::H1 => "h1",
+            Protocol::H1Tls => "h1tls",
+            Protocol::H2 => "h2",
+            Protocol::H2c => "h2c",
+        })
+    }
+}
+
+/// Where a test runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    /// The edge's I/O driver.
+    pub driver: Driver,
+    /// Between client and edge.
+    pub down: Protocol,
+    /// Between edge and origin.
+    pub up: Protocol,
+}
+
+impl Pair {
+    /// Every pair on the first driver; the second driver, which does not know what it carries, only on the diagonal.
+    pub fn each_pair() -> Vec<Pair> {
+        let on = |driver, down, up| Pair { driver, down, up };
+        let first = Protocol::ALL.into_iter().flat_map(|d| Protocol::ALL.map(|u| on(Driver::IoUring, d, u)));
+        first.chain(Protocol::ALL.map(|p| on(Driver::Epoll, p, p))).collect()
+    }
+
+    fn pairs_where(fits: fn(&Pair) -> bool) -> Vec<Pair> {
+        Pair::each_pair().into_iter().filter(fits).collect()
+    }
+
+    /// Those whose clients speak HTTP/1.1.
+    pub fn from_h1() -> Vec<Pair> {
+        Pair::pairs_where(|p| !p.down.http2())
+    }
+
+    /// Those whose clients speak HTTP/2.
+    pub fn from_h2() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.down.http2())
+    }
+
+    /// Those whose origins speak HTTP/1.1.
+    pub fn to_h1() -> Vec<Pair> {
+        Pair::pairs_where(|p| !p.up.http2())
+    }
+
+    /// Those whose origins speak HTTP/2.
+    pub fn to_h2() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.up.http2())
+    }
+
+    /// HTTP/2 on both sides.
+    pub fn h2_both_sides() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.down.http2() && p.up.http2())
+    }
+
+    /// Those whose clients use TLS, over HTTP/1.1 to the origin.
+    pub fn over_tls() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.down.tls() && p.up == Protocol::H1)
+    }
+
+    /// Those whose origins use TLS, under HTTP/1.1 and HTTP/2 to the client.
+    pub fn to_tls() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.up.tls() && !p.down.tls())
+    }
+
+    /// Each downstream protocol, over HTTP/1.1 to the origin: for tests that no origin takes part in, or whose origin's
+    /// protocol means nothing.
+    pub fn each_downstream() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.up == Protocol::H1)
+            .into_iter()
+            .chain([Pair { driver: Driver::Epoll, down: Protocol::H2, up: Protocol::H1 }])
+            .collect()
+    }
+
+    /// Each upstream protocol, under HTTP/1.1 to the client.
+    pub fn each_upstream() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.down == Protocol::H1)
+            .into_iter()
+            .chain([Pair { driver: Driver::Epoll, down: Protocol::H1, up: Protocol::H2 }])
+            .collect()
+    }
+
+    /// Each protocol on both sides, for tests too heavy for every pair.
+    pub fn some_pairs() -> Vec<Pair> {
+        use Protocol::{H1, H1Tls, H2, H2c};
+        let on = |driver| move |(down, up)| Pair { driver, down, up };
+        let first = [(H1, H1), (H1, H2c), (H1Tls, H1Tls), (H2, H1), (H2, H2), (H2c, H2c)].map(on(Driver::IoUring));
+        first.into_iter().chain([(H1, H1), (H2, H2c)].map(on(Driver::Epoll))).collect()
+    }
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}::{}", self.down, self.up, self.driver)
+    }
+}
