@@ -24,7 +24,8 @@ fn listener(at: Pair) -> String {
 }
 
 fn ask(edge: &Edge, method: &str, host: &str, target: &str, fields: &str) -> Message {
-    edge.client().ask(Ask::new(method, target).host(host).lines(fields))
+    let got = edge.client().try_ask(Ask::new(method, target).host(host).lines(fields));
+    got.unwrap_or_else(|e| panic!("{method} {target}: {e}"))
 }
 
 /// Routes that answer with their own id.
