@@ -1,5 +1,6 @@
 //! Fills the corpora: of the HTTP/1 targets with the judged messages of `tests/vectors/http1.toml`, of the configuration
-//! target with the shipped and the golden files, of the HPACK target with requests and responses of one connection.
+//! target with the shipped and the golden files, of the HPACK target with requests and responses of one connection, of the
+//! HTTP/2 targets with what the engine's two roles send each other.
 #[allow(dead_code, unused_imports)]
 #[path = "../io/tests/http1/drive.rs"]
 mod drive;
@@ -21,7 +22,38 @@ fn main() -> std::io::Result<()> {
         }
     }
     header_blocks(&corpus.join("hpack"))?;
+    http2(&corpus)?;
     configurations(&corpus.join("config"))
+}
+
+/// A request and its response, each behind an octet that says how the owner behaves.
+fn http2(corpus: &std::path::Path) -> std::io::Result<()> {
+    use edge_io::{
+        head::Head,
+        http2::{Connection, Limits, RequestHead, Role},
+    };
+    let mut client = Connection::new(Role::Client, &Limits::default(), 0);
+    let mut server = Connection::new(Role::Server, &Limits::default(), 0);
+    let (from_client, from_server) = (client.out().len(), server.out().len());
+    let request = RequestHead { method: b"POST", scheme: b"http", authority: b"a", path: b"/a?b", protocol: None };
+    let stream = client.send_request(&request, std::iter::empty(), false).unwrap_or_default();
+    let _ = client.send_data(stream, b"a body", true);
+    let (mut head, mut at) = (Head::new(), 0);
+    while let Ok((n, Some(_))) = server.receive(client.out().get(at..).unwrap_or(&[]), 0, &mut head) {
+        at += n;
+    }
+    let _ = server.send_response(stream, 200, std::iter::empty(), false);
+    let _ = server.send_data(stream, b"a body", false);
+    let _ = server.send_trailers(stream, std::iter::empty());
+    server.go_away_gracefully();
+    for (target, bytes) in [("h2_server", &client.out()[from_client..]), ("h2_client", &server.out()[from_server..])] {
+        let folder = corpus.join(target);
+        std::fs::create_dir_all(&folder)?;
+        for mode in 0..8 {
+            std::fs::write(folder.join(format!("exchange-{mode}")), [&[mode], bytes].concat())?;
+        }
+    }
+    Ok(())
 }
 
 fn configurations(folder: &std::path::Path) -> std::io::Result<()> {

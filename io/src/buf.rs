@@ -1,6 +1,8 @@
 //! Leased, bounded buffers: taken from a per-thread pool while bytes are in flight, given back when a connection is idle.
 use std::cell::RefCell;
 
+/// The size for small pieces that wait, bytes.
+pub const TINY: usize = 2 * 1024;
 /// The size a connection starts with, bytes.
 pub const SMALL: usize = 16 * 1024;
 /// The size for bulk transfer and large heads, and the most that is buffered per direction, bytes.
@@ -26,6 +28,11 @@ pub struct Buf {
 }
 
 impl Buf {
+    /// One of `TINY` bytes: cheap to make, and never kept.
+    pub fn tiny() -> Buf {
+        Buf { mem: vec![0; TINY].into_boxed_slice(), start: 0, end: 0 }
+    }
+
     /// Leases one of `SMALL` bytes.
     pub fn small() -> Buf {
         let mem = POOL.with(|p| p.borrow_mut().small.pop()).unwrap_or_else(|| vec![0; SMALL].into_boxed_slice());
@@ -135,7 +142,7 @@ impl Buf {
             return true;
         }
         let mut next = match self.mem.len() {
-            0 => Buf::small(),
+            0..SMALL => Buf::small(),
             SMALL => Buf::large(),
             _ => return false,
         };

@@ -254,7 +254,7 @@ pub const fn proxy_status(fault: &Fault) -> &'static str {
         Category::Unauthorized => value!("http_request_denied", "unauthorized"),
         Category::Forbidden => value!("http_request_denied", "forbidden"),
         Category::MtlsRequired => value!("http_request_denied", "mtls_required"),
-        Category::Misdirected => value!("destination_not_found", "misdirected"),
+        Category::Misdirected => value!("http_request_error", "misdirected"),
         Category::Draining => value!("proxy_internal_response", "draining"),
         Category::Panic => value!("proxy_internal_error", "panic"),
     }
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn j6_each_category_has_its_proxy_status() {
-        let expected = [
+        let expected: [&str; Category::ALL.len()] = [
             "destination_not_found",
             "http_request_error",
             "http_request_error",
@@ -358,6 +358,8 @@ mod tests {
             "http_request_denied",
             "http_request_denied",
             "http_request_denied",
+            "http_request_denied",
+            "http_request_error",
             "proxy_internal_response",
             "proxy_internal_error",
         ];

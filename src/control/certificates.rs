@@ -56,7 +56,9 @@ async fn settle(changed: &Notify) {
 struct Watched {
     watcher: Option<RecommendedWatcher>,
     directories: BTreeSet<PathBuf>,
-    names: Arc<Mutex<HashSet<PathBuf>>>,
+    names: HashSet<PathBuf>,
+    /// Both of them: of anything else a change is no news.
+    matter: Arc<Mutex<HashSet<PathBuf>>>,
     changed: Arc<Notify>,
     /// A failure is told once.
     told: bool,
@@ -64,7 +66,8 @@ struct Watched {
 
 impl Watched {
     fn new(changed: Arc<Notify>) -> Watched {
-        Watched { watcher: None, directories: BTreeSet::new(), names: Arc::default(), changed, told: false }
+        let (directories, names, matter) = (BTreeSet::new(), HashSet::new(), Arc::default());
+        Watched { watcher: None, directories, names, matter, changed, told: false }
     }
 
     /// Watches what `files` depend on from now on, and nothing else; whether there was something that it did not watch
@@ -79,7 +82,7 @@ impl Watched {
             return false;
         };
         let wanted: BTreeSet<PathBuf> = names.iter().filter_map(|name| name.parent()).map(Path::to_owned).collect();
-        let before = std::mem::replace(&mut *self.names.lock().unwrap_or_else(PoisonError::into_inner), names.clone());
+        *self.matter.lock().unwrap_or_else(PoisonError::into_inner) = names.iter().chain(&wanted).cloned().collect();
         if self.watcher.is_none() {
             self.watcher = self.start();
         }
@@ -101,16 +104,18 @@ impl Watched {
             ));
         }
         self.directories = wanted;
-        !names.is_subset(&before)
+        let unseen = !names.is_subset(&self.names);
+        self.names = names;
+        unseen
     }
 
     fn start(&mut self) -> Option<RecommendedWatcher> {
-        let (names, changed) = (self.names.clone(), self.changed.clone());
+        let (matter, changed) = (self.matter.clone(), self.changed.clone());
         let told = move |event: notify::Result<Event>| {
             let matters = match event {
                 Ok(event) => {
-                    let names = names.lock().unwrap_or_else(PoisonError::into_inner);
-                    is_change(event.kind) && (event.need_rescan() || event.paths.iter().any(|p| concerns(&names, p)))
+                    let matter = matter.lock().unwrap_or_else(PoisonError::into_inner);
+                    is_change(event.kind) && (event.need_rescan() || event.paths.iter().any(|p| matter.contains(p)))
                 }
                 Err(_) => true,
             };
@@ -133,11 +138,6 @@ impl Watched {
 /// Reading a file is told too, also our own.
 fn is_change(kind: EventKind) -> bool {
     !matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
-}
-
-/// Whether `path` is one of `names`, or a directory of theirs.
-fn concerns(names: &HashSet<PathBuf>, path: &Path) -> bool {
-    names.contains(path) || names.iter().any(|name| name.parent() == Some(path))
 }
 
 /// Everything whose change may change what `path` leads to: itself, each symbolic link on the way, and what these lead

@@ -10,7 +10,7 @@ pub use shard::{Pinned, Scratch, Shard};
 use crate::{
     answer::{self, RedirectRule, RespondRule},
     message::{
-        BodySink, BodySize, Category, Deadlines, Exchange, Fault, Phase, ResponseHead, ResponseSink, Side,
+        BodySink, BodySize, BodySource, Category, Deadlines, Exchange, Fault, Phase, ResponseHead, ResponseSink, Side,
         path::{self, Normalized},
     },
     policy::rewrite::RewriteRule,
@@ -158,13 +158,17 @@ async fn proxy<E: Exchange>(
         return Err(fault);
     }
     let timeouts = policy.timeouts.unwrap_or(pool.timeouts);
-    let patience = if answer::grpc::is_grpc(exchange.head()) { answer::grpc::timeout(exchange.head()) } else { None };
+    let grpc = answer::grpc::is_grpc(exchange.head());
+    let patience = if grpc { answer::grpc::timeout(exchange.head()) } else { None };
     if let Some(total) = [timeouts.total, patience].into_iter().flatten().min() {
         exchange.deadlines().set(Phase::Total, total);
     }
     let (expects_continue, websocket) = (exchange.expects_continue(), exchange.wants_websocket());
     let (te_trailers, may_trail) = (exchange.takes_trailers(), exchange.may_trail());
     let (head, mut source, mut sink, deadlines) = exchange.parts();
+    if grpc {
+        source.take_time(); // a call may be a conversation
+    }
     let date = shard.date();
     let request = upstream::Request {
         date: &date,

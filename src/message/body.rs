@@ -33,6 +33,8 @@ pub trait BodySource {
     fn consume(&mut self, n: usize);
     /// Trailer fields, once the end is reached.
     fn trailers(&self) -> &Head;
+    /// Its sender may take its time: a conversation rather than an upload.
+    fn take_time(&mut self) {}
     /// The connection was upgraded: from now on bytes without framing, until the peer ends its direction.
     fn upgrade(&mut self);
 }

@@ -2,7 +2,9 @@
 pub mod h1;
 pub mod h2;
 pub mod hop;
+mod patience;
 pub mod websocket;
+pub use patience::Patience;
 
 pub use edge_io::http2::Limits as Http2Limits;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 use super::{Shard, listener::Listener};
 use crate::{
     flow,
-    message::{Deadlines, Peer, Phase},
+    message::{Category, Deadlines, Exchange, Fault, Peer, Phase, Side},
     proto::{
         h1::{self, After, Lease},
         h2::{self, H2Exchange},
@@ -57,6 +57,8 @@ pub(super) struct Counted {
     pub shard: Rc<Shard>,
     pub listener: Rc<Listener>,
     version: Version,
+    /// What was demanded of clients when its handshake began.
+    demand: Option<u64>,
 }
 
 impl Counted {
@@ -64,7 +66,8 @@ impl Counted {
     pub fn new(shard: &Rc<Shard>, listener: &Rc<Listener>) -> Counted {
         shard.connections.open.set(shard.connections.open.get() + 1);
         shard.flow.stats.connections.inc();
-        let counted = Counted { shard: shard.clone(), listener: listener.clone(), version: Version::Http11 };
+        let demand = listener.demand();
+        let counted = Counted { shard: shard.clone(), listener: listener.clone(), version: Version::Http11, demand };
         counted.gauge(1);
         counted
     }
@@ -107,16 +110,24 @@ pub(super) fn open_h2(mut counted: Counted, stream: Stream, peer: Peer, input: B
     let deadlines = Deadlines::new(&counted.shard.flow.local.timers);
     let conn = h2::Connection::new(stream, peer, deadlines, counted.listener.share.clone(), input);
     tasks::spawn(async move {
-        let Counted { shard, listener, .. } = &counted;
-        h2::serve(conn, |exchange| tasks::spawn_now(answer(shard.clone(), listener.clone(), exchange))).await;
+        let Counted { shard, listener, demand, .. } = &counted;
+        h2::serve(conn, |exchange| tasks::spawn_now(answer(shard.clone(), listener.clone(), *demand, exchange))).await;
     });
 }
 
-async fn answer(shard: Rc<Shard>, listener: Rc<Listener>, mut exchange: H2Exchange) {
+async fn answer(shard: Rc<Shard>, listener: Rc<Listener>, demand: Option<u64>, mut exchange: H2Exchange) {
     let rule = listener.rule.borrow().clone();
-    let refused = exchange.refused();
+    let mut refused = exchange.refused();
+    if listener.demand() != demand {
+        refused = Some(OTHER_DEMANDS);
+        exchange.end_connection();
+    }
     flow::handle(&shard.flow, &rule, &mut exchange, refused).await;
 }
+
+/// Who may connect has changed since this connection's handshake: another connection may do (RFC 9110 15.5.20).
+const OTHER_DEMANDS: Fault =
+    Fault::new(Category::Misdirected, Side::Downstream, "what is demanded of clients has changed since the handshake");
 
 struct Open {
     counted: Counted,
@@ -124,13 +135,17 @@ struct Open {
 }
 
 async fn active(mut open: Open) {
-    let Open { counted: Counted { shard, listener, .. }, conn } = &mut open;
+    let Open { counted: Counted { shard, listener, demand, .. }, conn } = &mut open;
     let after = h1::serve(
         conn,
         || shard.connections.lease(),
         |lease| shard.connections.release(lease),
-        async |exchange, refused| {
+        async |exchange, mut refused| {
             let rule = listener.rule.borrow().clone();
+            if listener.demand() != *demand {
+                refused = Some(OTHER_DEMANDS);
+                exchange.close_after();
+            }
             flow::handle(&shard.flow, &rule, exchange, refused).await;
         },
     )

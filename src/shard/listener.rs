@@ -56,6 +56,11 @@ impl Listeners {
 }
 
 impl Listener {
+    /// What is demanded of clients now.
+    pub fn demand(&self) -> Option<u64> {
+        self.rule.borrow().tls.as_ref().map(|tls| tls.demand())
+    }
+
     fn close(&self) {
         self.closed.set(true);
         self.stop.wake_all();

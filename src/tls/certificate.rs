@@ -232,7 +232,10 @@ fn kind_of(key: &CertifiedKey) -> Result<KeyKind, String> {
 fn names_of(cert: &X509Certificate<'_>) -> Vec<Box<str>> {
     let Ok(Some(names)) = cert.subject_alternative_name() else { return Vec::new() };
     let name = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(host) if !host.is_empty() => Some(names::normal(host).into_owned().into_boxed_str()),
+        // Names are shown in terminals and metrics.
+        GeneralName::DNSName(host) if !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic()) => {
+            Some(names::normal(host).into_owned().into_boxed_str())
+        }
         GeneralName::IPAddress(bytes) => ip(bytes).map(|ip| ip.to_string().into_boxed_str()),
         _ => None,
     };

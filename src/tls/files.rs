@@ -113,7 +113,8 @@ pub(super) fn private_key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'st
         let help = format!("convert it: openssl pkey -inform der -in {shown} -out {shown}.pem");
         return Err((format!("{shown}: is DER, not PEM"), help));
     }
-    if memchr::memmem::find(bytes, b"ENCRYPTED").is_some() {
+    let encrypted = [b"-----BEGIN ENCRYPTED".as_slice(), b"Proc-Type: 4,ENCRYPTED"];
+    if encrypted.iter().any(|mark| memchr::memmem::find(bytes, mark).is_some()) {
         let help =
             format!("take the passphrase off, and keep the file secret: openssl pkey -in {shown} -out {shown}.plain");
         return Err((format!("{shown}: the private key is encrypted"), help));

@@ -16,7 +16,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU16, Ordering},
+        atomic::{AtomicU16, AtomicU64, Ordering},
     },
 };
 
@@ -37,6 +37,7 @@ pub struct ListenerTls {
     /// Digest of the files that say which clients are let in.
     client_digest: std::sync::Mutex<[u8; 32]>,
     port: AtomicU16,
+    demand: AtomicU64,
 }
 
 impl fmt::Debug for ListenerTls {
@@ -80,7 +81,9 @@ impl ListenerTls {
         server.ticketer = tickets.clone();
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = TICKETS;
+        let demand = AtomicU64::new(short(context(&config, client_digest)));
         Ok(ListenerTls {
+            demand,
             server: Arc::new(server),
             max_handshakes: config.max_handshakes,
             client_digest: std::sync::Mutex::new(client_digest),
@@ -97,16 +100,21 @@ impl ListenerTls {
         self.config.client_auth
     }
 
+    /// Stands for what is demanded of clients: a connection that began under another one should not be served.
+    pub fn demand(&self) -> u64 {
+        self.demand.load(Ordering::Relaxed)
+    }
+
     /// Whether a certificate is there for `host` (without port).
     pub fn has(&self, host: &str) -> bool {
-        self.resolver.get().has(host)
+        self.resolver.look(|certificates| certificates.has(host))
     }
 
     /// Whether a connection whose client asked for `server_name` (SNI) may be used for `host` (without port): it is the
     /// same name, or the certificate that was shown is for it too. Otherwise 421 (RFC 9110 7.4).
     pub fn covers(&self, server_name: &str, host: &str) -> bool {
         let same = super::names::normal(server_name).eq_ignore_ascii_case(&super::names::normal(host));
-        same || self.resolver.get().covers(server_name, host)
+        same || self.resolver.look(|certificates| certificates.covers(server_name, host))
     }
 
     /// The port that clients are redirected to; 0 while it is not known.
@@ -138,10 +146,16 @@ impl ListenerTls {
     pub(super) fn replace_verifier(&self, verifier: Arc<dyn ClientCertVerifier>, digest: [u8; 32]) {
         if let Some(replaceable) = &self.verifier {
             replaceable.replace(verifier);
-            self.tickets.demand(context(&self.config, digest));
+            let demand = context(&self.config, digest);
+            self.tickets.demand(demand);
+            self.demand.store(short(demand), Ordering::Relaxed);
             *self.client_digest.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = digest;
         }
     }
+}
+
+fn short(digest: [u8; 32]) -> u64 {
+    digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 /// ALPN names (RFC 7301), best first.

@@ -8,7 +8,10 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// The certificates of one name, at most one for each kind of key.
 #[derive(Clone, Debug, Default)]
@@ -110,29 +113,43 @@ impl Certificates {
 /// begun go on with what they got.
 #[derive(Debug)]
 pub(super) struct Resolver {
+    /// Used until there is another one: requests look here too, and a lock is something that shards would share.
+    first: Arc<Certificates>,
+    replaced: AtomicBool,
     current: RwLock<Arc<Certificates>>,
 }
 
 impl Resolver {
     pub fn new(certificates: Certificates) -> Resolver {
-        Resolver { current: RwLock::new(Arc::new(certificates)) }
+        let first = Arc::new(certificates);
+        Resolver { current: RwLock::new(first.clone()), first, replaced: AtomicBool::new(false) }
     }
 
-    /// The table in use. The lock is held for as long as it takes to count a reference.
+    /// The table in use, to keep.
     pub fn get(&self) -> Arc<Certificates> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks something up in the table in use.
+    pub fn look<T>(&self, look: impl FnOnce(&Certificates) -> T) -> T {
+        match self.replaced.load(Ordering::Acquire) {
+            false => look(&self.first),
+            true => look(&self.current.read().unwrap_or_else(PoisonError::into_inner)),
+        }
     }
 
     /// Uses another table from now on.
     pub fn replace(&self, certificates: Certificates) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certificates);
+        self.replaced.store(true, Ordering::Release);
     }
 }
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let current = self.get();
-        let chosen = current.entry(hello.server_name()).choose(hello.signature_schemes());
-        chosen.map(|certificate| certificate.key.clone())
+        self.look(|current| {
+            let chosen = current.entry(hello.server_name()).choose(hello.signature_schemes());
+            chosen.map(|certificate| certificate.key.clone())
+        })
     }
 }

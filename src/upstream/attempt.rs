@@ -138,7 +138,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             return Poll::Ready(Err(TOTAL_EXCEEDED)); // however well it goes on
         }
         self.keep_deadline(state);
-        if (self.up.done || state.step == Step::Continue)
+        if (self.up.done || state.step == Step::Continue || self.sink.is_stream())
             && let Poll::Ready(fault) = self.sink.poll_gone(cx)
         {
             return Poll::Ready(Err(fault));
@@ -179,6 +179,11 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         }
         let sent = match state.step {
             Step::Continue => self.wire.poll_flush(cx),
+            // Nothing is sent, and our direction is not ended, before the endpoint has switched.
+            _ if self.request.websocket => self.wire.poll_flush(cx).map(|sent| {
+                self.up.done = sent.is_ok();
+                sent
+            }),
             _ => self.up.poll(cx, self.source, &mut self.wire, self.request.max_body),
         };
         match sent {

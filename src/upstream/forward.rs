@@ -4,6 +4,7 @@ use super::{
     attempt::{Attempt, Ended, Failed},
     balance::{self, Candidate, Rng},
     h1::Lease,
+    h2::Live,
     pool::{self, Endpoint, Endpoints, InFlight, Place, Wish},
     tunnel::Tunnel,
     wire::Lane,
@@ -186,7 +187,8 @@ pub async fn forward<S: BodySource, D: ResponseSink>(
     trace: &mut Trace,
 ) -> Result<Option<Tunnel>, Fault> {
     let mut lease = upstreams.lease();
-    let mut attempts = Attempts { upstreams, rule, timeouts, request, head, source, sink, deadlines, trace };
+    let mut attempts =
+        Attempts { upstreams, rule, timeouts, request, head, source, sink, deadlines, trace, refused: None };
     let result = attempts.run(&mut lease).await;
     if let Ok(Some((lane, in_flight))) = result {
         return Ok(Some(Tunnel { lane, lease, _in_flight: in_flight, idle: timeouts.tunnel_idle }));
@@ -208,6 +210,8 @@ struct Attempts<'a, S, D> {
     sink: &'a mut D,
     deadlines: &'a Deadlines,
     trace: &'a mut Trace,
+    /// The shared connection that the last attempt failed on.
+    refused: Option<Rc<Live>>,
 }
 
 impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
@@ -248,7 +252,6 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         let endpoint = self.upstreams.endpoints.get(self.rule, rule);
         let in_flight = InFlight::new(&endpoint);
         let mut lane = self.connect(rule, &endpoint, fresh).await?;
-        let reused = lane.is_reused();
         let Some(wire) = lane.wire(lease) else {
             let fault = Fault::new(Category::UpstreamConnectFailed, Side::Edge, "no connection");
             return Err(OneFailed { fault, again: Again::No });
@@ -276,7 +279,12 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             }
             Ok(Ended::Upgraded) => Ok(Some((lane, in_flight))),
             Ok(_) => Ok(None),
-            Err(failed) => Err(OneFailed { fault: failed.fault, again: self.again(&failed, reused) }),
+            Err(failed) => {
+                if let Lane::H2(lane) = &lane {
+                    self.refused = Some(lane.live().clone());
+                }
+                Err(OneFailed { fault: failed.fault, again: self.again(&failed, lane.was_stale()) })
+            }
         }
     }
 
@@ -293,7 +301,9 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             endpoint.drop_idle();
         }
         let place = Place { local, stats: &self.upstreams.stats, pool: self.rule, rule, endpoint };
-        let wish = Wish { careful, websocket: self.request.websocket, connect_timeout: self.timeouts.connect };
+        let refused = self.refused.take();
+        let (websocket, connect_timeout) = (self.request.websocket, self.timeouts.connect);
+        let wish = Wish { careful, websocket, connect_timeout, refused: refused.as_ref() };
         let checkout = pool::checkout(place, wish);
         match self.unless_gone(checkout).await {
             Ok(lane) => {
@@ -328,8 +338,8 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
 
     /// A kept connection may have died before the request reached anybody: one more on a fresh one, unless it could
     /// happen twice (RFC 9110 9.2.2, RFC 9112 9.3.1).
-    fn again(&self, failed: &Failed, reused: bool) -> Again {
-        let stale = failed.fault.category == Category::UpstreamReset && reused;
+    fn again(&self, failed: &Failed, stale: bool) -> Again {
+        let stale = failed.fault.category == Category::UpstreamReset && stale;
         let safe = failed.fault.unsent || stale && is_idempotent(self.head.method());
         match safe && failed.repeatable && !self.sink.started() {
             true => Again::Fresh,

@@ -55,7 +55,13 @@ pub fn write_request_head(out: &mut Vec<u8>, head: &Head, request: &Request<'_>,
     http1::write_request_line(out, head.method_bytes(), request.target);
     let host = if request.host.is_empty() { authority.as_bytes() } else { request.host };
     http1::write_valid_field(out, b"Host", host);
-    hop::write_request_fields(head, out);
+    match request.websocket_key {
+        // The edge speaks for itself in a handshake that the client's protocol does not have.
+        Some(_) => hop::request_fields(head)
+            .filter(|f| !websocket::is_handshake_field(f))
+            .for_each(|f| http1::write_valid_field(out, f.name, f.value)),
+        None => hop::write_request_fields(head, out),
+    }
     out.extend_from_slice(request.our_fields);
     if request.websocket {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: websocket\r\n");

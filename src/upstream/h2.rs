@@ -1,9 +1,11 @@
 //! The client's side of HTTP/2: connections that a shard's requests to one endpoint share, and one request's stream.
 use super::{
     Request,
+    h1::RESPONSE_LIMITS,
     pool::Endpoint,
     wire::{Answer, cut_fault},
 };
+use crate::tls::UpstreamTls;
 use crate::{
     message::{BodySize, Category, Fault, Fill, Side},
     observe::stats::ShardStats,
@@ -33,6 +35,8 @@ use std::{
 
 /// Answer bytes of one stream that may wait here, bytes (FEATURES A9).
 const STREAM_WINDOW: u32 = 64 * 1024;
+/// What an answer's head takes as a rule, bytes.
+const HEAD_BYTES_USUAL: usize = 8 * 1024;
 /// The last bytes of a connection have so long to leave.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -46,6 +50,8 @@ pub struct Links {
     pub spoken: Cell<Option<bool>>,
     /// Requests that wait for a connection that another one is making.
     pub made: Waiting,
+    /// Until then, on the shard's clock in milliseconds, the endpoint is known to take no WebSocket over HTTP/2.
+    pub no_websocket_until: Cell<u64>,
 }
 
 /// A connection that takes streams.
@@ -54,27 +60,45 @@ pub struct Live {
     /// Old, or of an endpoint that is gone: no new streams.
     retired: Cell<bool>,
     max_streams: usize,
+    /// How TLS was spoken to the endpoint when it was made.
+    secure: Option<Arc<UpstreamTls>>,
 }
 
 impl Live {
+    /// It takes no new streams, and ends with its last.
+    pub fn retire(&self) {
+        self.retired.set(true);
+        self.link.wake_driver();
+    }
+
     fn has_room(&self) -> bool {
         !self.retired.get() && self.link.open_streams() < self.max_streams && self.link.can_open()
     }
 }
 
 impl Links {
-    /// A connection with room for a stream: the one with the most streams, so that others fall idle.
-    pub fn pick(&self, websocket: bool) -> Option<Rc<Live>> {
+    /// A connection with room for a stream: the one with the most streams, so that others fall idle. It was made under
+    /// `secure`, and is not `refused`.
+    pub fn pick(
+        &self,
+        websocket: bool,
+        secure: &Option<Arc<UpstreamTls>>,
+        refused: Option<&Rc<Live>>,
+    ) -> Option<Rc<Live>> {
         let open = self.open.borrow();
-        let fit = |l: &&Rc<Live>| l.has_room() && (!websocket || l.link.takes_connect_protocol());
+        let fit = |l: &&Rc<Live>| {
+            l.has_room()
+                && (!websocket || l.link.takes_connect_protocol())
+                && l.secure == *secure
+                && refused.is_none_or(|r| !Rc::ptr_eq(r, l))
+        };
         open.iter().filter(fit).max_by_key(|l| l.link.open_streams()).cloned()
     }
 
     /// No stream is opened on any of them any more.
     pub fn retire(&self) {
         for live in &*self.open.borrow() {
-            live.retired.set(true);
-            live.link.wake_driver();
+            live.retire();
         }
     }
 
@@ -89,6 +113,13 @@ impl Links {
     }
 }
 
+/// For so long a request for WebSocket is refused without asking an endpoint again that has none, milliseconds.
+const NO_WEBSOCKET_MS: u64 = 60_000;
+
+/// The endpoint has no word for WebSocket over HTTP/2.
+pub const NO_WEBSOCKET: Fault =
+    Fault::new(Category::UpstreamProtocol, Side::Upstream, "the endpoint takes no WebSocket over HTTP/2 (RFC 8441)");
+
 /// How long a connection is kept, and how many streams it takes.
 #[derive(Clone, Copy)]
 pub struct Keep {
@@ -101,15 +132,29 @@ pub struct Keep {
 }
 
 /// A connection that was made: its driver starts. It holds a permit of its endpoint until it ends.
-pub fn start(local: &Local, stats: &Arc<ShardStats>, endpoint: &Rc<Endpoint>, stream: Stream, keep: Keep) -> Rc<Live> {
+pub fn start(
+    local: &Local,
+    stats: &Arc<ShardStats>,
+    endpoint: &Rc<Endpoint>,
+    stream: Stream,
+    secure: &Option<Arc<UpstreamTls>>,
+    keep: Keep,
+) -> Rc<Live> {
     let limits = Limits {
         streams: keep.max_streams as u32,
+        // As for answers over HTTP/1.1; all streams may have one at a time. Streams that fail by an answer's fault are
+        // no attack: the connection goes on.
+        head_bytes: RESPONSE_LIMITS.head_bytes,
+        fields: RESPONSE_LIMITS.fields,
+        memory_bytes: (1 << 20) + keep.max_streams.saturating_mul(HEAD_BYTES_USUAL),
+        resets: u32::MAX,
         stream_window: STREAM_WINDOW,
         connection_window: STREAM_WINDOW.saturating_mul(keep.max_streams.clamp(1, 1024) as u32),
         ..Limits::default()
     };
     let link = Link::new(stream, Role::Client, &limits, local.timers.now(), Buf::none());
-    let live = Rc::new(Live { link, retired: Cell::new(false), max_streams: keep.max_streams });
+    let Keep { max_streams, .. } = keep;
+    let live = Rc::new(Live { link, retired: Cell::new(false), max_streams, secure: secure.clone() });
     endpoint.h2.open.borrow_mut().push(live.clone());
     edge_io::tasks::spawn(drive(local.clone(), stats.clone(), endpoint.clone(), live.clone(), keep));
     live
@@ -199,26 +244,36 @@ impl Lane {
         Lane { live, endpoint: endpoint.clone(), stream: None, left: None, reused, heads: 0, secure }
     }
 
+    /// Its connection.
+    pub fn live(&self) -> &Rc<Live> {
+        &self.live
+    }
+
+    /// Whether the connection had carried requests before and is gone now: it may have been dead already.
+    pub fn was_stale(&self) -> bool {
+        self.reused && self.live.link.is_over()
+    }
+
     /// Waits for the endpoint's settings: only they tell whether it takes extended CONNECT (RFC 8441 3).
     pub async fn settled(&self, local: &Local, timeout: Duration) -> Result<(), Fault> {
         let link = &self.live.link;
         let timer = Timer::new(&local.timers);
         timer.set(timeout);
-        let at = link.changed().enter();
+        let place = link.changed().place();
         let settled = poll_fn(|cx| {
             if link.is_settled() || link.is_going() {
                 return Poll::Ready(true);
             }
-            link.changed().wait(at, cx);
+            place.wait(cx);
             timer.poll_fired(cx).map(|()| false)
         })
         .await;
-        link.changed().leave(at);
         let fault = match (settled, link.takes_connect_protocol()) {
             (true, true) => return Ok(()),
             (true, false) => {
-                let detail = "the endpoint takes no WebSocket over HTTP/2 (RFC 8441)";
-                Fault::new(Category::UpstreamProtocol, Side::Upstream, detail)
+                self.endpoint.h2.no_websocket_until.set(local.timers.now() + NO_WEBSOCKET_MS);
+                self.live.retire(); // nobody asked for another connection
+                NO_WEBSOCKET
             }
             _ => Fault::new(Category::UpstreamTimeout, Side::Upstream, "no HTTP/2 settings in time"),
         };
@@ -269,10 +324,10 @@ impl Lane {
     /// The next head.
     pub fn poll_head(&mut self, cx: &mut Context<'_>, into: &mut Box<Head>) -> Poll<Result<(), Fault>> {
         let done = self.stream()?.recv().poll_head(cx, into);
-        done.map(|r| {
+        if let Poll::Ready(Ok(_)) = done {
             self.heads += 1;
-            r.map(|_| ()).map_err(cut_fault)
-        })
+        }
+        done.map(|r| r.map(|_| ()).map_err(cut_fault))
     }
 
     /// What the head means.

@@ -1,5 +1,10 @@
 //! One shard's connections to endpoints: idle ones kept for reuse, new ones within the node-wide limit.
-use super::{EndpointRule, EndpointState, PoolRule, dial, h2, rule::Protocol, wire::Lane};
+use super::{
+    EndpointRule, EndpointState, PoolRule, dial,
+    h2::{self, Live},
+    rule::Protocol,
+    wire::Lane,
+};
 use crate::{
     message::{Category, Fault, Line, Side, Turn},
     observe::stats::{EndpointStats, Limit, ShardStats},
@@ -55,6 +60,8 @@ struct Idle {
     turn: u64,
     /// Its last answer had a body by its head but not by its request (HEAD): endpoints get that wrong.
     doubtful: bool,
+    /// How TLS was spoken when it was made.
+    secure: Option<Arc<UpstreamTls>>,
 }
 
 impl Idle {
@@ -70,6 +77,7 @@ pub struct Conn {
     born_ms: u64,
     /// It carried a request before.
     pub reused: bool,
+    secure: Option<Arc<UpstreamTls>>,
 }
 
 impl Conn {
@@ -100,6 +108,7 @@ impl Conn {
                 until_ms,
                 turn: local.reactor.turn(),
                 doubtful,
+                secure: self.secure.take(),
             });
             endpoint.line.wake_first();
         }
@@ -139,6 +148,7 @@ impl Endpoint {
             self.drop_idle();
             self.h2.retire();
             self.h2.spoken.set(None);
+            self.h2.no_websocket_until.set(0);
         }
     }
 
@@ -195,7 +205,7 @@ impl Endpoint {
 
     /// The most recently used idle connection that is still good. `careful` asks the kernel too: for requests that
     /// must not be sent twice.
-    fn take_idle(&self, local: &Local, careful: bool) -> Option<(Stream, u64)> {
+    fn take_idle(&self, local: &Local, careful: bool, secure: &Option<Arc<UpstreamTls>>) -> Option<(Stream, u64)> {
         let (now, turn) = (local.timers.now(), local.reactor.turn());
         loop {
             let idle = {
@@ -206,7 +216,10 @@ impl Endpoint {
                 all.remove(at)
             };
             let ask = careful || idle.doubtful || idle.turn == turn;
-            let good = now < idle.until_ms && !idle.stream.has_news() && (!ask || idle.stream.is_quiet());
+            let good = now < idle.until_ms
+                && idle.secure == *secure
+                && !idle.stream.has_news()
+                && (!ask || idle.stream.is_quiet());
             if good {
                 return Some((idle.stream, idle.born_ms));
             }
@@ -351,11 +364,13 @@ impl Endpoints {
 
 /// What a request asks of a connection.
 #[derive(Clone, Copy)]
-pub struct Wish {
+pub struct Wish<'a> {
     /// It must not be sent twice: the kernel is asked whether a kept connection still stands.
     pub careful: bool,
     /// It upgrades to WebSocket.
     pub websocket: bool,
+    /// The shared connection that would not take it: not that one again.
+    pub refused: Option<&'a Rc<Live>>,
     /// How long making a connection may take.
     pub connect_timeout: Duration,
 }
@@ -380,8 +395,11 @@ pub struct Place<'a> {
 ///
 /// Faults: `overloaded` when the line is full or the wait too long, `upstream_connect_failed`, `upstream_timeout`,
 /// `upstream_tls`; all are `unsent`.
-pub async fn checkout(place: Place<'_>, wish: Wish) -> Result<Lane, Fault> {
-    let Place { endpoint, .. } = place;
+pub async fn checkout(place: Place<'_>, wish: Wish<'_>) -> Result<Lane, Fault> {
+    let Place { endpoint, local, rule, .. } = place;
+    if wish.websocket && rule.protocol == Protocol::Http2 && local.timers.now() < endpoint.h2.no_websocket_until.get() {
+        return Err(h2::NO_WEBSOCKET.unsent());
+    }
     let queued = !endpoint.line.is_empty();
     if !queued && let Some(kept) = kept(place, wish) {
         return Ok(kept);
@@ -403,7 +421,7 @@ pub async fn checkout(place: Place<'_>, wish: Wish) -> Result<Lane, Fault> {
 }
 
 /// Whether a connection made for this request may turn out to be HTTP/2, which others could share.
-fn may_be_h2(rule: &EndpointRule, wish: Wish) -> bool {
+fn may_be_h2(rule: &EndpointRule, wish: Wish<'_>) -> bool {
     match rule.protocol {
         Protocol::Http1 => false,
         Protocol::Http2 => true,
@@ -412,22 +430,23 @@ fn may_be_h2(rule: &EndpointRule, wish: Wish) -> bool {
 }
 
 /// What is there already.
-fn kept(place: Place<'_>, wish: Wish) -> Option<Lane> {
+fn kept(place: Place<'_>, wish: Wish<'_>) -> Option<Lane> {
     let Place { local, endpoint, rule, .. } = place;
     if rule.protocol != Protocol::Http1
-        && let Some(live) = endpoint.h2.pick(wish.websocket)
+        && let Some(live) = endpoint.h2.pick(wish.websocket, &rule.tls, wish.refused)
     {
         return Some(Lane::H2(h2::Lane::new(live, endpoint, true)));
     }
     if rule.protocol == Protocol::Http2 {
         return None;
     }
-    let (stream, born_ms) = endpoint.take_idle(local, wish.careful)?;
-    Some(Lane::H1(Conn { stream: Some(stream), endpoint: endpoint.clone(), born_ms, reused: true }))
+    let (stream, born_ms) = endpoint.take_idle(local, wish.careful, &rule.tls)?;
+    let secure = rule.tls.clone();
+    Some(Lane::H1(Conn { stream: Some(stream), endpoint: endpoint.clone(), born_ms, reused: true, secure }))
 }
 
 /// Makes a connection, with a permit that `opening` holds.
-async fn open(place: Place<'_>, wish: Wish, opening: Opening) -> Result<Lane, Fault> {
+async fn open(place: Place<'_>, wish: Wish<'_>, opening: Opening) -> Result<Lane, Fault> {
     let Place { local, stats, pool, rule, endpoint } = place;
     let shared = may_be_h2(rule, wish).then(|| Making::new(endpoint));
     let h1_only = rule.protocol == Protocol::Alpn && wish.websocket;
@@ -436,10 +455,11 @@ async fn open(place: Place<'_>, wish: Wish, opening: Opening) -> Result<Lane, Fa
     endpoint.h2.spoken.set(Some(dialed.h2));
     if !dialed.h2 {
         let (stream, born_ms) = (Some(dialed.stream), local.timers.now());
-        return Ok(Lane::H1(Conn { stream, endpoint: endpoint.clone(), born_ms, reused: false }));
+        let secure = rule.tls.clone();
+        return Ok(Lane::H1(Conn { stream, endpoint: endpoint.clone(), born_ms, reused: false, secure }));
     }
     let keep = h2::Keep { idle: pool.keepalive_idle, age: pool.keepalive_age, max_streams: pool.max_streams as usize };
-    let live = h2::start(local, stats, endpoint, dialed.stream, keep);
+    let live = h2::start(local, stats, endpoint, dialed.stream, &rule.tls, keep);
     // The lane first: those who wait for the connection are woken after it has its place.
     let lane = h2::Lane::new(live, endpoint, false);
     if wish.websocket {
@@ -468,22 +488,20 @@ impl Drop for Making {
 }
 
 /// Waits for connections that other requests are making, as long as they may have room for this one.
-async fn wait_for_made(place: Place<'_>, wish: Wish) -> Option<Lane> {
+async fn wait_for_made(place: Place<'_>, wish: Wish<'_>) -> Option<Lane> {
     let links = &place.endpoint.h2;
-    let at = links.made.enter();
-    let found = poll_fn(|cx| {
+    let at = links.made.place();
+    poll_fn(|cx| {
         if let Some(lane) = kept(place, wish) {
             return Poll::Ready(Some(lane));
         }
         if links.connecting.get() == 0 || links.spoken.get() == Some(false) {
             return Poll::Ready(None);
         }
-        links.made.wait(at, cx);
+        at.wait(cx);
         Poll::Pending
     })
-    .await;
-    links.made.leave(at);
-    found
+    .await
 }
 
 /// Holds a permit while a connection is being made; dropped early, gives it back.
@@ -520,7 +538,7 @@ impl Drop for Starving<'_> {
 }
 
 /// First in, first out. Ends with a kept connection, or with a permit for a new one (`None`).
-async fn wait_in_line(at: Place<'_>, wish: Wish) -> Result<Option<Lane>, Fault> {
+async fn wait_in_line(at: Place<'_>, wish: Wish<'_>) -> Result<Option<Lane>, Fault> {
     let Place { local, stats, pool, endpoint, .. } = at;
     if endpoint.line.len() >= pool.max_waiting {
         stats.limit_hit(Limit::PoolWaiting);

@@ -116,6 +116,11 @@ impl<S: BodySource, D: ResponseSink> Relay<'_, S, D> {
         if let Poll::Ready(done) = self.down.poll(cx, &mut self.wire, self.sink, None) {
             return Poll::Ready(done);
         }
+        if self.sink.is_stream()
+            && let Poll::Ready(fault) = self.sink.poll_gone(cx)
+        {
+            return Poll::Ready(Err(fault));
+        }
         let moved = self.up.bytes + self.down.bytes;
         if moved != self.moved {
             self.moved = moved;

@@ -36,6 +36,14 @@ impl Lane {
         }
     }
 
+    /// Whether a failure may only mean that a kept connection had died before.
+    pub fn was_stale(&self) -> bool {
+        match self {
+            Lane::H1(conn) => conn.reused,
+            Lane::H2(lane) => lane.was_stale(),
+        }
+    }
+
     /// Whether the connection carried a request before.
     pub fn is_reused(&self) -> bool {
         match self {

@@ -1,18 +1,33 @@
 //! Certificates of a running edge: loaded, renewed, refused, shown; and who is sent to `https://`.
-use crate::harness::{Driver, Edge, Origin, Setup, edge, eventually, wire::Wire};
-use rcgen::{CertificateParams, KeyPair};
+use crate::harness::{
+    Driver, Edge, Origin, PATIENCE, Setup, edge, eventually,
+    message::{Kind, Message, whole},
+    wire::Wire,
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustix::process::Signal;
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
 use serde_json::Value;
 use std::{
     fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
     process::Command,
+    sync::Arc,
 };
 
 crate::suite!("certificates";
     each_driver:
-        hosts_with_a_certificate_are_sent_to_https;
+        hosts_with_a_certificate_are_sent_to_https,
+        a_renewed_certificate_is_shown_and_connections_stay,
+        requests_for_other_hosts_are_misdirected,
+        policies_decide_who_needs_a_certificate;
     once:
         renewed_files_are_used_at_once,
         links_that_are_swapped_are_followed,
@@ -220,4 +235,153 @@ fn hosts_with_a_certificate_are_sent_to_https(driver: Driver) {
     assert_eq!(ask("behind", "GET", "www.a.example", "/x", "X-Forwarded-Proto: http\r\n").status(), 308);
     let line = edge.wait_log("a redirect", |line| line["path"] == "/x/y");
     assert_eq!((line["status"].as_u64(), line["route"].as_str()), (Some(308), None));
+}
+
+/// A connection with TLS, speaking HTTP/1.1.
+struct Secure(StreamOwned<ClientConnection, TcpStream>);
+
+/// A client that trusts the certificates in these files of `dir`, and shows `identity`.
+fn client(dir: &Path, trusted: &[&str], identity: Option<(String, String)>) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for name in trusted {
+        roots.add(CertificateDer::from_pem_file(dir.join(name)).unwrap()).unwrap();
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+    let mut client = match identity {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => {
+            let chain = vec![CertificateDer::from_pem_slice(cert.as_bytes()).unwrap()];
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()).unwrap()
+        }
+    };
+    client.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(client)
+}
+
+impl Secure {
+    fn connect(to: SocketAddr, client: &Arc<ClientConfig>, name: &str) -> Secure {
+        let tcp = TcpStream::connect(to).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        Secure(StreamOwned::new(ClientConnection::new(client.clone(), name).unwrap(), tcp))
+    }
+
+    fn ask(&mut self, host: &str, target: &str, more: &str) -> Message {
+        write!(self.0, "GET {target} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n").unwrap();
+        let (mut bytes, mut room) = (Vec::new(), [0; 4096]);
+        loop {
+            let n =
+                self.0.read(&mut room).unwrap_or_else(|e| panic!("{e} after {:?}", String::from_utf8_lossy(&bytes)));
+            bytes.extend_from_slice(&room[..n]);
+            if let Ok(Some((message, _))) = whole(&bytes, Kind::Response, n == 0) {
+                return message;
+            }
+            assert!(n > 0, "it ended after {:?}", String::from_utf8_lossy(&bytes));
+        }
+    }
+
+    /// The serial number of the certificate that was shown.
+    fn shown(&self) -> Vec<u8> {
+        self.0.conn.peer_certificates().unwrap()[0].to_vec()
+    }
+}
+
+fn secure_addr(edge: &Edge) -> SocketAddr {
+    edge.listener("secure")[0].tcp()
+}
+
+fn a_renewed_certificate_is_shown_and_connections_stay(driver: Driver) {
+    let setup = Setup::new(driver).shards(2);
+    write(setup.dir(), "a", "a.example", 0x61);
+    let edge = setup.text(&tls(ONE)).start();
+    let mut first = Secure::connect(secure_addr(&edge), &client(edge.dir(), &["a.pem"], None), "a.example");
+    assert_eq!(first.ask("a.example", "/1", "").text(), "here");
+    let second = write(edge.dir(), "a", "a.example", 0x62);
+    wait_for(&edge, &second);
+    // Every shard shows the new one from now on; which of them takes a connection is chance.
+    let trusting = client(edge.dir(), &["a.pem"], None);
+    for _ in 0..8 {
+        let mut other = Secure::connect(secure_addr(&edge), &trusting, "a.example");
+        assert_eq!(other.ask("a.example", "/2", "").text(), "here");
+        assert_ne!(other.shown(), first.shown());
+    }
+    assert_eq!(first.ask("a.example", "/3", "").text(), "here", "an open connection goes on");
+    let line = edge.wait_log("the first request", |line| line["path"] == "/1");
+    assert_eq!((line["tls_version"].as_str(), line["sni"].as_str()), (Some("1.3"), Some("a.example")));
+    assert_eq!((line["tls_group"].as_str(), line["scheme"].as_str()), (Some("X25519MLKEM768"), Some("https")));
+    let labels = [("result", "ok"), ("version", "1.3"), ("group", "X25519MLKEM768")];
+    assert_eq!(edge.metrics().sum("edge_tls_handshakes_total", &labels), 9.0);
+}
+
+fn requests_for_other_hosts_are_misdirected(driver: Driver) {
+    let setup = Setup::new(driver);
+    write(setup.dir(), "a", "a.example", 1);
+    write(setup.dir(), "b", "b.example", 2);
+    write(setup.dir(), "ip", "127.0.0.1", 3);
+    let pairs = ["ip", "a", "b"].map(|name| format!("{{ cert = \"{name}.pem\", key = \"{name}.key\" }}")).join(", ");
+    let edge = setup.text(&tls(&pairs)).start();
+    let client = client(edge.dir(), &["a.pem", "b.pem", "ip.pem"], None);
+    let ask = |name: &str, host: &str| Secure::connect(secure_addr(&edge), &client, name).ask(host, "/", "");
+    for (name, host, status) in [
+        ("a.example", "a.example", 200),
+        ("a.example", "A.EXAMPLE:443", 200),
+        ("b.example", "b.example", 200),
+        ("a.example", "b.example", 421),
+        ("a.example", "nowhere.example", 421),
+        ("127.0.0.1", "b.example", 200), // no name was asked for
+    ] {
+        let answer = ask(name, host);
+        assert_eq!(answer.status(), status, "{name} {host}: {answer:?}");
+    }
+    let line = edge.wait_log("a misdirected request", |line| line["status"] == 421);
+    assert_eq!(line["category"], "misdirected");
+}
+
+fn policies_decide_who_needs_a_certificate(driver: Driver) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let (key, mut params) = (KeyPair::generate().unwrap(), CertificateParams::default());
+    params.distinguished_name = Default::default();
+    params.distinguished_name.push(DnType::CommonName, "alice");
+    let alice = params.signed_by(&key, &ca).unwrap();
+    let origin = Origin::ok();
+    let setup = Setup::new(driver);
+    write(setup.dir(), "a", "a.example", 1);
+    fs::write(setup.dir().join("ca.pem"), ca.pem()).unwrap();
+    let edge = setup
+        .text(&format!(
+            "[[listener]]\nname = \"secure\"\naddress = \"127.0.0.1:0\"\n\
+             tls = {{ certificates = [{ONE}], client_auth = \"optional\", client_ca = \"ca.pem\" }}\n\
+             [pool.app]\nendpoints = [{}]\n[policy.known]\nrequire_mtls = true\nclient_cert_header = true\n\
+             [[route]]\nmatch = \"/known\"\npool = \"app\"\npolicy = \"known\"\n\
+             [[route]]\nmatch = \"/all\"\npool = \"app\"\n",
+            origin.endpoint()
+        ))
+        .start();
+    let without = client(edge.dir(), &["a.pem"], None);
+    let with = client(edge.dir(), &["a.pem"], Some((alice.pem(), key.serialize_pem())));
+    let forged = "Client-Cert: :AAAA:\r\nclient-cert-chain: :AAAA:\r\n";
+    let ask = |client: &Arc<ClientConfig>, target: &str| {
+        Secure::connect(secure_addr(&edge), client, "a.example").ask("a.example", target, forged).status()
+    };
+    assert_eq!(ask(&without, "/known"), 403);
+    assert_eq!(ask(&without, "/all"), 200);
+    assert_eq!(ask(&with, "/known"), 200);
+    assert_eq!(ask(&with, "/all"), 200);
+    let line = edge.wait_log("the refused one", |line| line["status"] == 403);
+    assert_eq!((line["category"].as_str(), line["mtls_subject"].as_str()), (Some("mtls_required"), None));
+    let line = edge.wait_log("the known one", |line| line["path"] == "/known" && line["status"] == 200);
+    assert_eq!(line["mtls_subject"], "CN=alice");
+    let told: Vec<_> = origin.wait_requests(3);
+    for request in &told {
+        assert!(!request.has("client-cert-chain"), "{request:?}");
+        let header = request.get("client-cert").map(|value| value.trim_matches(':').to_owned());
+        let expected = (request.target() == "/known").then(|| {
+            // What stands between the lines of PEM is the same base64.
+            alice.pem().lines().filter(|line| !line.starts_with("---")).collect::<String>()
+        });
+        assert_eq!(header, expected);
+    }
 }

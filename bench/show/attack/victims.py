@@ -75,19 +75,25 @@ protocols = ["h2"]
 endpoints = ["http://127.0.0.1:{origin}"]
 [[route]]
 id = "up"
-match = {{ path = ["/up", "/big"] }}
+match = {{ path = "/up" }}
 pool = "up"
+allow_http = true
+[[route]]
+id = "big"
+match = {{ path = "/big" }}
+pool = "up"
+allow_http = true
 [[route]]
 id = "own"
 respond = {{ body = "hello, this is a small answer" }}
+allow_http = true
 """
 EDGE_TLS = """
 [[listener]]
 name = "tls"
 address = ["127.0.0.1:{tls}"]
 protocols = ["h2", "h1"]
-[listener.tls]
-certificates = [{{ cert = "{cert}", key = "{key}" }}]
+tls = {{ certificates = [{{ cert = "{cert}", key = "{key}" }}] }}
 """
 
 

@@ -109,6 +109,29 @@ pub(crate) fn value_run(bytes: &[u8]) -> usize {
     at + run(bytes.get(at..).unwrap_or(&[]), VALUE)
 }
 
+/// How many bytes from the start are of `TARGET` and neither `%` nor `?`, eight at a time.
+#[inline]
+pub(crate) fn plain_target_run(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let w = u64::from_le_bytes(*word);
+        let zero = |x: u64| x.wrapping_sub(ONES) & !x;
+        let outside = (w.wrapping_sub(ONES * 0x21) & !w) | w | zero(w ^ (ONES * 0x7f));
+        let marks = zero(w ^ (ONES * b'#' as u64))
+            | zero(w ^ (ONES * b'%' as u64))
+            | zero(w ^ (ONES * b'?' as u64))
+            | zero(w ^ (ONES * b'\\' as u64));
+        let hits = (outside | marks) & (ONES * 0x80);
+        if hits != 0 {
+            // The lowest hit is exact; borrows can only make false ones above it.
+            return at + (hits.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or(&[]);
+    at + rest.iter().position(|&b| !is(b, TARGET) || matches!(b, b'%' | b'?')).unwrap_or(rest.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +151,22 @@ mod tests {
                         bytes[at] = b;
                         assert_eq!(token_run(&bytes, NAME), run(&bytes, NAME), "{bytes:?}");
                         assert_eq!(token_run(&bytes, TOKEN), run(&bytes, TOKEN), "{bytes:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn plain_targets_end_at_marks_for_every_byte_at_every_place() {
+        for b in 0..=255u8 {
+            let plain = is(b, TARGET) && b != b'%' && b != b'?';
+            for len in 1..20 {
+                for at in 0..len {
+                    for filler in *b"a!~\"$&>@[]" {
+                        let mut bytes = vec![filler; len];
+                        bytes[at] = b;
+                        assert_eq!(plain_target_run(&bytes), if plain { len } else { at }, "{bytes:?}");
                     }
                 }
             }

@@ -19,7 +19,6 @@ pub use encode::{
 };
 pub use limits::Limits;
 pub use parse::HeadParser;
-pub(crate) use parse::check_escapes;
 pub use reject::Reject;
 pub(crate) use semantics::length;
 pub use semantics::{

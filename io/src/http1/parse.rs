@@ -376,7 +376,7 @@ fn set_path(target: &[u8], start: usize, head: &mut Head) -> Result<bool, Reject
 }
 
 /// Every `%` of a path stands before two hexadecimal digits that are not `00`.
-pub(crate) fn check_escapes(path: &[u8]) -> Result<(), Reject> {
+fn check_escapes(path: &[u8]) -> Result<(), Reject> {
     let mut rest = path;
     while let Some(at) = memchr::memchr(b'%', rest) {
         match rest.get(at + 1..at + 3) {

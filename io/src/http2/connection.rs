@@ -6,6 +6,7 @@ use super::{
     frame::{FrameHeader, kind, setting, write_go_away, write_header, write_settings, write_u32},
     hpack::{Decoder, Encoder, TABLE_BYTES_DEFAULT},
     limits::{CONTROL_MS, RESETS_MS, Rate},
+    message::KnownAuthority,
     priority::Waiting,
     stream::{Slot, Streams},
 };
@@ -107,6 +108,7 @@ pub struct Connection {
     pub(super) dead: Option<Fatal>,
 
     pub(super) phase: Phase,
+    pub(super) frames: u64,
     /// The frame that is being read, its payload still to come, and the padding behind that.
     pub(super) frame: FrameHeader,
     pub(super) rest: u32,
@@ -114,6 +116,7 @@ pub struct Connection {
     pub(super) block: Option<super::heads::Block>,
     pub(super) fragment: Vec<u8>,
     pub(super) decoder: Decoder,
+    pub(super) known_authority: KnownAuthority,
     /// Of the last request.
     pub(super) scheme: Scheme,
     pub(super) protocol: Protocol,
@@ -165,6 +168,7 @@ impl Connection {
             role,
             now_ms,
             dead: None,
+            frames: 0,
             phase: if role == Role::Server { Phase::Preface(0) } else { Phase::Frame },
             frame: FrameHeader::default(),
             rest: 0,
@@ -172,6 +176,7 @@ impl Connection {
             block: None,
             fragment: Vec::new(),
             decoder: Decoder::new(limits.table_bytes),
+            known_authority: KnownAuthority::NONE,
             scheme: Scheme::Other,
             protocol: Protocol::None,
             encoder: if role == Role::Server { encoder } else { encoder.shared() },
@@ -296,10 +301,15 @@ impl Connection {
         self.settings_acked
     }
 
-    /// Whether a frame has begun to arrive and is not complete, or a header block is not: a peer that stops here is
-    /// slow or gone. Bytes of `input` that `receive` left are not known here.
-    pub fn is_inside_frame(&self) -> bool {
-        self.block.is_some() || !matches!(self.phase, Phase::Frame | Phase::Preface(0))
+    /// Whether the preface or a header block is not complete: a peer that stops here holds everything up. Pieces of
+    /// DATA may come as slowly as the stream allows. Bytes of `input` that `receive` left are not known here.
+    pub fn is_inside_block(&self) -> bool {
+        self.block.is_some() || matches!(self.phase, Phase::Preface(_))
+    }
+
+    /// Frames that have begun to arrive so far.
+    pub fn frames(&self) -> u64 {
+        self.frames
     }
 
     /// Whether the server offers extended CONNECT (client; RFC 8441, section 3).

@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn long_blocks_become_continuations() {
-        for length in [0, 1, 9, 10, 11, 20, 25] {
+        for length in [0usize, 1, 9, 10, 11, 20, 25] {
             let mut out = vec![0xaa; 3 + HEADER_BYTES];
             out.extend(0..length as u8);
             finish_headers(&mut out, 3, 5, true, 10);

@@ -157,7 +157,8 @@ impl Connection {
     #[inline]
     fn read(&mut self, section: Section, block: Block, bytes: &[u8], head: &mut Head) -> Result<Read, Fatal> {
         let limits = &self.limits;
-        let mut message = Message::new(head, section, self.role == Role::Client, limits.head_bytes, limits.fields);
+        let from_server = self.role == Role::Client;
+        let mut message = Message::new(head, &mut self.known_authority, section, from_server, limits);
         let decoded = self.decoder.decode(bytes, |field| message.field(&field));
         let verdict = message.finish(block.end, limits.connect_protocol);
         let read = Read {

@@ -1,13 +1,13 @@
 //! Decoded fields become a head, if they make a well-formed message (RFC 9113, sections 8.1 to 8.5; RFC 8441).
 use super::{
-    Abuse,
+    Abuse, Limits,
     hpack::{Decoded, Pseudo, is_name, is_value},
 };
 use crate::{
     head::{FieldId, Head, Method, Span, Version},
     http1::{
-        chars::{TARGET, TOKEN, is, run},
-        check_escapes, is_authority, length,
+        chars::{TOKEN, is, plain_target_run, run},
+        is_authority, length,
     },
 };
 
@@ -62,6 +62,49 @@ pub(super) struct FarTooLarge(pub(super) Abuse);
 /// How far above the limits a block may go before the connection ends instead of the stream.
 const FAR: usize = 4;
 
+/// The last authority that was found good: most requests of a connection repeat it.
+#[derive(Clone, Copy)]
+pub(super) struct KnownAuthority {
+    bytes: [u8; 47],
+    len: u8,
+}
+
+impl KnownAuthority {
+    pub(super) const NONE: KnownAuthority = KnownAuthority { bytes: [0; 47], len: 0 };
+
+    #[inline]
+    fn is(&self, authority: &[u8]) -> bool {
+        !authority.is_empty() && self.bytes.get(..usize::from(self.len)) == Some(authority)
+    }
+
+    fn set(&mut self, authority: &[u8]) {
+        if let Some(place) = self.bytes.get_mut(..authority.len()) {
+            place.copy_from_slice(authority);
+            self.len = authority.len() as u8;
+        }
+    }
+}
+
+/// Where the query starts in a request target that keeps to the grammar: no fragment, and in the path every `%` before
+/// two hexadecimal digits that are not `00`.
+#[inline]
+fn scan_target(target: &[u8]) -> Option<Option<usize>> {
+    let mut query_at = None;
+    let mut at = 0;
+    loop {
+        at += plain_target_run(target.get(at..)?);
+        match target.get(at..)? {
+            [] => return Some(query_at),
+            [b'?', ..] => query_at = query_at.or(Some(at)),
+            [b'%', ..] if query_at.is_some() => {}
+            [b'%', b'0', b'0', ..] => return None,
+            [b'%', a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {}
+            _ => return None,
+        }
+        at += 1;
+    }
+}
+
 /// Bits of `Message::pseudo_seen`.
 const METHOD: u8 = 1 << Pseudo::Method as u8;
 const SCHEME: u8 = 1 << Pseudo::Scheme as u8;
@@ -73,6 +116,7 @@ const PROTOCOL: u8 = 1 << Pseudo::Protocol as u8;
 /// One header block on its way into a [`Head`].
 pub(super) struct Message<'a> {
     head: &'a mut Head,
+    known_authority: &'a mut KnownAuthority,
     section: Section,
     /// From a server: its names may have `_`.
     from_server: bool,
@@ -92,15 +136,22 @@ pub(super) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn new(head: &'a mut Head, section: Section, from_server: bool, bytes: usize, fields: usize) -> Self {
+    pub(super) fn new(
+        head: &'a mut Head,
+        known_authority: &'a mut KnownAuthority,
+        section: Section,
+        from_server: bool,
+        limits: &Limits,
+    ) -> Self {
         head.clear();
         head.set_version(Version::Http2);
         Message {
             head,
+            known_authority,
             section,
             from_server,
-            bytes_max: bytes,
-            fields_max: fields,
+            bytes_max: limits.head_bytes,
+            fields_max: limits.fields,
             bytes: 0,
             fields: 0,
             verdict: Verdict::Good,
@@ -207,8 +258,11 @@ impl<'a> Message<'a> {
 
     #[inline]
     fn authority(&mut self, value: &[u8]) -> bool {
-        if !is_authority(value) {
-            return false;
+        if !self.known_authority.is(value) {
+            if !is_authority(value) {
+                return false;
+            }
+            self.known_authority.set(value);
         }
         let Some(span) = self.append(value) else { return false };
         self.head.set_target_authority(span);
@@ -217,13 +271,10 @@ impl<'a> Message<'a> {
 
     #[inline]
     fn path(&mut self, value: &[u8]) -> bool {
-        if value.first() != Some(&b'/') && value != b"*" || run(value, TARGET) != value.len() {
+        if value.first() != Some(&b'/') && value != b"*" {
             return false;
         }
-        let query_at = memchr::memchr(b'?', value);
-        if check_escapes(value.get(..query_at.unwrap_or(value.len())).unwrap_or(value)).is_err() {
-            return false;
-        }
+        let Some(query_at) = scan_target(value) else { return false };
         let Some(span) = self.append(value) else { return false };
         self.head.set_target(span, query_at);
         true

@@ -116,6 +116,7 @@ impl Connection {
             return Err(Fatal::protocol("a frame inside a header block"));
         }
         self.frame = frame;
+        self.frames += 1;
         let step = match frame.kind {
             kind::DATA => self.on_data(frame, payload),
             kind::HEADERS => self.on_headers(frame, payload, head),

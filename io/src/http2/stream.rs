@@ -265,8 +265,8 @@ mod tests {
                     if let Some(slot) = model.remove(&id) {
                         streams.remove(slot);
                     }
-                } else if !model.contains_key(&id) {
-                    model.insert(id, streams.insert(Stream { id, ..Stream::default() }));
+                } else {
+                    model.entry(id).or_insert_with(|| streams.insert(Stream { id, ..Stream::default() }));
                 }
                 prop_assert_eq!(streams.len() as usize, model.len());
                 for (id, slot) in &model {

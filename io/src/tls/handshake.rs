@@ -14,7 +14,7 @@ pub const HANDSHAKE_READS: usize = 16 * 1024;
 /// The first byte of a handshake record (RFC 8446 5.1).
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// The server's side. Errors of kind `NotTls` carry the connection.
+/// The server's side. Errors of kind `NotTls` carry the connection. TLS 1.3 tickets go out with the first write.
 pub async fn accept(tcp: tcp::Stream, config: Arc<ServerConfig>) -> Result<Stream, Error> {
     let conn = UnbufferedServerConnection::new(names::listening(&config))?;
     drop(config);
@@ -30,7 +30,8 @@ pub async fn accept(tcp: tcp::Stream, config: Arc<ServerConfig>) -> Result<Strea
     run(tcp, state).await
 }
 
-/// The client's side: the server must prove that it is `name`.
+/// The client's side: the server must prove that it is `name`. Its last message may wait for the first write; it goes
+/// out with that, when the owner waits for input, or with `poll_flush`, whichever comes first.
 pub async fn connect(tcp: tcp::Stream, config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Stream, Error> {
     let conn = UnbufferedClientConnection::new(config, name)?;
     let mut state = Box::new(State::new(Machine::Client(conn)));

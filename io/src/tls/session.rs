@@ -129,6 +129,13 @@ impl State {
         }
     }
 
+    /// rustls stops at plaintext: when no bytes follow, there is nothing else to look at.
+    fn plaintext_taken(&mut self, discard: usize) {
+        self.holds_plaintext = false;
+        self.discard(discard);
+        self.exhausted = self.input.is_empty() && !self.machine.common().wants_write();
+    }
+
     /// One read from the socket: how many bytes, 0 at its end.
     pub fn receive(&mut self, tcp: &tcp::Stream) -> io::Result<usize> {
         if self.input.is_none() {
@@ -188,8 +195,7 @@ impl State {
         // As many records as have come already and have room; no more reads for them.
         while filled < room.len() && self.holds_plaintext {
             let (discard, step) = self.machine.step(&mut [], Want::Plaintext(&mut room[filled..], &mut self.rest));
-            self.holds_plaintext = false;
-            self.discard(discard);
+            self.plaintext_taken(discard);
             match step {
                 Ok(Step::Done(n)) => filled += n,
                 Ok(_) => {}
@@ -224,9 +230,8 @@ impl State {
         if !self.holds_plaintext {
             return;
         }
-        self.holds_plaintext = false;
         let (discard, step) = self.machine.step(&mut [], Want::Plaintext(&mut [], &mut self.rest));
-        self.discard(discard);
+        self.plaintext_taken(discard);
         if let Err(e) = step {
             self.end = Some(End::Broken(e.detail.into()));
         }

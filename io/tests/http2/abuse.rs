@@ -11,8 +11,7 @@ fn flood(mut side: Side, mut next: impl FnMut(u32, &mut Side) -> Vec<u8>) -> (u3
         side.events.clear();
         side.heads.clear();
         assert!(side.conn.memory() < 1 << 20, "{}", side.conn.memory());
-        if side.fatal.is_some() {
-            let fatal = side.fatal.unwrap();
+        if let Some(fatal) = side.fatal {
             assert_eq!(fatal.code, ErrorCode::ENHANCE_YOUR_CALM);
             let abuse = fatal.abuse.unwrap();
             assert_eq!(side.conn.limits_hit()[abuse as usize], 1);
@@ -22,6 +21,9 @@ fn flood(mut side: Side, mut next: impl FnMut(u32, &mut Side) -> Vec<u8>) -> (u3
     }
     panic!("never ended");
 }
+
+/// The frames of turn `n`, or for stream `n`.
+type Frames = fn(u32) -> Vec<u8>;
 
 fn id(n: u32) -> u32 {
     2 * n + 1
@@ -35,7 +37,7 @@ fn rapid_reset() {
 
 #[test]
 fn resets_that_we_are_made_to_send() {
-    let provocations: [(&str, fn(u32) -> Vec<u8>); 8] = [
+    let provocations: [(&str, Frames); 8] = [
         ("window update of 0", |s| [post(s), number(WINDOW_UPDATE, s, 0)].concat()),
         ("window overflow", |s| [post(s), number(WINDOW_UPDATE, s, 0x7fff_ffff)].concat()),
         ("data after the end", |s| [get(s), data(s, false, b"x")].concat()),
@@ -67,7 +69,7 @@ fn resets_below_the_rate_are_fine() {
 
 #[test]
 fn control_frames() {
-    let kinds: [(Abuse, fn(u32) -> Vec<u8>); 8] = [
+    let kinds: [(Abuse, Frames); 8] = [
         (Abuse::Ping, |_| frame(PING, 0, 0, &[0; 8])),
         (Abuse::Ping, |_| frame(PING, ACK, 0, &[0; 8])),
         (Abuse::Settings, |n| settings(&[(4, n)])),

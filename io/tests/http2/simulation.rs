@@ -158,7 +158,7 @@ fn run(seed: u64) {
 
 #[test]
 fn messages_arrive_whole_whatever_the_seed() {
-    for seed in 1..=60 {
+    for seed in 1..=20 {
         run(seed);
     }
 }
@@ -192,7 +192,7 @@ fn bodies_go_both_ways_through_small_pieces() {
 }
 
 /// Frames that are mostly right: what random bytes would never get to.
-fn any_frame() -> impl Strategy<Value = Vec<u8>> {
+pub fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let kind = prop_oneof![Just(DATA), Just(HEADERS), 0u8..11, Just(PRIORITY_UPDATE)];
     let flags = prop_oneof![Just(0u8), Just(END), Just(END_HEADERS), any::<u8>()];
     let stream = prop_oneof![Just(0u32), (0u32..12).prop_map(|n| 2 * n + 1), 0u32..24];
@@ -272,7 +272,7 @@ fn heads_read_back_as_they_were_sent() {
     let mut client = Side::client();
     let mut server = Side::server();
     client.conn.ping(*b"settled?");
-    server.feed(&client.conn.out().to_vec());
+    server.feed(client.conn.out());
     let n = client.conn.out().len();
     client.conn.sent(n);
     let mut random = Random(7);

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     message::{BodySize, BodySource, Category, Deadlines, Exchange, Fault, Fill, Peer, Phase, Side},
-    proto::ClientTimeouts,
+    proto::{ClientTimeouts, Patience},
 };
 use edge_io::{
     head::Head,
@@ -31,6 +31,7 @@ pub struct H1Exchange<'c> {
     pub(super) head: &'c Head,
     pub(super) limits: Limits,
     pub(super) semantics: RequestSemantics,
+    pub(super) patience: Patience,
     pub(super) state: State,
 }
 
@@ -128,7 +129,7 @@ impl Exchange for H1Exchange<'_> {
             limits: self.limits,
             deadlines: self.deadlines,
             timeouts: self.share.timeouts.get(),
-            began_ms: None,
+            patience: &self.patience,
         };
         let sink = Response {
             stream: self.stream,
@@ -153,30 +154,24 @@ pub struct RequestBody<'a> {
     limits: Limits,
     deadlines: &'a Deadlines,
     timeouts: ClientTimeouts,
-    began_ms: Option<u64>,
+    patience: &'a Patience,
 }
 
 const TOO_SLOW: Fault = Fault::new(Category::BodyTimeout, Side::Downstream, "the request body came too slowly");
-/// The least rate is asked for after this, milliseconds (FEATURES A20).
-const RATE_GRACE_MS: u64 = 10_000;
 
 impl RequestBody<'_> {
     fn too_slow(&self) -> bool {
-        let now = self.deadlines.now();
-        let spent = now.saturating_sub(self.began_ms.unwrap_or(now));
-        self.timeouts.min_body_rate > 0
-            && spent > RATE_GRACE_MS
-            && self.reader.received < self.timeouts.min_body_rate.saturating_mul(spent / 1000)
+        self.patience.is_over(self.reader.received, &self.timeouts)
     }
 }
 
 impl BodySource for RequestBody<'_> {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fill, Fault>> {
         let before = self.reader.received;
-        self.began_ms.get_or_insert_with(|| self.deadlines.now());
         match self.reader.poll_fill(cx, self.stream, &self.limits) {
             Poll::Ready(done) => {
                 self.deadlines.clear(Phase::ClientBody);
+                self.patience.came(self.deadlines.now());
                 if done.is_ok_and(|f| f == Fill::Data) && self.too_slow() {
                     return Poll::Ready(Err(TOO_SLOW));
                 }
@@ -184,6 +179,8 @@ impl BodySource for RequestBody<'_> {
             }
             Poll::Pending => {
                 // Framing and trailers can dribble in as well as data.
+                self.patience.came(self.deadlines.now());
+                self.patience.waits(self.deadlines.now());
                 if self.reader.received != before && self.too_slow() {
                     return Poll::Ready(Err(TOO_SLOW));
                 }
@@ -212,6 +209,10 @@ impl BodySource for RequestBody<'_> {
 
     fn upgrade(&mut self) {
         self.reader.begin_body(http1::Framing::Tunnel);
+        self.take_time();
+    }
+
+    fn take_time(&mut self) {
         self.timeouts.min_body_rate = 0;
         self.timeouts.body = Duration::MAX;
     }

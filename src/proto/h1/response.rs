@@ -188,6 +188,10 @@ impl ResponseSink for Response<'_> {
         }
     }
 
+    fn is_stream(&self) -> bool {
+        false
+    }
+
     fn say_goodbye(&mut self) {
         if self.writer.framing() == Framing::Tunnel && self.state.frames.at_boundary() {
             self.writer.out.extend_from_slice(&GOING_AWAY);

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     message::{Category, Deadlines, Fault, Fill, Peer, Phase, Side},
     observe::stats::Limit,
-    proto::{h1::client_fault, websocket::Frames},
+    proto::{Patience, h1::client_fault, websocket::Frames},
 };
 use edge_io::{
     buf::Buf,
@@ -204,6 +204,7 @@ where
         head: &work.head,
         limits,
         semantics,
+        patience: Patience::default(),
         state: State {
             keep_alive,
             status: 0,

@@ -48,6 +48,11 @@ impl Waiting {
         })
     }
 
+    /// A place that is left when it is dropped.
+    pub fn place(&self) -> Place<'_> {
+        Place { of: self, at: self.enter() }
+    }
+
     /// The task of `cx` waits at `place`.
     pub fn wait(&self, place: usize, cx: &Context<'_>) {
         if let Some(w) = self.wakers.borrow_mut().0.get_mut(place) {
@@ -69,5 +74,24 @@ impl Waiting {
         for w in self.wakers.borrow_mut().0.iter_mut().filter_map(Option::take) {
             w.wake();
         }
+    }
+}
+
+/// A place among those that wait; whatever ends the wait, it is free again.
+pub struct Place<'a> {
+    of: &'a Waiting,
+    at: usize,
+}
+
+impl Place<'_> {
+    /// The task of `cx` waits.
+    pub fn wait(&self, cx: &Context<'_>) {
+        self.of.wait(self.at, cx);
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.of.leave(self.at);
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         ResponseSink, Side,
     },
     proto::{
-        ClientTimeouts,
+        ClientTimeouts, Patience,
         h1::ListenerShare,
         hop,
         websocket::{self, Frames, GOING_AWAY},
@@ -33,8 +33,6 @@ const CANCELLED: Fault = Fault::new(Category::ClientAbort, Side::Downstream, "th
 const BROKEN: Fault =
     Fault::new(Category::BadRequest, Side::Downstream, "the client broke the protocol on this stream");
 const TOO_SLOW: Fault = Fault::new(Category::BodyTimeout, Side::Downstream, "the request body came too slowly");
-/// The least rate is asked for after this, milliseconds.
-const RATE_GRACE_MS: u64 = 10_000;
 /// Frame and field overhead that a request's log line counts beside its fields, bytes.
 const FRAME_BYTES: u64 = 9;
 
@@ -68,7 +66,7 @@ pub struct H2Exchange {
     expects_continue: bool,
     refused: Option<Fault>,
     timeouts: ClientTimeouts,
-    began_ms: u64,
+    patience: Patience,
     state: State,
 }
 
@@ -106,7 +104,6 @@ impl H2Exchange {
             bytes_out: 0,
             frames: Frames::default(),
         };
-        let began_ms = deadlines.now();
         let timeouts = share.timeouts.get();
         H2Exchange {
             stream,
@@ -117,7 +114,7 @@ impl H2Exchange {
             expects_continue: expects_continue && !end,
             refused,
             timeouts,
-            began_ms,
+            patience: Patience::default(),
             state,
         }
     }
@@ -125,6 +122,11 @@ impl H2Exchange {
     /// What is wrong with the request, if it must be refused.
     pub fn refused(&self) -> Option<Fault> {
         self.refused
+    }
+
+    /// The connection takes no more requests.
+    pub fn end_connection(&self) {
+        self.stream.link().go_away_gracefully();
     }
 
     fn request(&self) -> &Head {
@@ -233,14 +235,14 @@ impl Exchange for H2Exchange {
     }
 
     fn parts(&mut self) -> (&Head, RequestBody<'_>, Response<'_>, &Deadlines) {
-        let H2Exchange { stream, head, deadlines, timeouts, began_ms, state, .. } = self;
+        let H2Exchange { stream, head, deadlines, timeouts, patience, state, .. } = self;
         let request = match head {
             Some(head) => &**head,
             None => heads::empty(),
         };
         let (recv, send) = stream.halves();
-        let source = RequestBody { recv, deadlines, timeouts: *timeouts, began_ms: *began_ms };
-        let sink = Response { send, deadlines, write_timeout: timeouts.write, state };
+        let source = RequestBody { recv, deadlines, timeouts: *timeouts, patience };
+        let sink = Response { send, deadlines, write_timeout: timeouts.write, patience, state };
         (request, source, sink, deadlines)
     }
 }
@@ -250,16 +252,7 @@ pub struct RequestBody<'a> {
     recv: RecvHalf<'a>,
     deadlines: &'a Deadlines,
     timeouts: ClientTimeouts,
-    began_ms: u64,
-}
-
-impl RequestBody<'_> {
-    fn too_slow(&self) -> bool {
-        let spent = self.deadlines.now().saturating_sub(self.began_ms);
-        self.timeouts.min_body_rate > 0
-            && spent > RATE_GRACE_MS
-            && self.recv.bytes() < self.timeouts.min_body_rate.saturating_mul(spent / 1000)
-    }
+    patience: &'a Patience,
 }
 
 impl BodySource for RequestBody<'_> {
@@ -267,12 +260,14 @@ impl BodySource for RequestBody<'_> {
         match self.recv.poll_fill(cx) {
             Poll::Ready(done) => {
                 self.deadlines.clear(Phase::ClientBody);
-                if matches!(done, Ok(Fill::Data)) && self.too_slow() {
+                self.patience.came(self.deadlines.now());
+                if matches!(done, Ok(Fill::Data)) && self.patience.is_over(self.recv.bytes(), &self.timeouts) {
                     return Poll::Ready(Err(TOO_SLOW));
                 }
                 Poll::Ready(done.map_err(fault_of))
             }
             Poll::Pending => {
+                self.patience.waits(self.deadlines.now());
                 // An upgraded stream has no such deadline: setting one at each poll would put off the others.
                 if self.timeouts.body != Duration::MAX && !self.deadlines.is_set(Phase::ClientBody) {
                     self.deadlines.set(Phase::ClientBody, self.timeouts.body);
@@ -295,6 +290,10 @@ impl BodySource for RequestBody<'_> {
     }
 
     fn upgrade(&mut self) {
+        self.take_time();
+    }
+
+    fn take_time(&mut self) {
         self.timeouts.min_body_rate = 0;
         self.timeouts.body = Duration::MAX;
     }
@@ -305,6 +304,7 @@ pub struct Response<'a> {
     send: SendHalf<'a>,
     deadlines: &'a Deadlines,
     write_timeout: Duration,
+    patience: &'a Patience,
     state: &'a mut State,
 }
 
@@ -384,6 +384,7 @@ impl ResponseSink for Response<'_> {
             name: b"content-length",
             value: digits.as_bytes(),
         });
+        self.patience.end();
         self.state.status = status;
         self.state.has_body = !end;
         self.state.websocket = upgraded;
@@ -412,10 +413,15 @@ impl ResponseSink for Response<'_> {
         self.send.poll_cut(cx).map(fault_of)
     }
 
+    fn is_stream(&self) -> bool {
+        true
+    }
+
     fn say_goodbye(&mut self) {
         if self.state.websocket && self.state.frames.at_boundary() {
             let mut cx = Context::from_waker(std::task::Waker::noop());
-            let _ = self.send.poll_data(&mut cx, &GOING_AWAY, false); // no room: then without
+            // It ends our direction, so that no reset takes it away again. No room: then without.
+            let _ = self.send.poll_data(&mut cx, &GOING_AWAY, true);
         }
     }
 

@@ -22,6 +22,8 @@ use std::{
 
 /// Reads before other tasks get their turn.
 const READS_PER_TURN: u32 = 8;
+/// Requests that begin before other tasks get their turn.
+const ARRIVALS_PER_TURN: u32 = 64;
 /// With so much output that the socket does not take, nothing more is read, bytes.
 const BACKLOG: usize = 128 * 1024;
 /// Response heads that may wait for one stream's task: the informational ones that are let through, and the final one.
@@ -144,6 +146,11 @@ impl Link {
         self.slots.borrow().len()
     }
 
+    /// Whether the connection has ended.
+    pub fn is_over(&self) -> bool {
+        self.over.get()
+    }
+
     /// Whether another stream may be opened (client role).
     pub fn can_open(&self) -> bool {
         !self.over.get() && self.engine.borrow().can_open()
@@ -169,9 +176,15 @@ impl Link {
         &self.changed
     }
 
-    /// Whether the peer has begun something that it has not finished: a frame, or a block of fields.
+    /// Whether the peer has begun something that holds up everything else until it is complete: a block of fields, or
+    /// the start of a frame. Bytes that are left because the peer does not read are not meant.
     pub fn is_mid_message(&self) -> bool {
-        !self.input.borrow().is_empty() || self.engine.borrow().is_inside_frame()
+        self.engine.borrow().is_inside_block() || !self.input.borrow().is_empty() && !self.is_stalled()
+    }
+
+    /// Frames that came so far.
+    pub fn frames(&self) -> u64 {
+        self.engine.borrow().frames()
     }
 
     /// Whether output waits for the socket.
@@ -279,8 +292,9 @@ impl Link {
         let mut reads = 0;
         let mut input = self.input.borrow_mut();
         loop {
-            if !input.is_empty() {
-                self.process(&mut input, now_ms, arrive)?;
+            if !input.is_empty() && self.process(&mut input, now_ms, arrive)? {
+                self.again(cx); // others first: a client cannot hold the shard by asking much at once
+                return Ok(());
             }
             if self.is_stalled() {
                 self.flush(cx).map_err(|_| Over::Closed)?;
@@ -334,8 +348,14 @@ impl Link {
         }
     }
 
-    /// Everything in `input` that is complete.
-    fn process(&self, input: &mut Buf, now_ms: u64, arrive: &mut dyn FnMut(u32, bool, Box<Head>)) -> Result<(), Over> {
+    /// Everything in `input` that is complete; `true` when it is enough for this turn and more is there.
+    fn process(
+        &self,
+        input: &mut Buf,
+        now_ms: u64,
+        arrive: &mut dyn FnMut(u32, bool, Box<Head>),
+    ) -> Result<bool, Over> {
+        let mut arrived = 0;
         let mut head = self.spare_head.take().unwrap_or_else(heads::take);
         loop {
             let (n, event) = self.engine().receive(input.filled(), now_ms, &mut head).map_err(Over::Fatal)?;
@@ -343,11 +363,12 @@ impl Link {
                 None => {
                     input.consume(n);
                     *self.spare_head.borrow_mut() = Some(head);
-                    return Ok(());
+                    return Ok(false);
                 }
                 Some(Event::Head { stream, end }) => {
                     let full = std::mem::replace(&mut head, heads::take());
                     if self.is_server() {
+                        arrived += 1;
                         arrive(stream, end, full);
                     } else {
                         self.response_head(stream, end, full);
@@ -379,6 +400,10 @@ impl Link {
                 Some(Event::Pong(_)) => {}
             }
             input.consume(n);
+            if arrived == ARRIVALS_PER_TURN {
+                *self.spare_head.borrow_mut() = Some(head);
+                return Ok(true);
+            }
         }
     }
 

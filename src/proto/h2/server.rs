@@ -33,6 +33,8 @@ pub struct Connection {
     goodbye: Cell<bool>,
     /// Output when the write deadline was last set, and input when the read deadline was.
     seen: Cell<(u64, u64)>,
+    /// Frames that had come when the deadline for their completion was last set.
+    frames: Cell<u64>,
     parked: Cell<bool>,
 }
 
@@ -47,6 +49,7 @@ impl Connection {
             share,
             goodbye: Cell::new(false),
             seen: Cell::new((0, 0)),
+            frames: Cell::new(0),
             parked: Cell::new(false),
         }
     }
@@ -80,7 +83,9 @@ impl Connection {
         };
         keep(Phase::ClientWrite, self.link.is_blocked(), written != seen.0, timeouts.write);
         // What has begun must end in time, however many bytes dribble in.
-        keep(Phase::ClientHead, self.link.is_mid_message() || !self.link.is_settled(), false, timeouts.header);
+        let frames = self.link.frames();
+        let another = self.frames.replace(frames) != frames && self.link.is_settled();
+        keep(Phase::ClientHead, self.link.is_mid_message() || !self.link.is_settled(), another, timeouts.header);
         let idle = self.link.open_streams() == 0;
         let moved = (written, read) != seen;
         if !idle || moved {

@@ -48,8 +48,11 @@ impl Slot {
     pub fn append(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             if self.body.back_mut().is_none_or(|b| b.spare().is_empty()) {
-                let large = data.len() > edge_io::buf::SMALL || !self.body.is_empty();
-                self.body.push_back(if large { Buf::large() } else { Buf::small() });
+                self.body.push_back(match data.len() {
+                    ..=edge_io::buf::TINY if self.body.is_empty() => Buf::tiny(),
+                    ..=edge_io::buf::SMALL if self.body.len() < 2 => Buf::small(),
+                    _ => Buf::large(),
+                });
             }
             let Some(last) = self.body.back_mut() else { return };
             let room = last.spare();
@@ -93,12 +96,11 @@ impl Slots {
         at
     }
 
-    /// The stream's task is done with it: body bytes that nobody fetched, whether the peer had ended its direction, and
-    /// whether the stream was gone already.
-    pub fn close(&mut self, at: u32) -> (usize, bool, bool) {
-        let Some(slot) = self.all.get_mut(at as usize) else { return (0, true, true) };
+    /// The stream's task is done with it: body bytes that nobody fetched, and whether the peer had ended its direction.
+    pub fn close(&mut self, at: u32) -> (usize, bool) {
+        let Some(slot) = self.all.get_mut(at as usize) else { return (0, true) };
         self.index.remove(&slot.id);
-        let left = (slot.body.iter().map(Buf::len).sum(), slot.ended, slot.cut.is_some());
+        let left = (slot.body.iter().map(Buf::len).sum(), slot.ended);
         slot.reset();
         self.free.push(at);
         left

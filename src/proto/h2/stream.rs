@@ -80,6 +80,9 @@ impl H2Stream {
         fields: impl Iterator<Item = FieldRef<'f>>,
         end: bool,
     ) -> Option<H2Stream> {
+        if link.is_over() {
+            return None;
+        }
         let id = link.engine().send_request(request, fields, end).ok()?;
         link.wake_driver();
         Some(H2Stream::new(link.clone(), id, false, end))
@@ -250,7 +253,9 @@ impl SendHalf<'_> {
     /// Takes some of `data`: how many bytes. `end` ends our direction with the last of them.
     pub fn poll_data(&mut self, cx: &mut Context<'_>, data: &[u8], end: bool) -> Poll<Result<usize, Cut>> {
         if *self.all {
-            return Poll::Ready(Ok(data.len()));
+            // Behind an answer without a body nothing is missed; a request that has ended takes nothing more.
+            let missed = !data.is_empty() && !self.handle.link.is_server();
+            return Poll::Ready(if missed { Err(Cut::GONE) } else { Ok(data.len()) });
         }
         let sent = self.handle.link.engine().send_data(self.handle.id, data, end);
         match sent {
@@ -289,9 +294,9 @@ impl SendHalf<'_> {
 impl Drop for H2Stream {
     fn drop(&mut self) {
         let Handle { link, id, slot } = &self.handle;
-        let (unread, ended, cut) = link.slots().close(*slot);
+        let (unread, ended) = link.slots().close(*slot);
         link.consumed(*id, unread + self.rx.current.len());
-        if !cut && !(self.sent_all && (self.rx.all || ended)) {
+        if !(self.sent_all && (self.rx.all || ended)) {
             // An answer that is complete needs no more of the request: no error (RFC 9113 8.1).
             let code = if self.sent_all && link.is_server() { ErrorCode::NO_ERROR } else { self.code };
             link.engine().reset(*id, code);

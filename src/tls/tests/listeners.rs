@@ -9,7 +9,7 @@ use rustls::{
     client::Resumption,
     crypto::{CryptoProvider, aws_lc_rs},
 };
-use std::sync::Arc;
+use std::{slice::from_ref, sync::Arc};
 
 fn config(pairs: &[Pair]) -> ListenerConfig {
     ListenerConfig { certificates: pairs.to_vec(), h1: true, h2: true, max_handshakes: 1, ..ListenerConfig::default() }
@@ -101,7 +101,7 @@ fn clients_get_the_kind_of_key_that_they_can_check() {
 fn what_is_agreed_on() {
     let (files, root, store) = (Files::new(), authority("root"), Store::default());
     let pair = files.issued("a", &root, &["a.example"]);
-    let tls = made(&store, &config(&[pair.clone()]));
+    let tls = made(&store, &config(from_ref(&pair)));
     let done = handshake(&plain(&root), &tls.server, "a.example").unwrap();
     assert_eq!(done.server.protocol_version(), Some(ProtocolVersion::TLSv1_3));
     let group = done.server.negotiated_key_exchange_group().unwrap().name();
@@ -116,7 +116,7 @@ fn what_is_agreed_on() {
         let done = handshake(&Arc::new(client), &tls.server, "a.example").unwrap();
         assert_eq!(done.server.alpn_protocol(), chosen);
     }
-    let only_h1 = made(&store, &ListenerConfig { h2: false, ..config(&[pair.clone()]) });
+    let only_h1 = made(&store, &ListenerConfig { h2: false, ..config(from_ref(&pair)) });
     let mut only_h2 = client(&root, |_| {});
     only_h2.alpn_protocols = vec![b"h2".to_vec()];
     assert!(handshake(&Arc::new(only_h2), &only_h1.server, "a.example").is_err());
@@ -124,7 +124,7 @@ fn what_is_agreed_on() {
         curves: vec!["X25519"],
         ciphers: vec!["TLS_CHACHA20_POLY1305_SHA256"],
         min_version: MinVersion::Tls13,
-        ..config(&[pair.clone()])
+        ..config(from_ref(&pair))
     };
     let narrow = made(&store, &narrow);
     let done = handshake(&plain(&root), &narrow.server, "a.example").unwrap();
@@ -143,14 +143,14 @@ fn sessions_are_resumed_on_every_listener_that_demands_the_same() {
     let (files, root) = (Files::new(), authority("root"));
     let pair = files.issued("a", &root, &["a.example"]);
     let secret = Some(Secret::File(files.write("secret", &"s3cret".repeat(8))));
-    let fleet = ListenerConfig { ticket_secret: secret, ..config(&[pair.clone()]) };
+    let fleet = ListenerConfig { ticket_secret: secret, ..config(from_ref(&pair)) };
     // One store is one edge: two of them share nothing but a secret.
     let (one, two) = (Store::default(), Store::default());
     for (tickets_of, used_on, resumed) in [
-        (made(&one, &config(&[pair.clone()])), made(&one, &config(&[pair.clone()])), true),
+        (made(&one, &config(from_ref(&pair))), made(&one, &config(from_ref(&pair))), true),
         (made(&one, &fleet), made(&two, &fleet), true),
-        (made(&one, &config(&[pair.clone()])), made(&two, &config(&[pair.clone()])), false),
-        (made(&one, &config(&[pair.clone()])), made(&one, &fleet), false),
+        (made(&one, &config(from_ref(&pair))), made(&two, &config(from_ref(&pair))), false),
+        (made(&one, &config(from_ref(&pair))), made(&one, &fleet), false),
     ] {
         for tls12 in [false, true] {
             let mut client = client(&root, |provider| {

@@ -193,7 +193,7 @@ def static_table(t):
     from hpack.table import HeaderTable
     c = t.connect()
     # Entries that may stand in any request with a value of ours: 16 to 61 without connection-specific and host fields.
-    left_out = {20, 21, 22, 25, 28, 30, 31, 35, 37, 38, 39, 40, 41, 42, 43, 44, 46, 47, 49, 51, 52, 53, 54, 55, 56, 57, 61}
+    left_out = {20, 21, 22, 25, 28, 30, 31, 35, 37, 38, 39, 40, 41, 42, 43, 44, 46, 47, 48, 49, 51, 52, 53, 54, 55, 56, 57, 61}
     for i in range(15, 61):
         if i in left_out:
             continue

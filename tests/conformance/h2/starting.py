@@ -53,6 +53,21 @@ def trickled(t):
     c.works()
 
 
+@case("9113/3.4", "a preface that comes in two pieces is accepted, wherever it is cut")
+def cut_preface(t):
+    for at in range(1, len(PREFACE)):
+        c = t.connect(preface=False)
+        c.send(PREFACE[:at])
+        try:
+            # Long enough, mostly, for the server to look at the first piece alone; nothing should come.
+            c.read(time.monotonic() + 0.03)
+            c.send(PREFACE[at:] + settings())
+            c.pending_windows.append(None)
+            c.until(lambda: c.settings_frames, "SETTINGS")
+        except Fail as e:
+            raise Fail(f"cut behind {at} bytes: {e}") from e
+
+
 @case("9113/3.4", "requests right behind the client's preface are answered")
 def early_request(t):
     c = t.connect(preface=False)
