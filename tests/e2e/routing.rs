@@ -203,7 +203,7 @@ fn fixed_responses(at: Pair) {
 
 fn rewrites_change_the_target_and_keep_the_query(at: Pair) {
     let origin =
-        Origin::replying(at.up, |r| Reply::new(200, &format!("{} {}", r.get("host").unwrap_or("-"), r.target())));
+        Origin::replying(at.up, |r| Reply::new(200, format!("{} {}", r.get("host").unwrap_or("-"), r.target())));
     let rewrites = [
         ("strip", "/strip", "{ strip_prefix = \"/strip\" }"),
         ("add", "/add", "{ add_prefix = \"/v1\" }"),
