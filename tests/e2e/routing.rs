@@ -24,7 +24,8 @@ fn listener(at: Pair) -> String {
 }
 
 fn ask(edge: &Edge, method: &str, host: &str, target: &str, fields: &str) -> Message {
-    edge.client().ask(Ask::new(method, target).host(host).lines(fields))
+    let got = edge.client().try_ask(Ask::new(method, target).host(host).lines(fields));
+    got.unwrap_or_else(|e| panic!("{method} {target}: {e}"))
 }
 
 /// Routes that answer with their own id.
@@ -202,7 +203,7 @@ fn fixed_responses(at: Pair) {
 
 fn rewrites_change_the_target_and_keep_the_query(at: Pair) {
     let origin =
-        Origin::replying(at.up, |r| Reply::new(200, &format!("{} {}", r.get("host").unwrap_or("-"), r.target())));
+        Origin::replying(at.up, |r| Reply::new(200, format!("{} {}", r.get("host").unwrap_or("-"), r.target())));
     let rewrites = [
         ("strip", "/strip", "{ strip_prefix = \"/strip\" }"),
         ("add", "/add", "{ add_prefix = \"/v1\" }"),

@@ -30,6 +30,7 @@ crate::suite!("streams";
         goaway_storm_costs_no_client_an_error,
         unprocessed_streams_are_sent_again,
         processed_posts_are_never_sent_twice,
+        connections_that_fail_are_replaced,
         upstream_reset_mid_body_is_told_to_the_client;
     from_h2:
         more_streams_than_the_pool_has_connections;
@@ -54,7 +55,7 @@ fn a_hundred_at_once_both_ways(at: Pair) {
             while let Some(piece) = served.next()? {
                 got.extend(piece);
             }
-            served.reply(&Reply::new(200, got).field("X-Target", served.target().to_owned()).streamed())
+            served.reply(&Reply::new(200, got).field("X-Target", served.target()).streamed())
         }
     });
     let edge = Setup::pair_with(at, &origin, &PATIENT).start();
@@ -229,6 +230,24 @@ fn processed_posts_are_never_sent_twice(at: Pair) {
     let twice: Vec<_> = seen.iter().filter(|(_, n)| **n > 1).collect();
     assert!(twice.is_empty(), "seen more than once: {twice:?}");
     assert_eq!((paid, seen.len()), (40, 60));
+}
+
+fn connections_that_fail_are_replaced(at: Pair) {
+    let origin = Origin::serving(at.up, |served| match served.target() {
+        "/fail" => {
+            served.request()?;
+            served.order(Order::Fail(Reason::ENHANCE_YOUR_CALM));
+            served.wait_cancel()
+        }
+        _ => served.answer(&Reply::new(200, "fine")),
+    });
+    let edge = Setup::pair(at, &origin).start();
+    let client = edge.client();
+    for round in 0..3 {
+        assert_eq!(client.ask(Ask::post("/fail", "x")).status(), 502, "round {round}");
+        assert_eq!(client.get("/fine").text(), "fine", "round {round}");
+    }
+    assert!(origin.connections() >= 3, "{} connections", origin.connections());
 }
 
 fn upstream_reset_mid_body_is_told_to_the_client(at: Pair) {

@@ -192,14 +192,14 @@ fn idle_websocket_is_ended_by_its_own_timeout_only(at: Pair) {
     });
     let extra = Extra {
         listener: "timeouts = { header = \"100ms\", body = \"100ms\", write = \"100ms\", keepalive = \"100ms\" }",
-        pool: "timeouts = { first_byte = \"100ms\", body_idle = \"100ms\", total = \"200ms\", tunnel_idle = \"1500ms\" }",
+        pool: "timeouts = { connect = \"20s\", first_byte = \"1s\", body_idle = \"100ms\", total = \"600ms\", tunnel_idle = \"1500ms\" }",
         ..Extra::default()
     };
     let edge = Setup::pair_with(at, &origin, &extra).start();
     let client = edge.client();
     let mut tunnel = client.begin(client.websocket_ask("/ws")).tunnel().expect("a WebSocket");
     // Longer than every other timeout, shorter than the tunnel's.
-    std::thread::sleep(Duration::from_millis(700));
+    std::thread::sleep(Duration::from_millis(900));
     tunnel.write_all(b"x").expect("still open");
     let mut byte = [0];
     tunnel.read_exact(&mut byte).expect("still open");

@@ -63,11 +63,6 @@ impl Client {
         Ok(Client { to: to.clone(), protocol, tls, kind })
     }
 
-    /// What it speaks.
-    pub fn protocol(&self) -> Protocol {
-        self.protocol
-    }
-
     /// Sends a request's head, and its body if that is there.
     ///
     /// # Panics
@@ -200,7 +195,6 @@ fn begin_http1(mut wire: Wire, idle: &Arc<Mutex<Vec<Wire>>>, ask: Ask) -> io::Re
         chunked: later == Some(true),
         keep: true,
         body: None,
-        interim: Vec::new(),
     })))
 }
 
@@ -245,7 +239,7 @@ impl Session {
         })??;
         let duplex = Duplex::new(&self.engine, (!end).then_some(out), None);
         let stream = duplex.clone();
-        let call = Http2Call { engine: Arc::clone(&self.engine), response, duplex, head: None, interim: Vec::new() };
+        let call = Http2Call { engine: Arc::clone(&self.engine), response, duplex, head: None };
         if let Body::Whole(bytes) = &ask.body {
             // A refusal that comes while the body is on its way is what the caller then reads.
             let _ = stream.send(bytes).and_then(|()| stream.end());
@@ -264,11 +258,6 @@ impl Session {
             std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())
-    }
-
-    /// How many streams the peer allows at once, once its SETTINGS are here.
-    pub fn streams_allowed(&self) -> usize {
-        self.sender.current_max_send_streams()
     }
 
     /// Waits until the connection ends.
@@ -340,7 +329,6 @@ pub struct Http1Call {
     chunked: bool,
     keep: bool,
     body: Option<(Message, Http1Body)>,
-    interim: Vec<Message>,
 }
 
 /// Over HTTP/2.
@@ -349,7 +337,6 @@ pub struct Http2Call {
     response: ResponseFuture,
     duplex: Duplex,
     head: Option<Message>,
-    interim: Vec<Message>,
 }
 
 impl Call {
@@ -431,10 +418,6 @@ impl Call {
             if head.status() >= 200 {
                 return Ok(head);
             }
-            match self {
-                Call::Http1(c) => c.interim.push(head),
-                Call::Http2(c) => c.interim.push(head),
-            }
         }
     }
 
@@ -444,14 +427,6 @@ impl Call {
     /// When there is none.
     pub fn head(&mut self) -> Message {
         self.try_head().expect("the head of an answer")
-    }
-
-    /// The 1xx that came before the answer and that nobody asked for.
-    pub fn interim(&self) -> &[Message] {
-        match self {
-            Call::Http1(c) => &c.interim,
-            Call::Http2(c) => &c.interim,
-        }
     }
 
     /// The next piece of the body, or its end.

@@ -166,7 +166,9 @@ pub fn listener_text(name: &str, down: Protocol, keys: &str) -> String {
 pub fn pool_text(name: &str, origins: &[&Origin], keys: &str) -> String {
     let endpoints: Vec<String> = origins.iter().map(|o| o.endpoint()).collect();
     let own = origins.first().map(|o| o.pool_keys()).unwrap_or_default();
-    format!("[pool.{name}]\nendpoints = [{}]\n{own}{keys}\n\n", endpoints.join(", "))
+    // On a busy machine a handshake may take longer than any default allows for.
+    let patience = if keys.contains("timeouts") { "" } else { "timeouts = { connect = \"20s\" }\n" };
+    format!("[pool.{name}]\nendpoints = [{}]\n{own}{patience}{keys}\n\n", endpoints.join(", "))
 }
 
 /// As [`proxy_text`], with a listener that speaks a protocol.

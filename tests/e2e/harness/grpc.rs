@@ -99,11 +99,6 @@ impl GrpcOrigin {
         format!("[pool.{name}]\nendpoints = [\"{scheme}://{}\"]\n{tls}{keys}\n", self.addr)
     }
 
-    /// Where it listens.
-    pub fn addr(&self) -> Addr {
-        Addr::Tcp(self.addr)
-    }
-
     /// Ends every connection and listens no more.
     pub fn kill(&self) {
         let _ = self.stop.send(true);

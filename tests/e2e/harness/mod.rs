@@ -83,12 +83,10 @@ macro_rules! suite {
     ($subject:literal; $($group:ident: $($test:ident),* $(,)?);* $(;)?) => {
         /// This file's tests.
         pub fn tests() -> Vec<$crate::harness::Test> {
-            let mut all = Vec::new();
-            $($(all.push($crate::harness::Test {
+            vec![$($($crate::harness::Test {
                 name: concat!($subject, "::", stringify!($test)).to_owned(),
                 run: $crate::suite!(@$group $test),
-            });)*)*
-            all
+            },)*)*]
         }
     };
     (@each_driver $test:ident) => { $crate::harness::Run::EachDriver($test) };

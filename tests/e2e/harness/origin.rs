@@ -121,7 +121,7 @@ impl Origin {
         let shared = Arc::new(Shared::default());
         let each = {
             let shared = Arc::clone(&shared);
-            move |wire: &mut Wire, number: usize| serve_http1(&shared, wire, number, &script)
+            move |wire: &mut Wire, _| serve_http1(&shared, wire, &script)
         };
         let mut origin = Origin::run_shared(shared, Listener::Tcp(l), addr, config, each);
         origin.protocol = protocol;
@@ -257,11 +257,6 @@ impl Origin {
         Origin { addr, protocol, shared, acceptor: None, http2: Some((engine, stop)) }
     }
 
-    /// What it speaks.
-    pub fn protocol(&self) -> Protocol {
-        self.protocol
-    }
-
     /// Where it listens.
     pub fn addr(&self) -> &Addr {
         &self.addr
@@ -344,11 +339,6 @@ impl Origin {
         self.shared.active_max.load(Ordering::SeqCst)
     }
 
-    /// Waits for so many connections, open or not.
-    pub fn wait_connections(&self, count: usize) {
-        eventually(&format!("{count} connections at the origin"), || (self.connections() >= count).then_some(()));
-    }
-
     /// Waits until no connection is left.
     pub fn wait_idle(&self) {
         eventually("the origin's connections to end", || (self.open() == 0).then_some(()));
@@ -400,8 +390,8 @@ impl Shared {
     }
 }
 
-fn serve_http1(shared: &Shared, wire: &mut Wire, number: usize, script: &Script) -> io::Result<()> {
-    while let Some(mut served) = Served::http1(wire, number, |head| shared.note(head))? {
+fn serve_http1(shared: &Shared, wire: &mut Wire, script: &Script) -> io::Result<()> {
+    while let Some(mut served) = Served::http1(wire, |head| shared.note(head))? {
         shared.run(&mut served, script)?;
         if served.after() == After::Close {
             break;
@@ -445,11 +435,11 @@ impl Accepting {
     }
 
     async fn connection(self, socket: tokio::net::TcpStream) {
-        let (number, connection) = self.shared.add(None);
+        let (_, connection) = self.shared.add(None);
         let served = match self.acceptor.clone() {
-            None => self.streams(socket, number).await,
+            None => self.streams(socket).await,
             Some(acceptor) => match acceptor.accept(socket).await {
-                Ok(stream) => self.streams(stream, number).await,
+                Ok(stream) => self.streams(stream).await,
                 Err(e) => Err(e),
             },
         };
@@ -458,7 +448,7 @@ impl Accepting {
         self.shared.open.fetch_sub(1, Ordering::SeqCst);
     }
 
-    async fn streams<T>(&self, io: T, number: usize) -> io::Result<()>
+    async fn streams<T>(&self, io: T) -> io::Result<()>
     where
         T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
@@ -479,7 +469,7 @@ impl Accepting {
                 accepted = connection.accept() => match accepted {
                     None => return Ok(()),
                     Some(Err(e)) => return Err(failed(e)),
-                    Some(Ok((request, respond))) => self.stream(number, request, respond, orders.clone()),
+                    Some(Ok((request, respond))) => self.stream(request, respond, orders.clone()),
                 },
             }
         }
@@ -487,7 +477,6 @@ impl Accepting {
 
     fn stream(
         &self,
-        number: usize,
         request: http::Request<h2::RecvStream>,
         respond: h2::server::SendResponse<bytes::Bytes>,
         orders: tokio::sync::mpsc::UnboundedSender<Order>,
@@ -498,7 +487,7 @@ impl Accepting {
         let this = self.clone();
         std::thread::spawn(move || {
             let body = request.into_body();
-            let mut served = Served::http2(&engine, number, (head, record), (body, respond), orders);
+            let mut served = Served::http2(&engine, (head, record), (body, respond), orders);
             let _ = this.shared.run(&mut served, &this.script);
         });
     }

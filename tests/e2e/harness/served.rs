@@ -36,8 +36,6 @@ pub enum Order {
 
 /// One request being served.
 pub struct Served<'a> {
-    /// The number of its connection at this origin, from 0.
-    pub connection: usize,
     head: Message,
     record: Arc<Mutex<Record>>,
     kind: Inner<'a>,
@@ -80,27 +78,25 @@ impl<'a> Served<'a> {
     /// As the connection says.
     pub fn http1(
         wire: &'a mut Wire,
-        connection: usize,
         note: impl FnOnce(Message) -> Arc<Mutex<Record>>,
     ) -> io::Result<Option<Served<'a>>> {
         let Some(head) = wire.head(Kind::Request)? else { return Ok(None) };
         let ends = ends(&head, Kind::Request).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         let record = note(head.clone());
         let kind = Inner::Http1 { wire, body: Http1Body::new(ends), answer: None };
-        Ok(Some(Served { connection, head, record, kind }))
+        Ok(Some(Served { head, record, kind }))
     }
 
     /// A stream that the crate has accepted.
     pub fn http2(
         engine: &Arc<Engine>,
-        connection: usize,
         (head, record): (Message, Arc<Mutex<Record>>),
         (body, respond): (h2::RecvStream, SendResponse<Bytes>),
         orders: UnboundedSender<Order>,
     ) -> Served<'static> {
         let duplex = Duplex::new(engine, None, Some(body));
         let kind = Inner::Http2 { respond, duplex, engine: Arc::clone(engine), orders, begun: false };
-        Served { connection, head, record, kind }
+        Served { head, record, kind }
     }
 
     /// The request's head.

@@ -456,11 +456,6 @@ impl Wire {
     pub fn restore(&mut self, bytes: Vec<u8>) {
         self.unread.splice(..0, bytes);
     }
-
-    /// The socket, for another client library.
-    pub fn into_stream(self) -> Stream {
-        self.stream
-    }
 }
 
 /// Whether an error is a socket timeout.
