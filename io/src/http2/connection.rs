@@ -129,6 +129,8 @@ pub struct Connection {
 
     pub(super) streams: Streams,
     pub(super) waiting: Waiting,
+    /// Streams whose turn to send has come, and which have not sent since.
+    pub(super) called: u32,
     /// What the heads of all open streams count.
     pub(super) head_bytes: usize,
     /// The highest id that the peer opened (server), or 0.
@@ -185,6 +187,7 @@ impl Connection {
             control: ControlOut::default(),
             streams: Streams::new(),
             waiting: Waiting::new(),
+            called: 0,
             head_bytes: 0,
             peer_last: 0,
             skipped: 0..0,

@@ -19,6 +19,7 @@ impl Connection {
         self.waiting.remove(&mut self.streams, slot);
         let stream = self.streams.at(slot);
         let (unconsumed, head_bytes) = (stream.unconsumed, stream.head_bytes as usize);
+        self.called = self.called.saturating_sub(u32::from(stream.called));
         self.streams.remove(slot);
         self.head_bytes -= head_bytes;
         if unconsumed > 0 {
