@@ -338,9 +338,9 @@ fn renewals_under_load_lose_nothing(driver: Driver) {
     };
     let setup = Setup::new(driver).shards(2);
     renew(setup.dir(), 0x70);
-    put(setup.dir(), "ca.pem", &ca.pem());
+    put(setup.dir(), "own-ca.pem", &ca.pem());
     let edge = setup.text(&tls(ONE)).start();
-    let (trusting, addr, done) = (client(edge.dir(), &["ca.pem"], None), secure_addr(&edge), AtomicBool::new(false));
+    let (trusting, addr, done) = (client(edge.dir(), &["own-ca.pem"], None), secure_addr(&edge), AtomicBool::new(false));
     let served: usize = thread::scope(|scope| {
         let clients = [(); 2].map(|()| {
             scope.spawn(|| {
@@ -421,11 +421,11 @@ fn policies_decide_who_needs_a_certificate(driver: Driver) {
     let origin = Origin::ok();
     let setup = Setup::new(driver);
     write(setup.dir(), "a", "a.example", 1);
-    fs::write(setup.dir().join("ca.pem"), ca.pem()).unwrap();
+    fs::write(setup.dir().join("own-ca.pem"), ca.pem()).unwrap();
     let edge = setup
         .text(&format!(
             "[[listener]]\nname = \"secure\"\naddress = \"127.0.0.1:0\"\n\
-             tls = {{ certificates = [{ONE}], client_auth = \"optional\", client_ca = \"ca.pem\" }}\n\
+             tls = {{ certificates = [{ONE}], client_auth = \"optional\", client_ca = \"own-ca.pem\" }}\n\
              [pool.app]\nendpoints = [{}]\n[policy.known]\nrequire_mtls = true\nclient_cert_header = true\n\
              [[route]]\nmatch = \"/known\"\npool = \"app\"\npolicy = \"known\"\n\
              [[route]]\nmatch = \"/all\"\npool = \"app\"\n",

@@ -298,7 +298,8 @@ fn more_streams_than_the_pool_has_connections(at: Pair) {
         assert_eq!(call.response().status(), 200);
     }
     assert!(origin.open_max() <= 2, "{} connections", origin.open_max());
-    assert!(origin.active_max() <= if at.up.http2() { 8 } else { 2 }, "{} at once", origin.active_max());
+    // An answer may be on its way while its origin still counts it.
+    assert!(origin.active_max() <= if at.up.http2() { 8 + 2 } else { 2 + 2 }, "{} at once", origin.active_max());
 }
 
 fn streams_of_one_client_share_an_upstream_connection() {

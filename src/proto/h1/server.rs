@@ -171,6 +171,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// Whether what the parser refused is the beginning of HTTP/2: of a preface that comes in pieces, too.
 async fn is_http2(conn: &Connection, work: &mut Lease) -> bool {
+    if work.reader.taken > 0 || !work.reader.has_leftover() {
+        return false; // it was a head, and what it says is wrong
+    }
     conn.deadlines.set(Phase::ClientHead, conn.share.timeouts.get().header);
     let found = poll_fn(|cx| match work.reader.poll_starts_with(cx, &conn.stream, PREFACE) {
         Poll::Pending => conn.deadlines.poll_expired(cx).map(|_| false),
