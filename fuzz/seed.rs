@@ -50,7 +50,7 @@ fn http2(corpus: &std::path::Path) -> std::io::Result<()> {
         let folder = corpus.join(target);
         std::fs::create_dir_all(&folder)?;
         for mode in 0..8 {
-            std::fs::write(folder.join(format!("exchange-{mode}")), [&[mode], bytes].concat())?;
+            std::fs::write(folder.join(format!("exchange-{mode}")), [&[mode][..], bytes].concat())?;
         }
     }
     Ok(())

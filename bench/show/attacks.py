@@ -32,6 +32,7 @@ def arguments():
     p.add_argument("--seconds", type=float, default=20, help="of each attack; default %(default)s")
     p.add_argument("--quiet-seconds", type=float, default=5, help="before each attack, the client alone; default %(default)s")
     p.add_argument("--processes", type=int, default=1, help="attacking processes; default %(default)s")
+    p.add_argument("--connections", type=int, default=0, help="at once of each process; 0 is what each attack says")
     p.add_argument("--nice", type=int, default=10, help="niceness of the attackers; default %(default)s")
     p.add_argument("--threads", type=int, default=2, help="shards or threads of a server; default %(default)s (nginx: 1)")
     p.add_argument("--server-cpus", help="such as 0,1")
@@ -75,7 +76,7 @@ def attack(victim, name, options):
     before, cpu, peak = victim.rss_kib(), victim.cpu_s(), 0
     client = visit(victim, options, options.seconds)
     attackers = [python("attacker.py", name, "--port", victim.plain, "--tls-port", victim.tls, "--seconds", options.seconds,
-                        "--path", options.target, cpus=options.attack_cpus, nice=options.nice)
+                        "--path", options.target, "--connections", options.connections, cpus=options.attack_cpus, nice=options.nice)
                  for _ in range(options.processes)]
     while client.poll() is None and victim.alive():
         peak = max(peak, victim.rss_kib())

@@ -2,7 +2,7 @@
 use super::{Scratch, Shard};
 use crate::{message::Peer, snapshot::ListenerRule};
 use edge_io::{
-    head::{FieldId, Head},
+    head::{FieldId, Head, Version},
     http1::{write_decimal, write_valid_field},
 };
 use ipnet::IpNet;
@@ -106,7 +106,12 @@ fn via(head: &Head, out: &mut Vec<u8>) {
         out.extend_from_slice(before);
         out.extend_from_slice(b", ");
     }
-    out.extend_from_slice(b"1.1 edge\r\n");
+    out.extend_from_slice(match head.version() {
+        Version::Http10 => b"1.0 edge\r\n",
+        Version::Http11 => b"1.1 edge\r\n",
+        Version::Http2 => b"2.0 edge\r\n",
+        Version::Http3 => b"3.0 edge\r\n",
+    });
 }
 
 fn forwarded_for(head: &Head, peer: IpAddr, trusted: bool, out: &mut Vec<u8>) {

@@ -53,6 +53,8 @@ struct Inner {
     made: Option<Arc<Certificate>>,
     clients: HashMap<ClientKey, Weak<ClientConfig>>,
     identities: HashMap<Pair, Weak<Identity>>,
+    /// Why the files that say which clients are let in cannot be used now, by the first of them.
+    clients_failing: HashMap<Option<PathBuf>, String>,
 }
 
 /// What makes two settings for endpoints the same: pool, settings, ALPN, trusted authorities.
@@ -188,15 +190,13 @@ impl Store {
         let before = tls.resolver.get();
         let mut after = Vec::with_capacity(tls.config.certificates.len());
         for (index, pair) in tls.config.certificates.iter().enumerate() {
-            let told = self.failing_digest(pair);
+            let told = self.failing(pair, Role::Server).map(|(digest, _)| digest);
             match self.pair(pair, index, Role::Server, now) {
                 Ok((certificate, _)) => after.push(certificate),
                 // It was never good: its listener would not be there.
                 Err(problem) => done.problems.push(problem.message),
             }
-            if self.failing_digest(pair) != told {
-                done.problems.extend(self.why(pair));
-            }
+            done.problems.extend(self.news(pair, Role::Server, told));
         }
         let old: BTreeSet<[u8; 32]> = before.all().iter().map(|c| c.fingerprint).collect();
         let new = after.iter().filter(|certificate| !old.contains(&certificate.fingerprint));
@@ -208,12 +208,18 @@ impl Store {
         match client_auth::load(&tls.config, now) {
             Ok(Some(loaded)) if loaded.digest != tls.client_digest() => {
                 tls.replace_verifier(loaded.verifier, loaded.digest);
+                self.lock().clients_failing.remove(&tls.config.client_ca);
                 done.changed.push("clients' authorities or revocations".to_owned());
             }
-            Ok(_) => {}
+            Ok(_) => {
+                self.lock().clients_failing.remove(&tls.config.client_ca);
+            }
             Err(problem) => {
-                self.failures.fetch_add(1, Ordering::Relaxed);
-                done.problems.push(problem.message);
+                let told = self.lock().clients_failing.insert(tls.config.client_ca.clone(), problem.message.clone());
+                if told.as_ref() != Some(&problem.message) {
+                    self.failures.fetch_add(1, Ordering::Relaxed);
+                    done.problems.push(problem.message);
+                }
             }
         }
         done
@@ -225,6 +231,7 @@ impl Store {
             self.lock().identities.iter().filter_map(|(pair, id)| Some((pair.clone(), id.upgrade()?))).collect();
         let mut done = Refreshed::default();
         for (pair, identity) in identities {
+            let told = self.failing(&pair, Role::Client).map(|(digest, _)| digest);
             match self.pair(&pair, 0, Role::Client, now()) {
                 Ok((certificate, _)) => {
                     if identity.replace(certificate.key.clone()) {
@@ -233,6 +240,7 @@ impl Store {
                 }
                 Err(problem) => done.problems.push(problem.message),
             }
+            done.problems.extend(self.news(&pair, Role::Client, told));
         }
         done
     }
@@ -264,14 +272,16 @@ impl Store {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failing_digest(&self, pair: &Pair) -> Option<Option<[u8; 32]>> {
+    /// What the files of `pair` hold that cannot be used, and why.
+    fn failing(&self, pair: &Pair, role: Role) -> Option<(Option<[u8; 32]>, String)> {
         let inner = self.lock();
-        inner.pairs.get(&(pair.clone(), Role::Server))?.failing.as_ref().map(|failing| failing.digest)
+        let failing = inner.pairs.get(&(pair.clone(), role))?.failing.as_ref()?;
+        Some((failing.digest, failing.why.clone()))
     }
 
-    fn why(&self, pair: &Pair) -> Option<String> {
-        let inner = self.lock();
-        inner.pairs.get(&(pair.clone(), Role::Server))?.failing.as_ref().map(|failing| failing.why.clone())
+    /// Why the files of `pair` cannot be used now, unless that was `told`.
+    fn news(&self, pair: &Pair, role: Role, told: Option<Option<[u8; 32]>>) -> Option<String> {
+        self.failing(pair, role).filter(|(digest, _)| told != Some(*digest)).map(|(_, why)| why)
     }
 
     /// The certificate in the files of `pair`, or the last one that was usable there.

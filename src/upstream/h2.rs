@@ -59,6 +59,8 @@ pub struct Live {
     link: Rc<Link>,
     /// Old, or of an endpoint that is gone: no new streams.
     retired: Cell<bool>,
+    /// It has carried a request.
+    served: Cell<bool>,
     max_streams: usize,
     /// How TLS was spoken to the endpoint when it was made.
     secure: Option<Arc<UpstreamTls>>,
@@ -154,7 +156,7 @@ pub fn start(
     };
     let link = Link::new(stream, Role::Client, &limits, local.timers.now(), Buf::none());
     let Keep { max_streams, .. } = keep;
-    let live = Rc::new(Live { link, retired: Cell::new(false), max_streams, secure: secure.clone() });
+    let live = Rc::new(Live { link, retired: Cell::new(false), served: Cell::new(false), max_streams, secure: secure.clone() });
     endpoint.h2.open.borrow_mut().push(live.clone());
     edge_io::tasks::spawn(drive(local.clone(), stats.clone(), endpoint.clone(), live.clone(), keep));
     live
@@ -185,8 +187,11 @@ async fn drive(local: Local, stats: Arc<ShardStats>, endpoint: Rc<Endpoint>, liv
             waits = false;
             return Poll::Pending;
         }
+        if keep.idle.is_zero() && live.served.get() {
+            return Poll::Ready(Over::Drained);
+        }
         if !std::mem::replace(&mut waits, true) {
-            idle.set(keep.idle);
+            idle.set(keep.idle.max(LAST_WORDS));
         }
         idle.poll_fired(cx).map(|()| Over::Drained)
     })
@@ -313,6 +318,7 @@ impl Lane {
             _ => None,
         };
         let full = Fault::new(Category::UpstreamReset, Side::Upstream, "the connection takes no more streams");
+        self.live.served.set(true);
         self.stream = Some(H2Stream::request(&self.live.link, &pseudo, fields, end).ok_or(full.unsent())?);
         Ok(())
     }

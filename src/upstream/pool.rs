@@ -369,6 +369,8 @@ pub struct Wish<'a> {
     pub careful: bool,
     /// It upgrades to WebSocket.
     pub websocket: bool,
+    /// HTTP/2 would not take it: it is not offered.
+    pub h1_only: bool,
     /// The shared connection that would not take it: not that one again.
     pub refused: Option<&'a Rc<Live>>,
     /// How long making a connection may take.
@@ -390,16 +392,36 @@ pub struct Place<'a> {
     pub endpoint: &'a Rc<Endpoint>,
 }
 
+impl Place<'_> {
+    /// The endpoint speaks HTTP/2 and takes no WebSocket over it.
+    fn knows_no_websocket(&self) -> bool {
+        self.local.timers.now() < self.endpoint.h2.no_websocket_until.get()
+    }
+}
+
 /// A way to the endpoint: a kept connection or a stream of one, or a new connection when the limit has room, or either
 /// after a wait in line.
 ///
 /// Faults: `overloaded` when the line is full or the wait too long, `upstream_connect_failed`, `upstream_timeout`,
 /// `upstream_tls`; all are `unsent`.
-pub async fn checkout(place: Place<'_>, wish: Wish<'_>) -> Result<Lane, Fault> {
-    let Place { endpoint, local, rule, .. } = place;
-    if wish.websocket && rule.protocol == Protocol::Http2 && local.timers.now() < endpoint.h2.no_websocket_until.get() {
-        return Err(h2::NO_WEBSOCKET.unsent());
+pub async fn checkout(place: Place<'_>, mut wish: Wish<'_>) -> Result<Lane, Fault> {
+    if wish.websocket && place.rule.protocol != Protocol::Http1 {
+        // Whether the endpoint takes it over HTTP/2 is known once it was asked; ALPN leaves another way.
+        if !place.knows_no_websocket() {
+            let taken = Box::pin(take(place, wish)).await;
+            if taken.is_ok() || place.rule.protocol != Protocol::Alpn || !place.knows_no_websocket() {
+                return taken;
+            }
+        } else if place.rule.protocol == Protocol::Http2 {
+            return Err(h2::NO_WEBSOCKET.unsent());
+        }
+        wish.h1_only = true;
     }
+    take(place, wish).await
+}
+
+async fn take(place: Place<'_>, wish: Wish<'_>) -> Result<Lane, Fault> {
+    let Place { endpoint, .. } = place;
     let queued = !endpoint.line.is_empty();
     if !queued && let Some(kept) = kept(place, wish) {
         return Ok(kept);
@@ -425,7 +447,7 @@ fn may_be_h2(rule: &EndpointRule, wish: Wish<'_>) -> bool {
     match rule.protocol {
         Protocol::Http1 => false,
         Protocol::Http2 => true,
-        Protocol::Alpn => !wish.websocket,
+        Protocol::Alpn => !wish.h1_only,
     }
 }
 
@@ -449,8 +471,7 @@ fn kept(place: Place<'_>, wish: Wish<'_>) -> Option<Lane> {
 async fn open(place: Place<'_>, wish: Wish<'_>, opening: Opening) -> Result<Lane, Fault> {
     let Place { local, stats, pool, rule, endpoint } = place;
     let shared = may_be_h2(rule, wish).then(|| Making::new(endpoint));
-    let h1_only = rule.protocol == Protocol::Alpn && wish.websocket;
-    let dialed = dial::dial(local, rule, h1_only, wish.connect_timeout).await?;
+    let dialed = dial::dial(local, rule, wish.h1_only, wish.connect_timeout).await?;
     opening.done();
     endpoint.h2.spoken.set(Some(dialed.h2));
     if !dialed.h2 {
@@ -458,7 +479,11 @@ async fn open(place: Place<'_>, wish: Wish<'_>, opening: Opening) -> Result<Lane
         let secure = rule.tls.clone();
         return Ok(Lane::H1(Conn { stream, endpoint: endpoint.clone(), born_ms, reused: false, secure }));
     }
-    let keep = h2::Keep { idle: pool.keepalive_idle, age: pool.keepalive_age, max_streams: pool.max_streams as usize };
+    let keep = h2::Keep {
+        idle: if pool.keepalive == 0 { Duration::ZERO } else { pool.keepalive_idle },
+        age: pool.keepalive_age,
+        max_streams: pool.max_streams as usize,
+    };
     let live = h2::start(local, stats, endpoint, dialed.stream, &rule.tls, keep);
     // The lane first: those who wait for the connection are woken after it has its place.
     let lane = h2::Lane::new(live, endpoint, false);

@@ -263,7 +263,11 @@ fn paths_are_normalised_before_matching(at: Pair) {
     }
     assert_eq!(ask(&edge, "GET", "a", "/a%2Fb/c", "").text(), "/a%2Fb/c", "%2F is no slash");
     for nul in ["/a%00b", "/%00"] {
-        assert_eq!(ask(&edge, "GET", "a", nul, "").status(), 400, "{nul}");
+        // HTTP/2 has a word for a malformed request besides the status (RFC 9113 8.1.1).
+        match edge.client().try_ask(Ask::get(nul).host("a")) {
+            Ok(got) => assert_eq!(got.status(), 400, "{nul}"),
+            Err(e) => assert!(at.down.http2() && !timed_out(&e), "{nul}: {e}"),
+        }
     }
     assert!(
         origin.requests().iter().all(|r| !r.target().contains("secret") && !r.target().contains("..")),

@@ -137,7 +137,9 @@ class Victim:
             except OSError:
                 time.sleep(0.02)
         self.log.seek(0)
-        raise SystemExit(f"{self.name} does not start:\n{self.log.read()}")
+        said = self.log.read()
+        self.stop()
+        raise SystemExit(f"{self.name} does not start:\n{said}")
 
     def alive(self):
         return self.process.poll() is None

@@ -8,7 +8,7 @@ use super::{
     limits::{CONTROL_MS, RESETS_MS, Rate},
     message::KnownAuthority,
     priority::Waiting,
-    stream::{Slot, Streams},
+    stream::Streams,
 };
 use std::ops::Range;
 
@@ -129,6 +129,8 @@ pub struct Connection {
 
     pub(super) streams: Streams,
     pub(super) waiting: Waiting,
+    /// Streams whose turn to send has come, and which have not sent since.
+    pub(super) called: u32,
     /// What the heads of all open streams count.
     pub(super) head_bytes: usize,
     /// The highest id that the peer opened (server), or 0.
@@ -185,6 +187,7 @@ impl Connection {
             control: ControlOut::default(),
             streams: Streams::new(),
             waiting: Waiting::new(),
+            called: 0,
             head_bytes: 0,
             peer_last: 0,
             skipped: 0..0,
@@ -462,80 +465,6 @@ impl Connection {
         }
         Ok(())
     }
-
-    /// Queues a RST_STREAM, and takes in for a while what the peer may have in flight: at most `allowance` of data.
-    pub(super) fn write_reset(&mut self, stream: u32, code: ErrorCode, allowance: Option<u32>) {
-        write_u32(&mut self.out, kind::RST_STREAM, stream, code.0);
-        if let Some(allowance) = allowance {
-            self.recent.push(stream, allowance, self.now_ms);
-        }
-    }
-
-    /// Forgets a stream: leaves the queue, returns to the connection's window what the owner did not take.
-    pub(super) fn forget(&mut self, slot: Slot) {
-        self.waiting.remove(&mut self.streams, slot);
-        let stream = self.streams.at(slot);
-        let (unconsumed, head_bytes) = (stream.unconsumed, stream.head_bytes as usize);
-        self.streams.remove(slot);
-        self.head_bytes -= head_bytes;
-        if unconsumed > 0 {
-            self.give_back(unconsumed);
-        }
-    }
-
-    /// Returns bytes to the connection's receive window.
-    #[inline]
-    pub(super) fn give_back(&mut self, n: u32) {
-        if let Some(increment) = self.receive.give_back(n) {
-            write_u32(&mut self.out, kind::WINDOW_UPDATE, 0, increment);
-            self.control.queued(13, self.queued());
-        }
-    }
-
-    /// Ends a stream that is open: RST_STREAM, and it is forgotten.
-    pub(super) fn end_stream(&mut self, slot: Slot, code: ErrorCode) {
-        let stream = self.streams.at(slot);
-        let id = stream.id;
-        let allowance = stream.recv_open.then_some(stream.recv_window.max(0) as u32);
-        self.write_reset(id, code, allowance);
-        self.forget(slot);
-    }
-
-    /// Ends a stream that this side wants no more, if it is still open; without an event. What the peer has in flight
-    /// for it is taken in silence. Use NO_ERROR for a complete response whose request may stay incomplete (RFC 9113,
-    /// section 8.1).
-    pub fn reset(&mut self, stream: u32, code: ErrorCode) {
-        if let Some(slot) = self.streams.find(stream) {
-            self.end_stream(slot, code);
-        }
-    }
-
-    /// The owner is done with `n` bytes of a stream's data: the peer may send as much again. WINDOW_UPDATE is queued when
-    /// half a window is used up. Streams that ended are settled already.
-    pub fn consumed(&mut self, stream: u32, n: usize) {
-        let Some(slot) = self.streams.find(stream) else { return };
-        let stream = self.streams.at(slot);
-        let n = u32::try_from(n).unwrap_or(u32::MAX).min(stream.unconsumed);
-        stream.unconsumed -= n;
-        self.announce(slot, n);
-        self.give_back(n);
-    }
-
-    /// Counts `n` bytes as done with on the stream's own window.
-    pub(super) fn announce(&mut self, slot: Slot, n: u32) {
-        let stream = self.streams.at(slot);
-        stream.unannounced += n;
-        // Without more to come, nobody needs a larger window.
-        let enough = stream.body_left <= stream.recv_window.max(0) as u64;
-        if !stream.recv_open || enough || stream.unannounced < (self.limits.stream_window / 2).max(1) {
-            return;
-        }
-        let increment = std::mem::take(&mut stream.unannounced);
-        stream.recv_window += increment as i32;
-        let id = stream.id;
-        write_u32(&mut self.out, kind::WINDOW_UPDATE, id, increment);
-        self.control.queued(13, self.queued());
-    }
 }
 
 /// What the PING of a graceful end carries.
@@ -554,7 +483,7 @@ pub(super) struct ControlOut {
 impl ControlOut {
     /// `n` bytes were queued; now `queued` bytes of output wait.
     #[inline]
-    fn queued(&mut self, n: usize, queued: usize) {
+    pub(super) fn queued(&mut self, n: usize, queued: usize) {
         if self.to_mark == 0 {
             *self = ControlOut { before: self.after, after: 0, to_mark: queued as u64 };
             self.before += n;

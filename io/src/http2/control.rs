@@ -161,9 +161,11 @@ impl Connection {
         let value = i32::try_from(value).map_err(|_| overrun)?;
         let difference = i64::from(value) - i64::from(self.peer.initial_window);
         self.peer.initial_window = value;
-        if difference == 0 {
+        if difference == 0 || self.streams.len() == 0 {
             return Ok(());
         }
+        // One frame may say it many times, and each time every stream is visited.
+        self.count_control(Abuse::Settings)?;
         for slot in self.streams.slots() {
             let stream = self.streams.at(slot);
             stream.send_window = grown(stream.send_window, difference).ok_or(overrun)?;

@@ -38,6 +38,7 @@ impl Connection {
             return Err(Fatal::protocol("HEADERS on stream 0"));
         }
         self.check_headers_id(frame.stream)?;
+        // What is counted is counted once the block is there: until then this may run again.
         if self.is_stalled() && self.role == Role::Server {
             return Ok(None);
         }
@@ -75,7 +76,7 @@ impl Connection {
 
     /// Whether HEADERS may come for this id at all (RFC 9113, sections 5.1 and 5.1.1).
     #[inline]
-    fn check_headers_id(&mut self, id: u32) -> Result<(), Fatal> {
+    fn check_headers_id(&self, id: u32) -> Result<(), Fatal> {
         if self.streams.find(id).is_some() {
             return Ok(());
         }
@@ -86,7 +87,7 @@ impl Connection {
             return Err(Fatal::protocol("HEADERS on a stream that the peer may not open"));
         }
         if self.is_tolerated(id) {
-            return self.count_control(Abuse::Stray);
+            return Ok(());
         }
         if self.skipped.contains(&id) {
             return Err(Fatal::protocol("HEADERS on a lower stream than before"));
@@ -147,6 +148,7 @@ impl Connection {
             None if self.role == Role::Server && block.stream > self.peer_last => self.on_request(block, bytes, head),
             None => {
                 // In flight when we ended the stream.
+                self.count_control(Abuse::Stray)?;
                 self.read(Section::Ignored, block, bytes, head)?;
                 Ok(None)
             }

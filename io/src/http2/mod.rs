@@ -7,6 +7,7 @@
 //! [`Connection::next_writable`] until there is none: those streams were blocked and can go on.
 mod connection;
 mod control;
+mod ends;
 mod error;
 mod flow;
 mod frame;

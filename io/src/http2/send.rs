@@ -176,6 +176,12 @@ impl Connection {
             }
             return Ok(0);
         }
+        if state.blocked {
+            return Ok(0); // its turn comes
+        }
+        if std::mem::take(&mut state.called) {
+            self.called = self.called.saturating_sub(1);
+        }
         let mut rest = data;
         while !rest.is_empty() {
             let n = self.room(slot, rest.len());
@@ -224,11 +230,11 @@ impl Connection {
     /// Whether a stream that shares gives way after a frame: others wait that are not behind it.
     #[inline]
     fn must_yield(&mut self, slot: Slot) -> bool {
-        if self.waiting.is_empty() {
+        if self.waiting.is_empty() && self.called == 0 {
             return false;
         }
         let priority = self.streams.at(slot).priority;
-        priority.incremental && self.waiting.rivals(priority)
+        priority.incremental && (self.called > 0 || self.waiting.rivals(priority))
     }
 
     fn block_stream(&mut self, slot: Slot) {
@@ -265,6 +271,9 @@ impl Connection {
         let slot = self.waiting.pop(&mut self.streams)?;
         let stream = self.streams.at(slot);
         stream.blocked = false;
+        if !std::mem::replace(&mut stream.called, true) {
+            self.called += 1;
+        }
         Some(stream.id)
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Stream {
     pub connect: bool,
     /// The owner has data that did not fit.
     pub blocked: bool,
+    /// Its turn to send has come, and it has not sent since.
+    pub called: bool,
     /// It is in a queue of `Waiting`.
     pub queued: bool,
     pub priority: Priority,
@@ -62,6 +64,7 @@ impl Default for Stream {
             bodiless: false,
             connect: false,
             blocked: false,
+            called: false,
             queued: false,
             priority: Priority::default(),
             before: NONE,

@@ -97,6 +97,16 @@ fn control_frames() {
 }
 
 #[test]
+fn settings_that_change_every_window_many_times() {
+    let mut side = Side::server();
+    side.feed(&post(1));
+    let many: Vec<(u16, u32)> = (0..60).map(|n| (4, n)).collect();
+    let (n, abuse) = flood(side, |_, _| settings(&many));
+    assert_eq!(abuse, Abuse::Settings);
+    assert!(n < 20, "{n}");
+}
+
+#[test]
 fn frames_without_content_on_streams() {
     let mut open = Side::server();
     open.feed(&post(1));

@@ -58,6 +58,19 @@ impl Reader {
         self.buf.filled()
     }
 
+    /// Reads until the bytes that wait begin with `start`, or cannot any more; which of the two.
+    pub fn poll_starts_with(&mut self, cx: &mut Context<'_>, stream: &Stream, start: &[u8]) -> Poll<bool> {
+        loop {
+            let here = self.buf.filled();
+            if here.len() >= start.len() || !start.starts_with(here) {
+                return Poll::Ready(here.starts_with(start));
+            }
+            if !matches!(ready!(self.poll_more(cx, stream)), Ok(1..)) {
+                return Poll::Ready(false);
+            }
+        }
+    }
+
     /// Gives them away.
     pub fn take_leftover(&mut self) -> Buf {
         std::mem::replace(&mut self.buf, Buf::none())

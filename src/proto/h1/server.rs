@@ -169,6 +169,18 @@ async fn idle(conn: &mut Connection) -> Result<(), After> {
 /// The first line of HTTP/2's connection preface (RFC 9113 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
+/// Whether what the parser refused is the beginning of HTTP/2: of a preface that comes in pieces, too.
+async fn is_http2(conn: &Connection, work: &mut Lease) -> bool {
+    conn.deadlines.set(Phase::ClientHead, conn.share.timeouts.get().header);
+    let found = poll_fn(|cx| match work.reader.poll_starts_with(cx, &conn.stream, PREFACE) {
+        Poll::Pending => conn.deadlines.poll_expired(cx).map(|_| false),
+        ready => ready,
+    })
+    .await;
+    conn.deadlines.clear(Phase::ClientHead);
+    found
+}
+
 /// Reads one request and has it answered.
 async fn one_request<H>(conn: &mut Connection, work: &mut Lease, handle: &mut H) -> Next
 where
@@ -186,7 +198,7 @@ where
         }
         Ok(Some(semantics)) => (semantics, None),
         Err(fault) if fault.category == Category::ClientAbort => return Next::Close,
-        Err(_) if conn.share.h2.get() && conn.requests == 0 && work.reader.leftover().starts_with(PREFACE) => {
+        Err(_) if conn.requests == 0 && conn.share.h2.get() && Box::pin(is_http2(conn, work)).await => {
             return Next::Http2;
         }
         Err(fault) => (REFUSED, Some(fault)),

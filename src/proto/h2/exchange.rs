@@ -83,7 +83,7 @@ impl H2Exchange {
         let stream = H2Stream::opened(link.clone(), id, end);
         let deadlines = Deadlines::new(&share.timers);
         let websocket = head.method() == Method::Connect && protocol == edge_io::http2::Protocol::WebSocket;
-        let refused = refusal(&head, protocol, websocket);
+        let refused = refusal(&head, protocol, websocket, share.limits.get().line_bytes);
         if websocket {
             // It is the handshake that HTTP/1.1 makes with GET (RFC 8441 5): routes know it as such.
             head.set_method_name(b"GET");
@@ -138,9 +138,20 @@ impl H2Exchange {
 }
 
 /// CONNECT asks for a tunnel, which only WebSocket gets (RFC 9110 9.3.6, RFC 8441 4).
-fn refusal(head: &Head, protocol: edge_io::http2::Protocol, websocket: bool) -> Option<Fault> {
+fn refusal(
+    head: &Head,
+    protocol: edge_io::http2::Protocol,
+    websocket: bool,
+    target_bytes_max: usize,
+) -> Option<Fault> {
     use edge_io::http2::Protocol;
     let fault = |category, detail| Fault::new(category, Side::Downstream, detail);
+    if head.path_and_query().len() > target_bytes_max {
+        return Some(fault(Category::HeadTooLarge, "the request target is too long").with_status(414));
+    }
+    if head.get_all(FieldId::Expect).any(|v| !v.eq_ignore_ascii_case(b"100-continue")) {
+        return Some(fault(Category::BadRequest, "an expectation that is not 100-continue").with_status(417));
+    }
     if protocol == Protocol::Other {
         let fault = fault(Category::BadRequest, "an extended CONNECT for another protocol than websocket");
         return Some(fault.with_status(501));
