@@ -21,6 +21,7 @@ mod routing;
 mod self_test;
 mod self_test_pairs;
 mod streams;
+mod third_parties;
 mod tls;
 mod upgrade;
 mod upstream;
@@ -62,6 +63,7 @@ fn suites() -> Vec<Test> {
         self_test::tests(),
         self_test_pairs::tests(),
         streams::tests(),
+        third_parties::tests(),
         tls::tests(),
         upgrade::tests(),
         upstream::tests(),

@@ -2,6 +2,7 @@
 use crate::harness::{
     Ask, Driver, Edge, Message, Origin, Pair, Reply, Setup,
     edge::{Extra, listener_text, pool_text, proxy_text_over},
+    wire::timed_out,
 };
 
 crate::suite!("routing";
