@@ -47,11 +47,11 @@ fn h2load_gets_every_answer() {
         let origin = Origin::replying(up, move |_| Reply::new(200, &answer));
         let edge = Setup::pair(pair(down, up), &origin).shards(2).start();
         let mut command = programs::command(&h2load);
-        command.args(["-n", "1000", "-c", "5", "-m", "20", "--sni", EDGE_NAME, "-H", "Host: test"]);
+        command.args(["-n", "1000", "-c", "5", "-m", "20", "--connect-to", &edge.addr().to_string()]);
         if !down.http2() {
             command.arg("--h1");
         }
-        command.arg(format!("{}://{}/p", down.scheme(), edge.addr()));
+        command.arg(format!("{}://{EDGE_NAME}:{}/p", down.scheme(), edge.addr().tcp().port()));
         let out = run(command);
         assert!(out.stdout.contains("1000 succeeded, 0 failed, 0 errored"), "{down} {up}: {out:?}");
         assert!(out.stdout.contains("1000 2xx"), "{down} {up}: {out:?}");
@@ -88,15 +88,16 @@ fn nginx_is_an_origin() {
     pki().origin.write(dir.path(), "origin");
     std::fs::write(dir.path().join("file"), pattern(300_000)).expect("the temporary directory takes files");
     // Ports that were free a moment ago; whoever else gets one in between makes nginx fail, and the next try succeed.
-    let (_program, plain, secure) = eventually("nginx to start", || {
+    let (_program, [plain, prior, secure]) = eventually("nginx to start", || {
         let free = || std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
-        let (plain, secure) = (free(), free());
+        let [plain, prior, secure] = [free(), free(), free()];
         let config = format!(
             "daemon off; master_process off; pid {0}/pid; error_log stderr crit; events {{}}\n\
              http {{ access_log off; client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0};\n\
-             uwsgi_temp_path {0}; scgi_temp_path {0}; http2 on; root {0};\n\
+             uwsgi_temp_path {0}; scgi_temp_path {0}; root {0};\n\
              server {{ listen {plain}; location /hello {{ return 200 \"$server_protocol $http_x_word\"; }} }}\n\
-             server {{ listen {secure} ssl; ssl_certificate {0}/origin.pem; ssl_certificate_key {0}/origin.key;\n\
+             server {{ listen {prior} http2; location /hello {{ return 200 \"$server_protocol $http_x_word\"; }} }}\n\
+             server {{ listen {secure} ssl http2; ssl_certificate {0}/origin.pem; ssl_certificate_key {0}/origin.key;\n\
              location /hello {{ return 200 \"$server_protocol $http_x_word\"; }} }} }}\n",
             dir.path().display()
         );
@@ -110,8 +111,8 @@ fn nginx_is_an_origin() {
             if program.0.try_wait().is_ok_and(|ended| ended.is_some()) {
                 return None;
             }
-            if up(plain) && up(secure) {
-                return Some((program, plain, secure));
+            if [plain, prior, secure].into_iter().all(up) {
+                return Some((program, [plain, prior, secure]));
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
@@ -119,7 +120,7 @@ fn nginx_is_an_origin() {
     let tls = format!("tls = {{ ca = \"@DIR@/ca.pem\", server_name = \"{}\" }}", tls::ORIGIN_NAME);
     for (endpoint, keys, version) in [
         (format!("http://{plain}"), String::new(), "HTTP/1.1"),
-        (format!("h2c://{plain}"), String::new(), "HTTP/2.0"),
+        (format!("h2c://{prior}"), String::new(), "HTTP/2.0"),
         (format!("https://{secure}"), tls.clone(), "HTTP/2.0"),
         (format!("https://{secure}"), tls + "\nprotocol = \"h1\"", "HTTP/1.1"),
     ] {
