@@ -3,6 +3,7 @@ mod aftermath;
 mod body;
 mod certificates;
 mod chaos;
+mod chaos_pairs;
 mod cli;
 mod connection;
 mod convert;
@@ -46,6 +47,7 @@ fn suites() -> Vec<Test> {
         body::tests(),
         certificates::tests(),
         chaos::tests(),
+        chaos_pairs::tests(),
         cli::tests(),
         connection::tests(),
         convert::tests(),
