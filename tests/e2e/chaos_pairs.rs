@@ -1,7 +1,7 @@
 //! As `chaos`, over every pair of protocols: many exchanges at once on one client, some of which break, and no answer goes
 //! to anybody but who asked.
 use crate::chaos::{Dice, seed, word};
-use crate::harness::{Ask, Call, Client, Message, Origin, Pair, Reply, Served, Setup, pattern, served::Order};
+use crate::harness::{Ask, Call, Client, Message, Origin, Pair, Reply, Served, Setup, pattern};
 use std::{io, time::Duration};
 
 crate::suite!("chaos_pairs";
@@ -19,12 +19,14 @@ fn serve(served: &mut Served<'_>) -> io::Result<()> {
     let target = served.target().to_owned();
     let kind = target.split('/').nth(1).unwrap_or("");
     if kind == "early" {
-        served.reply(&Reply::new(403, format!("early {target}")))?;
-        let _ = served.skip();
-        // A connection of HTTP/2 has other exchanges on it.
-        if !served.is_http2() {
-            served.order(Order::Cut);
+        let reply = Reply::new(403, format!("early {target}"));
+        if served.is_http2() {
+            served.reply(&reply)?;
+            return served.skip().map(drop);
         }
+        // An unannounced end could honestly fail the next request.
+        served.reply(&reply.field("Connection", "close"))?;
+        let _ = served.skip();
         return Ok(());
     }
     let request = served.request()?;
