@@ -1,4 +1,5 @@
-//! Steady state asks the allocator for nothing: a proxied request on kept connections allocates no byte on its shard.
+//! Steady state asks the allocator for nothing: a proxied request on kept connections allocates no byte on its shard, the TLS
+//! library only for its records, and a stream of HTTP/2 costs no more than its task.
 use edge_io::count_alloc::{CountingAllocator, counts};
 use std::{
     alloc::System,
@@ -6,6 +7,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -47,11 +49,15 @@ fn serve(mut stream: TcpStream, answer: &[u8]) {
 }
 
 fn config(dir: &Path, origin: SocketAddr) -> std::path::PathBuf {
+    config_with(dir, &format!("http://{origin}"), "")
+}
+
+fn config_with(dir: &Path, endpoint: &str, listener: &str) -> std::path::PathBuf {
     let path = dir.join("edge.toml");
     let text = format!(
         "version = 1\n[server]\nshards = 1\nadmin = \"unix:{0}/admin.sock\"\naccess_log = \"{0}/access.log\"\nlb_grace = \"0s\"\n\
-         [[listener]]\nname = \"web\"\naddress = [\"127.0.0.1:0\"]\n\
-         [pool.app]\nendpoints = [\"http://{origin}\"]\n[[route]]\nid = \"all\"\npool = \"app\"\n",
+         [[listener]]\nname = \"web\"\naddress = [\"127.0.0.1:0\"]\n{listener}\n\
+         [pool.app]\nendpoints = [\"{endpoint}\"]\n[[route]]\nid = \"all\"\npool = \"app\"\n",
         dir.display()
     );
     fs::write(&path, text).expect("the temporary directory takes files");
@@ -84,30 +90,38 @@ fn shard_allocations() -> u64 {
     shards.iter().map(|c| c.allocations).sum()
 }
 
-/// Asks the same again and again over one connection and returns the allocations of each window.
-fn windows(edge: SocketAddr, request: &[u8], body_end: &[u8]) -> Vec<u64> {
-    let mut client = TcpStream::connect(edge).expect("the edge accepts");
+/// Connects to the edge.
+fn connect(edge: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(edge).expect("the edge accepts");
     client.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes a timeout");
     client.set_nodelay(true).expect("a socket takes TCP_NODELAY");
+    client
+}
+
+/// Asks the same again and again over one connection and returns the allocations of each window.
+fn windows(client: impl Read + Write, request: &[u8], body_end: &[u8]) -> Vec<u64> {
+    let mut client = client;
     let mut buf = [0; 65536];
-    let mut ask = |times: usize| {
-        for _ in 0..times {
-            client.write_all(request).expect("the edge reads");
-            let mut have = 0;
-            while !buf[..have].ends_with(body_end) {
-                let n = client.read(&mut buf[have..]).expect("an answer");
-                assert!(n > 0, "closed after {:?}", String::from_utf8_lossy(&buf[..have]));
-                have += n;
-            }
-            assert!(buf.starts_with(b"HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(&buf[..have]));
+    counted(|| {
+        client.write_all(request).expect("the edge reads");
+        let mut have = 0;
+        while !buf[..have].ends_with(body_end) {
+            let n = client.read(&mut buf[have..]).expect("an answer");
+            assert!(n > 0, "closed after {:?}", String::from_utf8_lossy(&buf[..have]));
+            have += n;
         }
-    };
-    ask(WARM_UP);
+        assert!(buf.starts_with(b"HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(&buf[..have]));
+    })
+}
+
+/// Warms up, and then returns the allocations of each window of requests.
+fn counted(mut ask: impl FnMut()) -> Vec<u64> {
+    (0..WARM_UP).for_each(|_| ask());
     let begun = Instant::now();
     let mut before = shard_allocations();
     let mut each = Vec::new();
     for _ in 0..WINDOWS {
-        ask(WINDOW);
+        (0..WINDOW).for_each(|_| ask());
         let now = shard_allocations();
         each.push(now - before);
         before = now;
@@ -137,27 +151,14 @@ fn steady_state_allocates_nothing() {
     );
     let edge = start_edge(config(dir.path(), length));
     let get = b"GET /path?a=1 HTTP/1.1\r\nHost: shop.test\r\nUser-Agent: alloc\r\nAccept: */*\r\nCookie: a=1\r\n\r\n";
-    check("GET", &windows(edge, get, b"all done"));
+    check("GET", &windows(connect(edge), get, b"all done"));
     let post = b"POST /form HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 10\r\n\r\n1234567END";
-    check("POST", &windows(edge, post, b"all done"));
+    check("POST", &windows(connect(edge), post, b"all done"));
 }
 
 #[test]
 fn chunked_steady_state_allocates_nothing() {
-    // In a process of its own, because the shard is found by its name.
-    let me = std::env::current_exe().expect("a path");
-    if std::env::var_os("EDGE_ALLOC_CHUNKED").is_none() {
-        let run = std::process::Command::new(me)
-            .args(["--exact", "chunked_steady_state_allocates_nothing", "--nocapture"])
-            .env("EDGE_ALLOC_CHUNKED", "1")
-            .output()
-            .expect("this test starts again");
-        assert!(
-            run.status.success(),
-            "{}{}",
-            String::from_utf8_lossy(&run.stdout),
-            String::from_utf8_lossy(&run.stderr)
-        );
+    if elsewhere("chunked_steady_state_allocates_nothing") {
         return;
     }
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -166,5 +167,145 @@ fn chunked_steady_state_allocates_nothing() {
     );
     let edge = start_edge(config(dir.path(), chunked));
     let get = b"GET /path HTTP/1.1\r\nHost: shop.test\r\n\r\n";
-    check("chunked GET", &windows(edge, get, b"0\r\n\r\n"));
+    check("chunked GET", &windows(connect(edge), get, b"0\r\n\r\n"));
+}
+
+/// Runs a test in a process of its own, because the shard is found by its name; `false` within that process.
+fn elsewhere(test: &str) -> bool {
+    if std::env::var_os("EDGE_ALLOC_ALONE").is_some() {
+        return false;
+    }
+    let me = std::env::current_exe().expect("a path");
+    let run = std::process::Command::new(me)
+        .args(["--exact", test, "--nocapture"])
+        .env("EDGE_ALLOC_ALONE", "1")
+        .output()
+        .expect("this test starts again");
+    let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    println!("{out}");
+    assert!(run.status.success(), "{out}{err}");
+    true
+}
+
+const ANSWER: &[u8] =
+    b"HTTP/1.1 200 OK\r\nDate: Tue, 15 Nov 1994 08:12:31 GMT\r\nContent-Length: 8\r\nX-A: b\r\n\r\nall done";
+const GET: &[u8] = b"GET /path?a=1 HTTP/1.1\r\nHost: alloc.test\r\nUser-Agent: alloc\r\nAccept: */*\r\n\r\n";
+
+/// Allocations of the TLS library for a record in and a record out.
+const RECORDS_MOST: u64 = 2;
+
+/// The usual window has no more than so many allocations for each request.
+fn at_most(what: &str, each: &[u64], most: u64) {
+    let mut sorted = each.to_vec();
+    sorted.sort_unstable();
+    let usual = sorted[sorted.len() / 2];
+    assert!(usual <= most * WINDOW as u64, "{what}: {usual} allocations by {WINDOW} requests: {each:?}");
+}
+
+/// What a listener needs for TLS, and a client that trusts it.
+fn tls(dir: &Path) -> (String, Arc<rustls::ClientConfig>) {
+    let made = rcgen::generate_simple_self_signed(vec!["alloc.test".to_owned()]).expect("a certificate");
+    fs::write(dir.join("a.pem"), made.cert.pem()).expect("the temporary directory takes files");
+    fs::write(dir.join("a.key"), made.signing_key.serialize_pem()).expect("the temporary directory takes files");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a good root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider's versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (
+        format!("tls = {{ certificates = [{{ cert = \"{0}/a.pem\", key = \"{0}/a.key\" }}] }}", dir.display()),
+        Arc::new(config),
+    )
+}
+
+#[test]
+fn tls_allocates_for_records_only() {
+    if elsewhere("tls_allocates_for_records_only") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (listener, client) = tls(dir.path());
+    let endpoint = format!("http://{}", origin(ANSWER));
+    let edge = start_edge(config_with(dir.path(), &endpoint, &listener));
+    let name = "alloc.test".try_into().expect("a name");
+    let session = rustls::ClientConnection::new(client, name).expect("a client");
+    let stream = rustls::StreamOwned::new(session, connect(edge));
+    at_most("GET over TLS", &windows(stream, GET, b"all done"), RECORDS_MOST);
+}
+
+/// A frame of HTTP/2 (RFC 9113 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    out.extend_from_slice(&[kind, flags]);
+    out.extend_from_slice(&stream.to_be_bytes());
+    out.extend_from_slice(payload);
+    out
+}
+
+/// GET as a header block that no table remembers (RFC 7541 6.2.2).
+fn http2_get() -> Vec<u8> {
+    let lines = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "alloc.test"),
+        (":path", "/path?a=1"),
+        ("accept", "*/*"),
+    ];
+    let mut out = Vec::new();
+    for (name, value) in lines {
+        out.extend_from_slice(&[0, name.len() as u8]);
+        out.extend_from_slice(name.as_bytes());
+        out.push(value.len() as u8);
+        out.extend_from_slice(value.as_bytes());
+    }
+    out
+}
+
+/// Allocations that a stream may cost: the task that serves it.
+const STREAM_MOST: u64 = 1;
+
+#[test]
+fn http2_streams_allocate_little() {
+    if elsewhere("http2_streams_allocate_little") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let endpoint = format!("http://{}", origin(ANSWER));
+    let edge = start_edge(config_with(dir.path(), &endpoint, ""));
+    let mut client = connect(edge);
+    let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    hello.extend(frame(4, 0, 0, &[]));
+    hello.extend(frame(8, 0, 0, &0x7000_0000u32.to_be_bytes()));
+    client.write_all(&hello).expect("the edge reads");
+    let (block, mut stream) = (http2_get(), 1);
+    let mut unread: Vec<u8> = Vec::new();
+    let mut buf = [0; 65536];
+    let each = counted(|| {
+        // END_STREAM and END_HEADERS.
+        client.write_all(&frame(1, 5, stream, &block)).expect("the edge reads");
+        loop {
+            let length = unread.get(..3).map(|l| u32::from_be_bytes([0, l[0], l[1], l[2]]) as usize);
+            let Some(length) = length.filter(|l| unread.len() >= 9 + l) else {
+                let n = client.read(&mut buf).expect("an answer");
+                assert!(n > 0, "closed at stream {stream}");
+                unread.extend_from_slice(&buf[..n]);
+                continue;
+            };
+            let whole: Vec<u8> = unread.drain(..9 + length).collect();
+            let (kind, flags) = (whole[3], whole[4]);
+            assert!(!matches!(kind, 3 | 7), "RST_STREAM or GOAWAY at stream {stream}: {whole:?}");
+            if kind == 4 && flags == 0 {
+                client.write_all(&frame(4, 1, 0, &[])).expect("the edge reads");
+            } else if kind == 6 && flags == 0 {
+                client.write_all(&frame(6, 1, 0, &whole[9..])).expect("the edge reads");
+            } else if matches!(kind, 0 | 1) && flags & 1 == 1 {
+                break;
+            }
+        }
+        stream += 2;
+    });
+    at_most("GET over HTTP/2", &each, STREAM_MOST);
 }

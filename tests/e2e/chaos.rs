@@ -15,10 +15,11 @@ crate::suite!("chaos";
 );
 
 /// A small seeded generator, so that a failure can be had again.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    /// From 0 to below `sides`.
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -27,7 +28,7 @@ impl Dice {
 }
 
 /// What an answer to this request must say: method, target, and a digest of the body.
-fn word(method: &str, target: &str, body: &[u8]) -> String {
+pub fn word(method: &str, target: &str, body: &[u8]) -> String {
     let digest = body.iter().fold(7u32, |d, b| d.wrapping_mul(31).wrapping_add(u32::from(*b)));
     format!("{method} {target} {digest}")
 }
@@ -197,6 +198,11 @@ fn receive(wire: &mut Wire, (method, target, body, _): &(String, String, Vec<u8>
     check(&got, method, target, body);
 }
 
+/// What a run begins with; `EDGE_TEST_SEED` has a failure again.
+pub fn seed() -> u64 {
+    std::env::var("EDGE_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0x9e37_79b9_7f4a_7c15u64)
+}
+
 fn answers_never_cross(driver: Driver) {
     let origin = Origin::scripted(|wire, _| {
         while serve(wire)? {}
@@ -205,7 +211,7 @@ fn answers_never_cross(driver: Driver) {
     let extra = Extra { pool: "keepalive = 3", ..Extra::default() };
     let edge = Setup::proxy_with(driver, &origin, &extra).shards(2).start();
     let addr = edge.addr();
-    let seed = std::env::var("EDGE_TEST_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0x9e37_79b9_7f4a_7c15u64);
+    let seed = seed();
     std::thread::scope(|s| {
         for c in 0..8u64 {
             let addr = &addr;

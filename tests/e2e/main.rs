@@ -3,6 +3,7 @@ mod aftermath;
 mod body;
 mod certificates;
 mod chaos;
+mod chaos_pairs;
 mod cli;
 mod connection;
 mod convert;
@@ -21,6 +22,7 @@ mod routing;
 mod self_test;
 mod self_test_pairs;
 mod streams;
+mod third_parties;
 mod tls;
 mod upgrade;
 mod upstream;
@@ -45,6 +47,7 @@ fn suites() -> Vec<Test> {
         body::tests(),
         certificates::tests(),
         chaos::tests(),
+        chaos_pairs::tests(),
         cli::tests(),
         connection::tests(),
         convert::tests(),
@@ -62,6 +65,7 @@ fn suites() -> Vec<Test> {
         self_test::tests(),
         self_test_pairs::tests(),
         streams::tests(),
+        third_parties::tests(),
         tls::tests(),
         upgrade::tests(),
         upstream::tests(),

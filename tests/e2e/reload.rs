@@ -15,7 +15,8 @@ crate::suite!("reload";
         removed_endpoints_are_let_go;
     some_pairs:
         reloads_under_load_lose_nothing,
-        websockets_survive_reloads;
+        websockets_survive_reloads,
+        fifty_reloads_leave_long_streams_alone;
     each_driver:
         reload_applies_and_prints_the_difference,
         sighup_applies,
@@ -124,6 +125,37 @@ fn reloads_under_load_lose_nothing(at: Pair) {
             std::panic::resume_unwind(panic);
         }
     });
+}
+
+fn fifty_reloads_leave_long_streams_alone(at: Pair) {
+    let origin = Origin::serving(at.up, |served| match served.target() {
+        "/echo" => {
+            served.begin(200, &Fields::new(), None)?;
+            while let Some(piece) = served.next()? {
+                served.send(piece)?;
+            }
+            served.finish(&Fields::new())
+        }
+        _ => served.answer(&Reply::new(200, "ok")),
+    });
+    let edge = start_over(at, &origin, 2);
+    let client = edge.client();
+    let mut long: Vec<_> = (0..5).map(|_| client.begin(Ask::upload("/echo", None))).collect();
+    for number in 1..=50 {
+        applied_over(at, &edge, &origin, number);
+        for (i, call) in long.iter_mut().enumerate() {
+            call.send(format!("{number:02}-{i}"));
+            if number == 1 {
+                assert_eq!(call.head().status(), 200);
+            }
+            assert_eq!(String::from_utf8_lossy(&call.take(4)), format!("{number:02}-{i}"));
+        }
+        assert_eq!(client.get("/between").text(), "ok");
+    }
+    for mut call in long {
+        call.finish();
+        assert_eq!(call.next().expect("an end in order"), None);
+    }
 }
 
 fn websockets_survive_reloads(at: Pair) {

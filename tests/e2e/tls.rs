@@ -44,7 +44,6 @@ crate::suite!("tls";
         certificates_are_replaced_under_load,
         bad_pairs_are_kept_out,
         old_versions_are_refused,
-        curl_speaks_to_it,
 );
 
 /// A listener `web` with these pairs, written into the directory under their names, and routes that answer by themselves.
@@ -493,26 +492,5 @@ fn old_versions_are_refused() {
         command.args(["s_client", old, "-cipher", "ALL:@SECLEVEL=0", "-connect"]).arg(edge.addr().to_string());
         let out = run(command);
         assert!(!out.stdout.contains("Cipher is ECDHE") && out.code != 0, "{old}: {out:?}");
-    }
-}
-
-fn curl_speaks_to_it() {
-    let Some(curl) = programs::find("curl") else { return };
-    let at = |down| Pair { driver: Driver::IoUring, down, up: Protocol::H2 };
-    for (flag, down, version) in [
-        ("--http1.1", Protocol::H1Tls, "1.1"),
-        ("--http2", Protocol::H2, "2"),
-        ("--http2-prior-knowledge", Protocol::H2c, "2"),
-    ] {
-        let origin = Origin::replying(Protocol::H2, |r| Reply::new(200, &r.body).field("X-Seen", r.target()));
-        let edge = Setup::pair(at(down), &origin).start();
-        let port = edge.addr().tcp().port();
-        let mut command = programs::command(&curl);
-        command.args(["--silent", "--show-error", "--noproxy", "*", flag, "--cacert"]).arg(edge.dir().join("ca.pem"));
-        command.args(["--resolve", &format!("{EDGE_NAME}:{port}:127.0.0.1"), "--data", "from curl"]);
-        command.args(["--write-out", " %{http_version} %{response_code}"]);
-        command.arg(format!("{}://{EDGE_NAME}:{port}/p?q", down.scheme()));
-        let out = run(command);
-        assert_eq!(out.stdout, format!("from curl {version} 200"), "{flag}: {out:?}");
     }
 }

@@ -363,6 +363,19 @@ impl Call {
         }
     }
 
+    /// Ends the body if the peer still takes it.
+    pub fn try_finish(&mut self) {
+        match self {
+            Call::Http1(c) if !c.sent_all => {
+                let end = if c.chunked { last_chunk(&Vec::new()) } else { Vec::new() };
+                // Only what was sent whole leaves a connection for the next one.
+                c.sent_all = c.wire().and_then(|w| w.try_send(end)).is_ok();
+            }
+            Call::Http1(_) => {}
+            Call::Http2(c) => drop(c.duplex.end()),
+        }
+    }
+
     /// Ends the body.
     ///
     /// # Panics

@@ -155,10 +155,14 @@ pub fn pki() -> &'static Pki {
     })
 }
 
-/// Writes `ca.pem`, `edge.pem` and `edge.key` into a directory.
+/// Writes `ca.pem`, `edge.pem` and `edge.key` into a directory where the test has put none of its own.
 pub fn write_defaults(dir: &Path) {
-    std::fs::write(dir.join("ca.pem"), &pki().authority.pem).expect("the temporary directory takes files");
-    pki().edge.write(dir, "edge");
+    if !dir.join("ca.pem").exists() {
+        std::fs::write(dir.join("ca.pem"), &pki().authority.pem).expect("the temporary directory takes files");
+    }
+    if !dir.join("edge.pem").exists() {
+        pki().edge.write(dir, "edge");
+    }
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
