@@ -169,6 +169,9 @@ async fn proxy<E: Exchange>(
     if grpc {
         source.take_time(); // a call may be a conversation
     }
+    if sink.is_stream() {
+        still_wanted(&mut sink).await?;
+    }
     let date = shard.date();
     let request = upstream::Request {
         date: &date,
@@ -189,6 +192,21 @@ async fn proxy<E: Exchange>(
             .await;
     deadlines.clear(Phase::Total);
     result
+}
+
+/// What follows a request at once on its connection is seen first: one that is reset in the same breath costs no
+/// endpoint anything.
+async fn still_wanted(sink: &mut impl ResponseSink) -> Result<(), Fault> {
+    let mut seen = false;
+    poll_fn(|cx| match sink.poll_gone(cx) {
+        Poll::Ready(fault) => Poll::Ready(Err(fault)),
+        Poll::Pending if std::mem::replace(&mut seen, true) => Poll::Ready(Ok(())),
+        Poll::Pending => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 /// A key for an endpoint that speaks HTTP/1.1, where the client's protocol has none (RFC 8441 5).

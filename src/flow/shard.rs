@@ -1,6 +1,7 @@
 //! What one shard's requests share: the snapshot in force, ways upstream, counters, log, and lent scratch space.
 use super::RequestIds;
 use crate::{
+    message::Spare,
     observe::{access_log, stats::ShardStats},
     snapshot::Snapshot,
     upstream::Upstreams,
@@ -13,9 +14,6 @@ use std::{
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
-
-/// Scratch spaces kept for reuse per shard.
-const SPARE_SCRATCH: usize = 64;
 
 /// A snapshot as a request holds it: counted inside the shard, so that no other core is touched.
 pub struct Pinned {
@@ -37,8 +35,7 @@ pub struct Shard {
     pub log: RefCell<access_log::Writer>,
     pub(super) ids: RefCell<RequestIds>,
     snapshot: RefCell<Rc<Pinned>>,
-    #[allow(clippy::vec_box)] // lent out whole: a scratch space moves as a pointer
-    scratch: RefCell<Vec<Box<Scratch>>>,
+    scratch: Spare<Scratch>,
     date: RefCell<(u64, Rc<[u8]>)>,
     /// The line for requests of this turn of the loop, by its time.
     request_start: RefCell<(u64, Vec<u8>)>,
@@ -99,7 +96,7 @@ impl Shard {
             log: RefCell::new(log),
             ids: RefCell::new(RequestIds::new(seed)),
             snapshot: RefCell::new(Rc::new(Pinned { snapshot })),
-            scratch: RefCell::default(),
+            scratch: Spare::default(),
             date: RefCell::new((0, Rc::from(&b""[..]))),
             request_start: RefCell::default(),
         }
@@ -118,15 +115,18 @@ impl Shard {
 
     /// Space for a request.
     pub fn scratch(&self) -> Box<Scratch> {
-        self.scratch.borrow_mut().pop().unwrap_or_default()
+        self.scratch.take()
     }
 
     /// The request is done with it.
     pub fn give_back(&self, scratch: Box<Scratch>) {
-        let mut spare = self.scratch.borrow_mut();
-        if spare.len() < SPARE_SCRATCH {
-            spare.push(scratch);
-        }
+        self.scratch.give(scratch);
+    }
+
+    /// A burst is over: what it needed goes back, bit by bit.
+    pub fn trim(&self) {
+        self.scratch.trim();
+        self.upstreams.trim();
     }
 
     /// Appends `X-Request-Start`, formatted once a turn of the loop.

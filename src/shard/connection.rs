@@ -2,7 +2,7 @@
 use super::{Shard, listener::Listener};
 use crate::{
     flow,
-    message::{Category, Deadlines, Exchange, Fault, Peer, Phase, Side},
+    message::{Category, Deadlines, Exchange, Fault, Peer, Phase, Side, Spare},
     proto::{
         h1::{self, After, Lease},
         h2::{self, H2Exchange},
@@ -16,16 +16,12 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// Leases kept for reuse per shard.
-const SPARE_LEASES: usize = 64;
-
 /// What all connections of a shard share.
 #[derive(Default)]
 pub(super) struct Shared {
     open: Cell<usize>,
     when_none: RefCell<Option<Waker>>,
-    #[allow(clippy::vec_box)] // lent out whole: a lease moves as a pointer
-    leases: RefCell<Vec<Box<Lease>>>,
+    leases: Spare<Lease>,
 }
 
 impl Shared {
@@ -40,15 +36,17 @@ impl Shared {
     }
 
     fn lease(&self) -> Box<Lease> {
-        self.leases.borrow_mut().pop().unwrap_or_default()
+        self.leases.take()
     }
 
     fn release(&self, mut lease: Box<Lease>) {
         lease.reset();
-        let mut spare = self.leases.borrow_mut();
-        if spare.len() < SPARE_LEASES {
-            spare.push(lease);
-        }
+        self.leases.give(lease);
+    }
+
+    /// A burst is over: what it needed goes back, bit by bit.
+    pub fn trim(&self) {
+        self.leases.trim();
     }
 }
 
@@ -115,14 +113,22 @@ pub(super) fn open_h2(mut counted: Counted, stream: Stream, peer: Peer, input: B
     });
 }
 
-async fn answer(shard: Rc<Shard>, listener: Rc<Listener>, demand: Option<u64>, mut exchange: H2Exchange) {
-    let rule = listener.rule.borrow().clone();
-    let mut refused = exchange.refused();
-    if listener.demand() != demand {
-        refused = Some(OTHER_DEMANDS);
-        exchange.end_connection();
+#[allow(clippy::manual_async_fn)] // an `async fn` would hold `exchange` twice
+fn answer(
+    shard: Rc<Shard>,
+    listener: Rc<Listener>,
+    demand: Option<u64>,
+    mut exchange: H2Exchange,
+) -> impl Future<Output = ()> {
+    async move {
+        let rule = listener.rule.borrow().clone();
+        let mut refused = exchange.refused();
+        if listener.demand() != demand {
+            refused = Some(OTHER_DEMANDS);
+            exchange.end_connection();
+        }
+        flow::handle(&shard.flow, &rule, &mut exchange, refused).await;
     }
-    flow::handle(&shard.flow, &rule, &mut exchange, refused).await;
 }
 
 /// Who may connect has changed since this connection's handshake: another connection may do (RFC 9110 15.5.20).

@@ -194,6 +194,8 @@ async fn housekeeping(shard: Rc<Shard>) {
         turns += 1;
         if turns.is_multiple_of(4) {
             edge_io::buf::trim();
+            flow.trim();
+            shard.connections.trim();
         }
         timer.set_at(due);
         timer.fired().await;

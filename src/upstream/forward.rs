@@ -10,7 +10,7 @@ use super::{
     wire::Lane,
 };
 use crate::{
-    message::{BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side},
+    message::{BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side, Spare},
     observe::stats::ShardStats,
     proto::h1::Waiting,
 };
@@ -30,8 +30,6 @@ use std::{
 
 /// Attempts at most, whatever the reason: the first, and others on fresh connections or other endpoints.
 const ATTEMPTS: u32 = 3;
-/// Leases kept for reuse per shard.
-const SPARE_LEASES: usize = 64;
 
 /// What `flow` wants sent.
 pub struct Request<'a> {
@@ -91,8 +89,7 @@ pub struct Upstreams {
     rng: RefCell<Rng>,
     /// Round-robin state by pool slot.
     turns: RefCell<HashMap<usize, Vec<i64>>>,
-    #[allow(clippy::vec_box)] // lent out whole: a lease moves as a pointer
-    leases: RefCell<Vec<Box<Lease>>>,
+    leases: Spare<Lease>,
     draining: Cell<bool>,
     /// Upgraded connections end now.
     pub(super) farewell: Cell<bool>,
@@ -108,7 +105,7 @@ impl Upstreams {
             endpoints: Endpoints::default(),
             rng: RefCell::new(Rng::new(seed)),
             turns: RefCell::default(),
-            leases: RefCell::default(),
+            leases: Spare::default(),
             draining: Cell::new(false),
             farewell: Cell::new(false),
             tunnels: Waiting::default(),
@@ -118,6 +115,11 @@ impl Upstreams {
     /// Endpoints that are not in `pools` drain.
     pub fn adopt(&self, pools: &[Arc<PoolRule>]) {
         self.endpoints.adopt(pools);
+    }
+
+    /// A burst is over: what it needed goes back, bit by bit.
+    pub fn trim(&self) {
+        self.leases.trim();
     }
 
     /// No connection is kept from now on.
@@ -139,15 +141,12 @@ impl Upstreams {
     }
 
     fn lease(&self) -> Box<Lease> {
-        self.leases.borrow_mut().pop().unwrap_or_default()
+        self.leases.take()
     }
 
     pub(super) fn release(&self, mut lease: Box<Lease>) {
         lease.reset();
-        let mut spare = self.leases.borrow_mut();
-        if spare.len() < SPARE_LEASES {
-            spare.push(lease);
-        }
+        self.leases.give(lease);
     }
 
     /// The endpoint for the next attempt, among those not yet tried (a bit each; pools beyond 64 try any twice).

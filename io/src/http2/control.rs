@@ -32,6 +32,8 @@ impl Default for Peer {
 
 /// Entries of one SETTINGS frame; there are fewer settings than this.
 const SETTINGS_MAX: u32 = 64;
+/// A SETTINGS frame counts once more for each so many entries.
+const SETTINGS_USUAL: usize = 32;
 /// Bytes of a PRIORITY_UPDATE frame that are looked at; longer ones are passed over.
 const PRIORITY_UPDATE_MAX: u32 = 260;
 /// Priorities kept for streams that are not open yet.
@@ -95,6 +97,9 @@ impl Connection {
             return Ok(None);
         }
         let (entries, _) = payload.as_chunks::<6>();
+        for _ in 0..entries.len() / SETTINGS_USUAL {
+            self.count_control(Abuse::Settings)?; // a frame as long as many
+        }
         for entry in entries {
             let [a, b, value @ ..] = *entry;
             self.on_setting(u16::from_be_bytes([a, b]), u32::from_be_bytes(value))?;
