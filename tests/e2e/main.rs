@@ -1,4 +1,4 @@
-//! End-to-end tests: the built binary between real clients and real origins, each test on both I/O drivers.
+//! End-to-end tests: the built binary between real clients and real origins, over each pair of protocols and on both I/O drivers.
 mod aftermath;
 mod body;
 mod certificates;
