@@ -340,7 +340,8 @@ fn renewals_under_load_lose_nothing(driver: Driver) {
     renew(setup.dir(), 0x70);
     put(setup.dir(), "own-ca.pem", &ca.pem());
     let edge = setup.text(&tls(ONE)).start();
-    let (trusting, addr, done) = (client(edge.dir(), &["own-ca.pem"], None), secure_addr(&edge), AtomicBool::new(false));
+    let (trusting, addr, done) =
+        (client(edge.dir(), &["own-ca.pem"], None), secure_addr(&edge), AtomicBool::new(false));
     let served: usize = thread::scope(|scope| {
         let clients = [(); 2].map(|()| {
             scope.spawn(|| {

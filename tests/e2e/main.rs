@@ -1,4 +1,4 @@
-//! End-to-end tests: the built binary between real clients and real origins, each test on both I/O drivers.
+//! End-to-end tests: the built binary between real clients and real origins, over each pair of protocols and on both I/O drivers.
 mod aftermath;
 mod body;
 mod certificates;
@@ -33,7 +33,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 fn main() {
     let mut arguments = Arguments::from_args();
     // Most tests wait for sockets and timeouts, not for a core.
-    arguments.test_threads.get_or_insert(8);
+    arguments.test_threads.get_or_insert(12);
     let conclusion = libtest_mimic::run(&arguments, suites().into_iter().flat_map(trials).collect());
     for what in harness::left_out() {
         println!("not run: {what}");

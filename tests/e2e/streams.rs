@@ -32,6 +32,8 @@ crate::suite!("streams";
         processed_posts_are_never_sent_twice,
         connections_that_fail_are_replaced,
         upstream_reset_mid_body_is_told_to_the_client;
+    h1_to_h2:
+        answer_that_is_whole_by_its_length_is_no_abort;
     from_h2:
         more_streams_than_the_pool_has_connections;
     once:
@@ -248,6 +250,29 @@ fn connections_that_fail_are_replaced(at: Pair) {
         assert_eq!(client.get("/fine").text(), "fine", "round {round}");
     }
     assert!(origin.connections() >= 3, "{} connections", origin.connections());
+}
+
+/// The client has all that Content-Length promised and goes; END_STREAM is still to come, and no news to anybody.
+fn answer_that_is_whole_by_its_length_is_no_abort(at: Pair) {
+    let (gone, is_gone) = std::sync::mpsc::channel::<()>();
+    let is_gone = std::sync::Mutex::new(is_gone);
+    let origin = Origin::serving(at.up, move |served| {
+        served.request()?;
+        served.begin(200, &none(), Some(5))?;
+        served.send("whole")?;
+        let _ = is_gone.lock().expect("one exchange").recv();
+        let _ = served.finish(&none());
+        Ok(())
+    });
+    let edge = Setup::pair(at, &origin).start();
+    let client = edge.client();
+    assert_eq!(client.get("/whole").text(), "whole");
+    drop(client);
+    let seen = || edge.metrics().sum("edge_connections", &[("listener", "web")]) == 0.0;
+    eventually("the edge to see the client go", || seen().then_some(()));
+    gone.send(()).expect("the origin waits");
+    let line = edge.wait_log_path("/whole");
+    assert_eq!((line["status"].as_u64(), line["category"].as_str()), (Some(200), None), "{line}");
 }
 
 fn upstream_reset_mid_body_is_told_to_the_client(at: Pair) {

@@ -397,8 +397,17 @@ impl Edge {
 
     /// A new client of `web` by the downstream protocol of the setup.
     pub fn client(&self) -> Client {
-        // Asked for once: a reload leaves a listener that stays where it is.
-        Client::connect(self.setup.down, self.web.get_or_init(|| self.addr()))
+        // Looked up once: a reload leaves a listener that stays where it is.
+        Client::connect(self.setup.down, self.web.get_or_init(|| self.told_addr().unwrap_or_else(|| self.addr())))
+    }
+
+    /// Where the listener `web` is, by what the edge said when it was ready; cheaper than to ask.
+    fn told_addr(&self) -> Option<Addr> {
+        let lines = self.stderr();
+        let (_, listening) = lines.iter().find(|l| l.contains(" ready: "))?.split_once("listening on ")?;
+        let (all, _) = listening.split_once(';')?;
+        let at = all.split(", ").find_map(|one| one.strip_suffix(" (web)"))?;
+        at.parse().ok().map(Addr::Tcp)
     }
 
     /// What `edge status --json` says.

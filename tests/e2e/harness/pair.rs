@@ -94,6 +94,11 @@ impl Pair {
         Pair::pairs_where(|p| p.up.http2())
     }
 
+    /// Clients of HTTP/1.1 before origins of HTTP/2.
+    pub fn h1_to_h2() -> Vec<Pair> {
+        Pair::pairs_where(|p| !p.down.http2() && p.up.http2())
+    }
+
     /// HTTP/2 on both sides.
     pub fn h2_both_sides() -> Vec<Pair> {
         Pair::pairs_where(|p| p.down.http2() && p.up.http2())

@@ -92,17 +92,25 @@ pub struct HyperAnswer {
     pub body: Vec<u8>,
 }
 
-/// Sends requests over one connection with hyper, one after the other; a body of several pieces goes out chunked.
+async fn hyper_connect(to: SocketAddr) -> hyper::client::conn::http1::SendRequest<Body> {
+    let stream = tokio::net::TcpStream::connect(to).await.expect("the listener accepts");
+    let (sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a client connection");
+    tokio::spawn(connection);
+    sender
+}
+
+/// Sends requests over one connection with hyper as long as that stays, one after the other; a body of several pieces goes out chunked.
 pub fn hyper_ask(to: &Addr, requests: Vec<(Request<()>, Vec<Bytes>)>) -> Vec<HyperAnswer> {
     let to = to.tcp();
     runtime().block_on(async move {
-        let stream = tokio::net::TcpStream::connect(to).await.expect("the listener accepts");
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake::<_, Body>(TokioIo::new(stream)).await.expect("a client connection");
-        tokio::spawn(connection);
+        let mut sender = hyper_connect(to).await;
         let mut answers = Vec::new();
         for (head, pieces) in requests {
-            sender.ready().await.expect("the connection stays open");
+            // An answer that begins before the request has ended may announce the connection's end (RFC 9112 9.6).
+            if sender.ready().await.is_err() {
+                sender = hyper_connect(to).await;
+            }
             let body = match pieces.len() {
                 0 | 1 => full(pieces.concat()),
                 _ => Pieces(pieces.into()).boxed(),
