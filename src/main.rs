@@ -3,6 +3,6 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    edge_io::alloc::return_memory_at_once();
+    edge_io::alloc::return_memory_soon();
     edge::cli::main()
 }

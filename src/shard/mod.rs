@@ -196,6 +196,7 @@ async fn housekeeping(shard: Rc<Shard>) {
             edge_io::buf::trim();
             flow.trim();
             shard.connections.trim();
+            edge_io::alloc::collect();
         }
         timer.set_at(due);
         timer.fired().await;

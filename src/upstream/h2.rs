@@ -156,7 +156,13 @@ pub fn start(
     };
     let link = Link::new(stream, Role::Client, &limits, local.timers.now(), Buf::none());
     let Keep { max_streams, .. } = keep;
-    let live = Rc::new(Live { link, retired: Cell::new(false), served: Cell::new(false), max_streams, secure: secure.clone() });
+    let live = Rc::new(Live {
+        link,
+        retired: Cell::new(false),
+        served: Cell::new(false),
+        max_streams,
+        secure: secure.clone(),
+    });
     endpoint.h2.open.borrow_mut().push(live.clone());
     edge_io::tasks::spawn(drive(local.clone(), stats.clone(), endpoint.clone(), live.clone(), keep));
     live

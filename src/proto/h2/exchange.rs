@@ -138,12 +138,7 @@ impl H2Exchange {
 }
 
 /// CONNECT asks for a tunnel, which only WebSocket gets (RFC 9110 9.3.6, RFC 8441 4).
-fn refusal(
-    head: &Head,
-    protocol: edge_io::http2::Protocol,
-    websocket: bool,
-    target_bytes_max: usize,
-) -> Option<Fault> {
+fn refusal(head: &Head, protocol: edge_io::http2::Protocol, websocket: bool, target_bytes_max: usize) -> Option<Fault> {
     use edge_io::http2::Protocol;
     let fault = |category, detail| Fault::new(category, Side::Downstream, detail);
     if head.path_and_query().len() > target_bytes_max {
