@@ -1,5 +1,8 @@
 //! TLS handshakes: a bounded number at a time, so that a flood of them leaves room for those who are through.
-use super::connection::{Counted, open_h1, open_h2};
+use super::{
+    Shard,
+    connection::{Counted, open_h1, open_h2},
+};
 use crate::{
     message::{Line, Peer},
     observe::stats::{Handshake, HandshakeResult, Limit},
@@ -45,28 +48,31 @@ struct Place {
 
 /// A place, as its handshake holds it.
 struct Held<'a> {
-    of: &'a Handshakes,
+    shard: &'a Shard,
     place: Rc<Place>,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.of.busy.borrow_mut().retain(|p| !Rc::ptr_eq(p, &self.place));
-        self.of.line.wake_first();
+        let all = &self.shard.handshakes;
+        all.busy.borrow_mut().retain(|p| !Rc::ptr_eq(p, &self.place));
+        self.shard.flow.stats.handshakes_in_progress.dec();
+        all.line.wake_first();
     }
 }
 
-impl Handshakes {
-    fn try_take(&self, most: usize, now_ms: u64) -> Option<Held<'_>> {
-        let mut busy = self.busy.borrow_mut();
-        if busy.len() >= most {
-            return None;
-        }
-        let place = Rc::new(Place { since_ms: now_ms, evicted: Cell::new(false), waker: RefCell::default() });
-        busy.push_back(place.clone());
-        Some(Held { of: self, place })
+fn try_take(shard: &Shard, most: usize, now_ms: u64) -> Option<Held<'_>> {
+    let mut busy = shard.handshakes.busy.borrow_mut();
+    if busy.len() >= most {
+        return None;
     }
+    let place = Rc::new(Place { since_ms: now_ms, evicted: Cell::new(false), waker: RefCell::default() });
+    busy.push_back(place.clone());
+    shard.flow.stats.handshakes_in_progress.inc();
+    Some(Held { shard, place })
+}
 
+impl Handshakes {
     /// The oldest one has to go, if it had its chance.
     fn evict(&self, now_ms: u64) {
         if let Some(oldest) = self.busy.borrow().front()
@@ -169,7 +175,7 @@ async fn place<'a>(counted: &'a Counted, timer: &Timer, most: usize) -> Option<H
     let all = &counted.shard.handshakes;
     let timers = &counted.shard.flow.local.timers;
     if all.line.is_empty()
-        && let Some(held) = all.try_take(most, timers.now())
+        && let Some(held) = try_take(&counted.shard, most, timers.now())
     {
         return Some(held);
     }
@@ -179,7 +185,7 @@ async fn place<'a>(counted: &'a Counted, timer: &Timer, most: usize) -> Option<H
     poll_fn(|cx| {
         let turn: &crate::message::Turn<'_> = turn.get_or_insert_with(|| all.line.enter(cx.waker()));
         if turn.is_first() {
-            if let Some(held) = all.try_take(most, timers.now()) {
+            if let Some(held) = try_take(&counted.shard, most, timers.now()) {
                 return Poll::Ready(Some(held));
             }
             all.evict(timers.now());

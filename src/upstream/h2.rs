@@ -97,6 +97,15 @@ impl Links {
         open.iter().filter(fit).max_by_key(|l| l.link.open_streams()).cloned()
     }
 
+    /// What a connection that stands has said already need not be asked again.
+    pub fn learn_of_websocket(&self, now_ms: u64) {
+        let open = self.open.borrow();
+        let mut settled = open.iter().filter(|l| !l.retired.get() && l.link.is_settled()).peekable();
+        if settled.peek().is_some() && settled.all(|l| !l.link.takes_connect_protocol()) {
+            self.no_websocket_until.set(now_ms + NO_WEBSOCKET_MS);
+        }
+    }
+
     /// No stream is opened on any of them any more.
     pub fn retire(&self) {
         for live in &*self.open.borrow() {

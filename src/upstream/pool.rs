@@ -406,6 +406,7 @@ impl Place<'_> {
 /// `upstream_tls`; all are `unsent`.
 pub async fn checkout(place: Place<'_>, mut wish: Wish<'_>) -> Result<Lane, Fault> {
     if wish.websocket && place.rule.protocol != Protocol::Http1 {
+        place.endpoint.h2.learn_of_websocket(place.local.timers.now());
         // Whether the endpoint takes it over HTTP/2 is known once it was asked; ALPN leaves another way.
         if !place.knows_no_websocket() {
             let taken = Box::pin(take(place, wish)).await;
@@ -516,6 +517,9 @@ impl Drop for Making {
 async fn wait_for_made(place: Place<'_>, wish: Wish<'_>) -> Option<Lane> {
     let links = &place.endpoint.h2;
     let at = links.made.place();
+    // No longer than making one would take: the endpoint may be there for nobody.
+    let timer = Timer::new(&place.local.timers);
+    timer.set(wish.connect_timeout);
     poll_fn(|cx| {
         if let Some(lane) = kept(place, wish) {
             return Poll::Ready(Some(lane));
@@ -524,7 +528,7 @@ async fn wait_for_made(place: Place<'_>, wish: Wish<'_>) -> Option<Lane> {
             return Poll::Ready(None);
         }
         at.wait(cx);
-        Poll::Pending
+        timer.poll_fired(cx).map(|()| None)
     })
     .await
 }

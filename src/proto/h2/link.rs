@@ -182,6 +182,11 @@ impl Link {
         self.engine.borrow().is_inside_block() || !self.input.borrow().is_empty() && !self.is_stalled()
     }
 
+    /// Whether the peer has said that it keeps to our settings.
+    pub fn is_acknowledged(&self) -> bool {
+        self.engine.borrow().is_acknowledged()
+    }
+
     /// Frames that came so far.
     pub fn frames(&self) -> u64 {
         self.engine.borrow().frames()

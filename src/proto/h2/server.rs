@@ -84,8 +84,9 @@ impl Connection {
         keep(Phase::ClientWrite, self.link.is_blocked(), written != seen.0, timeouts.write);
         // What has begun must end in time, however many bytes dribble in.
         let frames = self.link.frames();
-        let another = self.frames.replace(frames) != frames && self.link.is_settled();
-        keep(Phase::ClientHead, self.link.is_mid_message() || !self.link.is_settled(), another, timeouts.header);
+        let another = self.frames.replace(frames) != frames;
+        let settled = self.link.is_settled() && self.link.is_acknowledged();
+        keep(Phase::ClientHead, self.link.is_mid_message() || !settled, another && settled, timeouts.header);
         let idle = self.link.open_streams() == 0;
         let moved = (written, read) != seen;
         if !idle || moved {
@@ -107,9 +108,17 @@ impl Connection {
                 self.deadlines.set(Phase::ClientBody, timeouts.keepalive - PARK_AFTER);
                 continue;
             }
-            self.link.go_away(ErrorCode::NO_ERROR);
+            let late = phase == Phase::ClientHead && self.link.is_settled() && !self.link.is_acknowledged();
+            self.link.go_away(if late { ErrorCode::SETTINGS_TIMEOUT } else { ErrorCode::NO_ERROR });
             return Poll::Ready(Over::Drained);
         }
+    }
+}
+
+impl Drop for Connection {
+    /// Whatever ends the driver, streams do not wait for it.
+    fn drop(&mut self) {
+        self.link.abandon();
     }
 }
 
