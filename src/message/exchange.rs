@@ -113,6 +113,8 @@ pub trait ResponseSink: BodySink {
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Fault>;
     /// Whether it is one of many on its connection: then it can be reset by itself, whatever else is waited for.
     fn is_stream(&self) -> bool;
+    /// Whether the client has every byte that it was promised, though the endpoint may not have ended its answer.
+    fn is_whole(&self) -> bool;
     /// On an upgraded connection: the edge is going, and says so where the protocol has a word for it.
     fn say_goodbye(&mut self);
     /// Whether a body may follow the head that `start` sent (not after HEAD, 204, 304).

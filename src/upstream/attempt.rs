@@ -141,7 +141,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         if (self.up.done || state.step == Step::Continue || self.sink.is_stream())
             && let Poll::Ready(fault) = self.sink.poll_gone(cx)
         {
-            return Poll::Ready(Err(fault));
+            return Poll::Ready(if self.sink.is_whole() { Ok(()) } else { Err(fault) });
         }
         match self.deadlines.poll_expired(cx) {
             Poll::Ready(phase) => self.expired(cx, phase, state),

@@ -60,12 +60,6 @@ impl Response<'_> {
         result
     }
 
-    /// Whether the client has every byte of the answer, though the endpoint may still have trailers for it.
-    fn is_whole(&self) -> bool {
-        let complete = matches!(self.writer.framing(), Framing::Length(0) | Framing::None);
-        self.state.status != 0 && complete && self.writer.is_flushed() && self.stream.is_flushed()
-    }
-
     /// How the answer is delimited for this client (RFC 9112 6.3).
     fn frame(&mut self, size: BodySize, status: u16) -> Framing {
         if status == 101 {
@@ -180,9 +174,6 @@ impl ResponseSink for Response<'_> {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
-        if self.is_whole() {
-            return Poll::Pending; // it has all that it was promised, and may go
-        }
         // Registers for the next event; bytes that wait (pipelined requests) are left alone.
         let readable = self.stream.poll_readable(cx);
         if !self.stream.is_closed() {
@@ -199,6 +190,11 @@ impl ResponseSink for Response<'_> {
 
     fn is_stream(&self) -> bool {
         false
+    }
+
+    fn is_whole(&self) -> bool {
+        let complete = matches!(self.writer.framing(), Framing::Length(0) | Framing::None);
+        self.state.status != 0 && complete && self.writer.is_flushed() && self.stream.is_flushed()
     }
 
     fn say_goodbye(&mut self) {

@@ -423,6 +423,10 @@ impl ResponseSink for Response<'_> {
         true
     }
 
+    fn is_whole(&self) -> bool {
+        false // the end of the stream says so, and nothing else
+    }
+
     fn say_goodbye(&mut self) {
         if self.state.websocket && self.state.frames.at_boundary() {
             let mut cx = Context::from_waker(std::task::Waker::noop());
