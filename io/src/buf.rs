@@ -4,11 +4,11 @@ use std::cell::RefCell;
 /// The size for small pieces that wait, bytes.
 pub const TINY: usize = 2 * 1024;
 /// The size a connection starts with, bytes.
-pub const SMALL: usize = 16 * 1024;
+pub const SMALL: usize = 8 * 1024;
 /// The size for bulk transfer and large heads, and the most that is buffered per direction, bytes.
 pub const LARGE: usize = 64 * 1024;
 /// Spare buffers kept per thread and size.
-const SPARE_SMALL: usize = 256;
+const SPARE_SMALL: usize = 512;
 const SPARE_LARGE: usize = 32;
 
 thread_local! {

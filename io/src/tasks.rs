@@ -223,8 +223,11 @@ mod tests {
             let mut waited = false;
             spawn_now(poll_fn(move |cx| {
                 inner.borrow_mut().push("inner");
+                if std::mem::replace(&mut waited, true) {
+                    return Poll::Ready(());
+                }
                 cx.waker().wake_by_ref();
-                if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
+                Poll::Pending
             }));
             o.borrow_mut().push("outer again");
         });

@@ -73,6 +73,8 @@ pub enum Event {
         /// Its eight bytes.
         [u8; 8],
     ),
+    /// So many frames came that nobody is told of that others should have their turn; call again then.
+    Busy,
 }
 
 /// How far the end of the connection, as this side wants it, has come.
@@ -109,6 +111,8 @@ pub struct Connection {
 
     pub(super) phase: Phase,
     pub(super) frames: u64,
+    /// Streams refused before the peer can have known the limit.
+    pub(super) refused_early: u32,
     /// The frame that is being read, its payload still to come, and the padding behind that.
     pub(super) frame: FrameHeader,
     pub(super) rest: u32,
@@ -171,6 +175,7 @@ impl Connection {
             now_ms,
             dead: None,
             frames: 0,
+            refused_early: 0,
             phase: if role == Role::Server { Phase::Preface(0) } else { Phase::Frame },
             frame: FrameHeader::default(),
             rest: 0,

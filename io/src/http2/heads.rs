@@ -11,6 +11,9 @@ use super::{
 };
 use crate::head::{FieldId, Head, Method};
 
+/// Streams refused in good faith, by the limit of streams.
+const GOOD_FAITH: u32 = 8;
+
 /// A header block that has begun.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block {
@@ -261,8 +264,10 @@ impl Connection {
     fn refuse(&mut self, block: Block, code: ErrorCode) -> Result<Option<Event>, Fatal> {
         let allowance = (!block.end).then_some(self.recv_window_initial() as u32);
         self.write_reset(block.stream, code, allowance);
-        // Before it knows the limit, a client may open too many streams in good faith.
-        if code != ErrorCode::REFUSED_STREAM || self.settings_acked {
+        // Before it knows the limit, a client may open too many streams in good faith, but not without end.
+        self.refused_early = self.refused_early.saturating_add(u32::from(!self.settings_acked));
+        let good_faith = !self.settings_acked && self.refused_early <= self.limits.streams.saturating_mul(GOOD_FAITH);
+        if code != ErrorCode::REFUSED_STREAM || !good_faith {
             self.count_reset(Abuse::ProvokedReset)?;
         }
         self.count_reply(13)?;

@@ -7,6 +7,9 @@ use super::{
 };
 use crate::head::Head;
 
+/// Frames without an event that one call works through.
+const FRAMES_AT_ONCE: u64 = 256;
+
 /// What came of some input: so many bytes are done with, and perhaps an event. `None`: more bytes are needed.
 pub(super) type Step = Result<Option<(usize, Option<Event>)>, Fatal>;
 
@@ -45,7 +48,11 @@ impl Connection {
             return Ok((0, Some(event)));
         }
         let mut at = 0;
+        let enough = self.frames + FRAMES_AT_ONCE;
         loop {
+            if self.frames >= enough {
+                return Ok((at, Some(Event::Busy)));
+            }
             let rest = input.get(at..).unwrap_or(&[]);
             let step = match self.phase {
                 Phase::Frame => self.on_frame(rest, head)?,

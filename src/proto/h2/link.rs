@@ -21,7 +21,9 @@ use std::{
 };
 
 /// Reads before other tasks get their turn.
-const READS_PER_TURN: u32 = 8;
+const READS_PER_TURN: u32 = 4;
+/// Frames of whatever kind before other tasks get their turn.
+const FRAMES_PER_TURN: u64 = 256;
 /// Requests that begin before other tasks get their turn.
 const ARRIVALS_PER_TURN: u32 = 64;
 /// With so much output that the socket does not take, nothing more is read, bytes.
@@ -361,6 +363,7 @@ impl Link {
         arrive: &mut dyn FnMut(u32, bool, Box<Head>),
     ) -> Result<bool, Over> {
         let mut arrived = 0;
+        let enough = self.frames() + FRAMES_PER_TURN;
         let mut head = self.spare_head.take().unwrap_or_else(heads::take);
         loop {
             let (n, event) = self.engine().receive(input.filled(), now_ms, &mut head).map_err(Over::Fatal)?;
@@ -402,10 +405,10 @@ impl Link {
                     self.wake_writable();
                 }
                 Some(Event::GoAway { .. }) => self.changed.wake_all(),
-                Some(Event::Pong(_)) => {}
+                Some(Event::Pong(_) | Event::Busy) => {}
             }
             input.consume(n);
-            if arrived == ARRIVALS_PER_TURN {
+            if arrived == ARRIVALS_PER_TURN || self.frames() >= enough {
                 *self.spare_head.borrow_mut() = Some(head);
                 return Ok(true);
             }
