@@ -171,6 +171,9 @@ async fn proxy<E: Exchange>(
     }
     if sink.is_stream() {
         still_wanted(&mut sink).await?;
+        if body == BodySize::Exact(0) {
+            Box::pin(nothing_more(&mut source, deadlines)).await?;
+        }
     }
     let date = shard.date();
     let request = upstream::Request {
@@ -205,6 +208,17 @@ async fn still_wanted(sink: &mut impl ResponseSink) -> Result<(), Fault> {
             cx.waker().wake_by_ref();
             Poll::Pending
         }
+    })
+    .await
+}
+
+/// A request that says it has no body, but has not ended: what comes decides whether it is one (RFC 9113 8.1.1).
+async fn nothing_more(source: &mut impl BodySource, deadlines: &Deadlines) -> Result<(), Fault> {
+    const LATE: Fault = Fault::new(Category::BodyTimeout, Side::Downstream, "the request does not end");
+    poll_fn(|cx| match source.poll_fill(cx) {
+        Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+        Poll::Ready(Err(fault)) => Poll::Ready(Err(fault)),
+        Poll::Pending => deadlines.poll_expired(cx).map(|_| Err(LATE)),
     })
     .await
 }
