@@ -1,0 +1,1 @@
+//! Connection IDs that say which shard they belong to.

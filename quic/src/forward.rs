@@ -1,0 +1,1 @@
+//! Packets for another shard, handed over without locks.

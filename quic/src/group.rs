@@ -1,0 +1,1 @@
+//! The UDP sockets of one address, one per shard, and the filter that steers packets among them.

@@ -1,0 +1,1 @@
+//! Keys that all shards share: resets, tokens, connection IDs.

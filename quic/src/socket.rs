@@ -1,0 +1,1 @@
+//! One UDP socket of a shard: datagrams in batches, with GSO, GRO and ECN.

@@ -1,0 +1,1 @@
+//! Which address-validation tokens were used already.
