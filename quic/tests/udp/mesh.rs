@@ -147,16 +147,20 @@ fn no_wake_up_is_lost_between_threads() {
         next_out[me] = EACH;
         while next_in != [EACH; SHARDS] || next_out != [EACH; SHARDS] {
             assert!(Instant::now() < end, "shard {me} sleeps with work left: {next_in:?} {next_out:?}");
-            for to in 0..SHARDS {
+            for (to, next) in next_out.iter_mut().enumerate() {
                 // A few at a time, so that rings run empty as often as full.
                 for _ in 0..7 {
-                    if next_out[to] < EACH && port.send(to, packet(me, next_out[to])).is_ok() {
-                        next_out[to] += 1;
+                    if *next < EACH && port.send(to, packet(me, *next)).is_ok() {
+                        *next += 1;
                     }
                 }
             }
-            let sending = next_out != [EACH; SHARDS];
-            if readable(port.as_raw_fd(), if sending { 0 } else { 10_000 }) {
+            thread::yield_now();
+            // Only who has nothing to send and something to get may sleep.
+            let sleeps = next_out == [EACH; SHARDS] && next_in != [EACH; SHARDS];
+            let woken = readable(port.as_raw_fd(), if sleeps { 10_000 } else { 0 });
+            assert!(woken || !sleeps, "shard {me} was not woken: {next_in:?}");
+            if woken {
                 port.clear_wake();
                 port.drain(|p| {
                     let from = p.group as usize;

@@ -131,8 +131,8 @@ fn refused_batches_go_as_single_datagrams_until_offloads_are_tried_again() {
     let supported = socket.max_gso_segments();
     let data = Noise(5).bytes(10 * 1200 - 1);
     let batch = Transmit { segment: Some(1200), ecn: Some(EcnCodepoint::Ect0), ..to(receiver.addr(), &data) };
-    // Not an address of ours: EINVAL, as a device says that does not cut segments.
-    let refused = Transmit { local_ip: Some(Ipv4Addr::new(192, 0, 2, 1).into()), ..batch };
+    // Nobody can send from there: EINVAL, as a device says that does not cut segments.
+    let refused = Transmit { local_ip: Some(Ipv4Addr::new(224, 0, 0, 1).into()), ..batch };
     socket.try_send(&refused).unwrap();
     assert_eq!(socket.send_errors(), 10, "each segment was tried alone");
     assert_eq!(socket.max_gso_segments(), 1);
@@ -150,6 +150,16 @@ fn refused_batches_go_as_single_datagrams_until_offloads_are_tried_again() {
     assert_complete(&got, &data, 1200);
     assert!(got.iter().all(|g| g.ecn == batch.ecn), "given up as well, and back");
     assert_eq!(socket.send_errors(), 10);
+}
+
+#[test]
+fn more_segments_than_the_kernel_takes_arrive_one_by_one() {
+    let (sender, mut receiver) = (Shard::on(V4), Shard::on(V4));
+    let data = Noise(6).bytes(200 * 100);
+    let batch = Transmit { segment: Some(100), ..to(receiver.addr(), &data) };
+    sender.sockets[0].try_send(&batch).unwrap();
+    assert_complete(&receiver.wait_for(200), &data, 100);
+    assert_eq!(sender.sockets[0].send_errors(), 0);
 }
 
 #[test]
