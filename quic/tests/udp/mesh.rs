@@ -1,5 +1,5 @@
 //! The mesh between shards: order, bounds, wake-ups that are few and never missing, and ends that go.
-use crate::support::{PATIENCE, readable};
+use crate::support::{Noise, PATIENCE, readable};
 use bytes::BytesMut;
 use edge_quic::forward::{Full, Packet, Port, mesh};
 use quinn_proto::EcnCodepoint;
@@ -206,6 +206,35 @@ fn ping_pong_never_sleeps_for_ever() {
             got = wait(&ports[0]);
         }
         assert_eq!(got, [n]);
+    }
+    drop(other.join().unwrap());
+}
+
+/// A receiver that sleeps as often as it can, and a sender whose packets fall anywhere into its steps of waking up.
+#[test]
+fn a_packet_that_comes_while_waking_up_wakes_again() {
+    const PACKETS: u64 = 100_000;
+    let mut ports = mesh(2, 8).unwrap();
+    let receiver = ports.pop().unwrap();
+    let other = thread::spawn(move || {
+        let mut next = 0;
+        while next < PACKETS {
+            assert!(readable(receiver.as_raw_fd(), 10_000), "not woken after {next} packets");
+            receiver.clear_wake();
+            receiver.drain(|p| {
+                assert_eq!(number(&p), next);
+                next += 1;
+            });
+        }
+        receiver
+    });
+    let mut noise = Noise(1);
+    for n in 0..PACKETS {
+        while ports[0].send(1, packet(0, n)).is_err() {
+            assert!(!other.is_finished());
+            thread::yield_now();
+        }
+        (0..noise.below(256)).for_each(|_| std::hint::spin_loop());
     }
     drop(other.join().unwrap());
 }
