@@ -2,8 +2,10 @@
 pub mod h1;
 pub mod h2;
 pub mod hop;
+mod multiplexed;
 mod patience;
 pub mod websocket;
+pub use multiplexed::{Answer, Ended, Opening, Receive, Stream, StreamExchange};
 pub use patience::Patience;
 
 pub use edge_io::http2::Limits as Http2Limits;
