@@ -6,5 +6,6 @@ pub mod group;
 pub mod h3;
 pub mod keys;
 pub mod socket;
+mod sockopt;
 pub mod steer;
 pub mod tokens;
