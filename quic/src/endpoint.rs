@@ -202,7 +202,6 @@ pub struct Parts<'a> {
 /// One shard's endpoint on one address.
 pub struct Endpoint {
     core: Rc<Core>,
-    group: Arc<Group>,
     shard: usize,
     socket: Socket,
     port: Rc<Port>,
@@ -217,6 +216,8 @@ pub struct Endpoint {
     /// Looked at in this turn; kept for its memory.
     turn: RefCell<Vec<Rc<Connection>>>,
     send_errors: Cell<u64>,
+    /// Last: whoever lets go of it last has no socket of it open any more.
+    group: Arc<Group>,
 }
 
 impl Endpoint {
