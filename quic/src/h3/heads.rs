@@ -135,7 +135,7 @@ impl Connection {
     /// An interim or final response.
     fn on_response(&mut self, stream: &mut Stream, read: &Read, last: bool, status: u16) -> Result<Event, Error> {
         if status < 200 {
-            self.count_control(Abuse::Interim)?;
+            self.count_idle(stream, Abuse::Interim)?;
             return Ok(Event::Head { end: false });
         }
         self.explain();

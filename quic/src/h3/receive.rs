@@ -128,7 +128,7 @@ impl Connection {
             return Err(Fatal::unexpected("DATA before the head, or behind the trailers").into());
         }
         if length == 0 {
-            return self.count_control(Abuse::Empty).map_err(Error::from);
+            return self.count_idle(stream, Abuse::Empty).map_err(Error::from);
         }
         if stream.body_left != UNKNOWN {
             let left = stream.body_left.checked_sub(length);
@@ -153,7 +153,7 @@ impl Connection {
             | kind::PRIORITY_UPDATE_PUSH => Fatal::unexpected("a frame of the control stream on a request's"),
             _ if frame.is_of_http2() => Fatal::unexpected("a frame of HTTP/2"),
             _ => {
-                self.count_control(Abuse::Unknown)?;
+                self.count_idle(stream, Abuse::Unknown)?;
                 stream.phase = Phase::Skip;
                 return Ok(());
             }
