@@ -2,8 +2,12 @@
 pub mod h1;
 pub mod h2;
 pub mod hop;
+mod limits;
+mod multiplexed;
 mod patience;
 pub mod websocket;
+pub use limits::{Congestion, Http3Limits, QuicSockets, Steering};
+pub use multiplexed::{Answer, Ended, Opening, Receive, Stream, StreamExchange};
 pub use patience::Patience;
 
 pub use edge_io::http2::Limits as Http2Limits;

@@ -10,7 +10,7 @@ use crate::{
     answer::{RedirectRule, RespondRule},
     observe::stats::RouteStats,
     policy::rewrite::RewriteRule,
-    proto::{ClientTimeouts, Http2Limits},
+    proto::{ClientTimeouts, Http2Limits, Http3Limits, QuicSockets},
     route::Router,
     tls::ListenerTls,
     upstream::{PoolRule, Timeouts},
@@ -64,6 +64,8 @@ pub struct ServerRule {
     pub drain_timeout: Duration,
     /// Downstream connections per shard.
     pub max_connections: usize,
+    /// UDP sockets; what each key holds for is said where it is read.
+    pub quic: QuicSockets,
 }
 
 /// Where the admin API listens.
@@ -108,12 +110,16 @@ pub struct ListenerRule {
     pub h1: bool,
     /// What it speaks: HTTP/2.
     pub h2: bool,
+    /// What it speaks: HTTP/3, on the UDP ports of the same numbers. Alone, there is no TCP socket; only with TLS.
+    pub h3: bool,
     /// TLS, if it is spoken here.
     pub tls: Option<Arc<ListenerTls>>,
     /// Requests for hosts that have a certificate are sent to `https://`: TCP without TLS only.
     pub https_redirect: bool,
     /// Bounds of an HTTP/2 connection.
     pub http2: Http2Limits,
+    /// Bounds of an HTTP/3 connection.
+    pub http3: Http3Limits,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Head limits.
