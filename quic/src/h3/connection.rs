@@ -4,8 +4,8 @@ use super::{
     control::ControlIn,
     frame::{kind, write_header},
     limits::{CONTROL_MS, EXPLAINED_BY_HEAD, EXPLAINED_MAX, INSTRUCTION_BYTES, RESETS_MS},
+    qpack::{Decoder, Encoder},
     settings::{self, Peer},
-    standin::{Decoder, Encoder},
     uni::Kind,
     varint,
 };
