@@ -3,9 +3,10 @@
 //! quinn-proto keeps the state machine. Body bytes stay in it until a stream's task asks for them, so that its flow
 //! control is the back-pressure; what is kept here is whom to wake.
 use crate::{
+    crypto,
     deadlines::Entry,
     endpoint::{Core, Count},
-    h3::{self, Abuse, Control, ErrorCode, Fatal, Own, Uni, UniNext},
+    h3::{self, Control, ErrorCode, Fatal, Own, Uni, UniNext},
     inflow::{Inflow, State},
     nascent::{Nascent, Step},
     policy::Policy,
@@ -21,7 +22,7 @@ use edge_io::{
 };
 use quinn_proto::{ConnectionError, Dir, StreamEvent, StreamId, VarInt};
 use std::{
-    cell::{Cell, OnceCell, Ref, RefCell, RefMut},
+    cell::{Cell, OnceCell, RefCell, RefMut},
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     rc::Rc,
@@ -37,12 +38,15 @@ const NO_LAST_REQUEST: u64 = (1 << 62) - 4;
 /// How long a client that was told so may still be sending requests, if round trips are shorter.
 const LATE_REQUESTS: Duration = Duration::from_millis(100);
 
+/// Our own unidirectional streams.
+const OWN: [Own; 3] = [Own::Control, Own::Encoder, Own::Decoder];
+
 /// What a connection's owner does with it. Dropped when the connection is over.
 pub trait Handler {
     /// The handshake is done.
     fn established(&self, info: &tls::Info);
     /// It ended before its handshake was done.
-    fn failed(&self, why: &ConnectionError);
+    fn failed(&self, why: &tls::Error);
     /// A request has come.
     fn request(&self, request: Request);
 }
@@ -90,6 +94,7 @@ pub struct Connection {
     remote: Cell<SocketAddr>,
     going: Cell<Going>,
     over: Cell<bool>,
+    born: Instant,
     established: Cell<bool>,
     drained: Cell<bool>,
     /// Requests under way.
@@ -131,6 +136,7 @@ impl Connection {
             remote: Cell::new(remote),
             going: Cell::new(Going::No),
             over: Cell::new(false),
+            born: now,
             established: Cell::new(false),
             drained: Cell::new(false),
             requests: Cell::new(0),
@@ -230,34 +236,42 @@ impl Connection {
     /// Ends the connection at once.
     pub fn close(self: &Rc<Self>, code: ErrorCode, reason: &'static [u8]) {
         self.quic().close(self.core.now(), varint(code.0), Bytes::from_static(reason));
-        self.end();
+        self.end(&ConnectionError::LocallyClosed);
         self.touch();
     }
 
     /// The peer broke the protocol, or a bound.
     pub(crate) fn fail(self: &Rc<Self>, fatal: Fatal) {
         if !self.over.get() {
-            self.core.count_error(fatal.code);
+            self.core.count(Count::Error(fatal.code));
             self.close(fatal.code, fatal.detail.as_bytes());
         }
     }
 
-    /// No stream goes on.
-    fn end(&self) {
+    /// No stream goes on, and its owner is told.
+    fn end(&self, why: &ConnectionError) {
         self.over.set(true);
         self.nascent.borrow_mut().clear();
         self.tails().clear();
         self.waiters().wake_all();
+        let handler = self.handler.take();
+        if !self.established.replace(true) {
+            self.core.half_open(-1);
+            if let Some(handler) = handler {
+                let error = crypto::failure(&self.quic.borrow(), why);
+                handler.failed(&error);
+            }
+        }
     }
 
     /// The connection is gone from its endpoint: whatever is left of it sees that.
     pub(crate) fn abandon(&self) {
-        self.end();
-        if !self.established.get() {
-            self.core.half_open(-1);
-            self.established.set(true);
-        }
-        self.handler.take();
+        self.end(&ConnectionError::LocallyClosed);
+    }
+
+    /// Packets that were declared lost.
+    pub(crate) fn lost_packets(&self) -> u64 {
+        self.quic.borrow().stats().path.lost_packets
     }
 
     /// Looks at everything that has happened. Answers how many tasks were woken: they may have something to say that
@@ -327,9 +341,8 @@ impl Connection {
             return;
         }
         self.core.half_open(-1);
-        let data = self.quic.borrow().crypto_session().handshake_data();
-        if let Some(info) = data.and_then(|data| data.downcast::<tls::Info>().ok()) {
-            let _ = self.info.set(*info);
+        if let Some(info) = crypto::info(&self.quic.borrow()) {
+            let _ = self.info.set(info);
         }
         let handler = self.handler.borrow().clone();
         if let (Some(handler), Some(info)) = (handler, self.info.get()) {
@@ -338,16 +351,8 @@ impl Connection {
     }
 
     fn on_lost(&self, reason: &ConnectionError) {
-        self.end();
         self.core.count_lost(reason);
-        if !self.established.replace(true) {
-            self.core.half_open(-1);
-            let handler = self.handler.borrow().clone();
-            if let Some(handler) = handler {
-                handler.failed(reason);
-            }
-        }
-        self.handler.take();
+        self.end(reason);
     }
 
     fn wake(&self, id: StreamId) {
@@ -452,7 +457,7 @@ impl Connection {
             return self.refuse(id, code);
         };
         let mut out = self.core.scratch();
-        self.engine().write_response(&mut nascent.engine, id.into(), status, std::iter::empty(), &mut out);
+        self.engine().write_response(id.into(), status, std::iter::empty(), &mut out);
         let mut quic = self.quic();
         let written = quic.send_stream(id).write(&out);
         if written == Ok(out.len()) && quic.send_stream(id).finish().is_ok() {
@@ -545,7 +550,9 @@ impl Connection {
             }
         }
         let abuse = self.engine().limits_hit();
-        self.core.count_abuse(&abuse);
+        if abuse.iter().any(|n| *n > 0) {
+            self.core.count(Count::Abuse(&abuse));
+        }
         self.open_own();
         self.flush_own();
     }
@@ -569,7 +576,7 @@ impl Connection {
             return;
         }
         let mut quic = self.quic();
-        for (which, stream) in Own::ALL.into_iter().zip(&mut own) {
+        for (which, stream) in OWN.into_iter().zip(&mut own) {
             if stream.is_none() && !self.engine().out(which).is_empty() {
                 *stream = quic.streams().open(Dir::Uni);
                 if let Some(id) = *stream {
@@ -587,7 +594,7 @@ impl Connection {
             return;
         }
         let mut quic = self.quic();
-        for (which, id) in Own::ALL.into_iter().zip(self.own.get()) {
+        for (which, id) in OWN.into_iter().zip(self.own.get()) {
             let out = engine.out(which);
             if let (Some(id), false) = (id, out.is_empty())
                 && let Ok(n) = quic.send_stream(id).write(out)
@@ -619,6 +626,10 @@ impl Connection {
     fn keep_time(self: &Rc<Self>, now: Instant) {
         if self.over.get() {
             return;
+        }
+        if !self.established.get() && now >= self.born + self.policy.handshake_timeout {
+            self.end(&ConnectionError::TimedOut);
+            return self.close(ErrorCode::H3_NO_ERROR, b"");
         }
         self.late_heads(now);
         if let Going::Announced(at) = self.going.get()
@@ -677,7 +688,9 @@ impl Connection {
         if self.over.get() {
             return quic;
         }
-        let own = if self.requests.get() > 0 {
+        let own = if !self.established.get() {
+            self.born + self.policy.handshake_timeout
+        } else if self.requests.get() > 0 {
             self.ping_at.get()
         } else {
             self.idle_since.get() + self.policy.keepalive

@@ -58,15 +58,6 @@ impl Deadlines {
         }
     }
 
-    /// Entries, for tests of their bound.
-    pub fn len(&self) -> usize {
-        self.heap.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -82,14 +73,14 @@ mod tests {
         for ms in 10..1000 {
             all.set(&mut entry, 3, Some(at(ms)));
         }
-        assert_eq!((all.len(), all.first()), (1, Some(at(10))));
+        assert_eq!((all.heap.len(), all.first()), (1, Some(at(10))));
         assert_eq!(all.next(at(9)), None);
         assert_eq!(all.next(at(10)), Some((at(10), 3)));
         assert!(!all.fired(&mut entry, 3, at(10), at(10)));
-        assert_eq!((all.len(), all.first()), (1, Some(at(999))));
+        assert_eq!((all.heap.len(), all.first()), (1, Some(at(999))));
         let (fired, index) = all.next(at(1000)).expect("due");
         assert!(all.fired(&mut entry, index, fired, at(1000)));
-        assert!(all.is_empty());
+        assert!(all.heap.is_empty());
     }
 
     #[test]
@@ -104,6 +95,6 @@ mod tests {
         all.set(&mut entry, 0, None);
         let (fired, _) = all.next(at(200)).expect("the stale one");
         assert!(!all.fired(&mut entry, 0, fired, at(200)));
-        assert!(all.is_empty());
+        assert!(all.heap.is_empty());
     }
 }

@@ -16,7 +16,11 @@ use crate::{
     steer,
 };
 use bytes::BytesMut;
-use edge_io::{reactor::Reactor, timer::{Timer, Timers}};
+use edge_io::{
+    reactor::Reactor,
+    timer::{Timer, Timers},
+    tls,
+};
 use quinn_proto::{
     ConnectionError, ConnectionEvent, ConnectionHandle, DatagramEvent, EndpointConfig, EndpointEvent, Incoming,
 };
@@ -226,7 +230,7 @@ impl Endpoint {
         config.cid_generator(move || Box::new(Generator::new(shard, shards, key, cid_lifetime)));
         config.max_udp_payload_size(max_udp_payload).map_err(io::Error::other)?;
         let server = Some(policy.server.clone());
-        let proto = quinn_proto::Endpoint::new(Arc::new(config), server, true);
+        let proto = quinn_proto::Endpoint::new(Arc::new(config), server, true, None);
         let core = Core {
             proto: RefCell::new(proto),
             dirty: RefCell::default(),
@@ -459,7 +463,11 @@ impl Endpoint {
         let half_open = self.core.half_open.get();
         let mut proto = self.core.proto.borrow_mut();
         let mut outbox = self.outbox.borrow_mut();
-        if !self.closed.get() && half_open >= policy.retry_after && incoming.may_retry() && !incoming.remote_address_validated() {
+        if !self.closed.get()
+            && half_open >= policy.retry_after
+            && incoming.may_retry()
+            && !incoming.remote_address_validated()
+        {
             if let Ok(transmit) = proto.retry(incoming, outbox.answer()) {
                 self.core.count(Count::Retry);
                 self.core.count(Count::Sent(1));
@@ -493,7 +501,7 @@ impl Endpoint {
                     outbox.send_answer(&self.socket, &transmit);
                 }
                 drop((proto, outbox));
-                handler.failed(&e.cause);
+                handler.failed(&refused(&e.cause));
             }
         }
     }
@@ -632,6 +640,11 @@ impl Drop for Gone<'_> {
         }
         self.0.core.dirty.borrow_mut().clear();
     }
+}
+
+/// Why a connection was over before it began.
+fn refused(why: &ConnectionError) -> tls::Error {
+    tls::Error::new(tls::ErrorKind::Protocol, why.to_string())
 }
 
 /// So long are the connection IDs that are looked for in short headers.

@@ -1,10 +1,5 @@
 //! What a listener's configuration says of its QUIC connections: fixed for a connection when it is accepted.
-use crate::{
-    crypto::ServerCrypto,
-    h3,
-    keys::Shared,
-    tokens::Log,
-};
+use crate::{crypto::ServerCrypto, h3, keys::Shared, tokens::Log};
 use quinn_proto::{
     IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, ValidationTokenConfig,
     congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig},
@@ -98,7 +93,7 @@ impl Policy {
             .validation_token_config(validation);
         Policy {
             server: Arc::new(server),
-            h3: settings.h3,
+            h3: settings.h3.clone(),
             streams: settings.streams,
             keepalive: settings.keepalive,
             header_timeout: settings.header_timeout,
@@ -137,4 +132,3 @@ fn transport(settings: &Settings) -> TransportConfig {
         .keep_alive_interval(None);
     transport
 }
-

@@ -7,7 +7,6 @@ use crate::{
 use edge_io::head::{FieldRef, Head, spare};
 use quinn_proto::{StreamId, WriteError};
 use std::{
-    cell::RefCell,
     ops::Range,
     rc::Rc,
     task::{Context, Poll},
@@ -38,9 +37,13 @@ pub enum Next {
 
 /// How far the peer's direction is.
 struct Rx {
+    engine: h3::Stream,
     inflow: Inflow,
     /// Where in the first piece the body data is that waits.
     data: Range<usize>,
+    /// What of the first piece is done with when that is, and whether the body ends there.
+    done: usize,
+    ends: bool,
     trailers: Option<Box<Head>>,
     /// Everything was read.
     all: bool,
@@ -65,7 +68,6 @@ struct Tx {
 pub struct Stream {
     connection: Rc<Connection>,
     id: StreamId,
-    engine: RefCell<h3::Stream>,
     rx: Rx,
     tx: Tx,
     early: bool,
@@ -77,7 +79,6 @@ pub struct Stream {
 pub struct RecvHalf<'s> {
     connection: &'s Rc<Connection>,
     id: StreamId,
-    engine: &'s RefCell<h3::Stream>,
     rx: &'s mut Rx,
 }
 
@@ -85,7 +86,6 @@ pub struct RecvHalf<'s> {
 pub struct SendHalf<'s> {
     connection: &'s Rc<Connection>,
     id: StreamId,
-    engine: &'s RefCell<h3::Stream>,
     tx: &'s mut Tx,
 }
 
@@ -102,8 +102,17 @@ impl Stream {
         Stream {
             connection,
             id,
-            engine: RefCell::new(engine),
-            rx: Rx { inflow, data: 0..0, trailers: None, all: received_all, cut: None, bytes: 0 },
+            rx: Rx {
+                engine,
+                inflow,
+                data: 0..0,
+                done: 0,
+                ends: false,
+                trailers: None,
+                all: received_all,
+                cut: None,
+                bytes: 0,
+            },
             tx: Tx { out: Vec::new(), frame_left: 0, announced: 0, all: false },
             early,
             code: ErrorCode::H3_REQUEST_CANCELLED,
@@ -112,8 +121,8 @@ impl Stream {
 
     /// Both directions, borrowed apart.
     pub fn halves(&mut self) -> (RecvHalf<'_>, SendHalf<'_>) {
-        let Stream { connection, id, engine, rx, tx, .. } = self;
-        (RecvHalf { connection, id: *id, engine, rx }, SendHalf { connection, id: *id, engine, tx })
+        let Stream { connection, id, rx, tx, .. } = self;
+        (RecvHalf { connection, id: *id, rx }, SendHalf { connection, id: *id, tx })
     }
 
     /// Its connection.
@@ -172,67 +181,73 @@ impl RecvHalf<'_> {
 
     /// Works through what has come, up to one event; `false` when there is nothing.
     fn advance(&mut self) -> bool {
-        let Rx { inflow, .. } = &mut *self.rx;
-        let mut engine = self.engine.borrow_mut();
-        if engine.is_blocked() {
-            return self.resume(&mut engine);
+        if self.rx.engine.is_blocked() {
+            return self.resume();
         }
+        let Rx { engine, inflow, .. } = &mut *self.rx;
         inflow.fill(self.connection, self.id);
         let last = inflow.is_last();
         if inflow.first().is_empty() && !last {
             self.rx.cut = match inflow.state() {
                 State::Open => return false,
                 State::Reset(_) => {
-                    self.connection.engine().cancelled(&mut engine, self.id.into());
+                    self.connection.engine().cancelled(engine, self.id.into());
                     Some(Cut::Cancelled)
                 }
                 State::Finished | State::Closed => Some(Cut::Broken),
             };
             return true;
         }
-        let mut head = self.rx.trailers.take().unwrap_or_else(spare::take);
+        let mut head = spare::take();
         let now_ms = self.connection.core().now_ms();
         let received =
-            self.connection.engine().receive(&mut engine, self.id.into(), inflow.first(), last, now_ms, &mut head);
-        match received {
-            Err(e) => self.rx.cut = Some(self.broken(e)),
-            Ok((n, Some(Event::Data { range, end }))) => {
-                // Consumed with the data in it, or at once if there is none.
-                self.rx.bytes += range.len() as u64;
-                self.rx.all = end && range.is_empty();
-                if range.is_empty() {
-                    inflow.advance(n);
-                } else {
-                    self.rx.data = range;
-                }
+            self.connection.engine().receive(engine, self.id.into(), inflow.first(), last, now_ms, &mut head);
+        let trailers = match received {
+            Err(e) => {
+                self.rx.cut = Some(self.broken(e));
+                false
             }
-            Ok((n, event)) => {
-                inflow.advance(n);
-                match event {
-                    Some(Event::End) => self.rx.all = true,
-                    Some(Event::Trailers) => {
-                        self.rx.all = true;
-                        self.rx.trailers = Some(head);
-                        return true;
-                    }
-                    Some(Event::Head { .. }) => self.rx.cut = Some(Cut::Broken),
-                    None if last && n == 0 => self.rx.cut = Some(Cut::Broken),
-                    _ => {}
-                }
-            }
+            Ok((n, event)) => self.received(n, event, last),
+        };
+        if trailers {
+            self.rx.trailers = Some(head);
+        } else {
+            spare::give(head);
         }
-        spare::give(head);
         true
     }
 
+    /// `true`: trailers came.
+    fn received(&mut self, n: usize, event: Option<Event>, last: bool) -> bool {
+        let rx = &mut *self.rx;
+        match event {
+            Some(Event::Data { range, end }) if !range.is_empty() => {
+                // It is passed over when it was consumed.
+                rx.bytes += range.len() as u64;
+                rx.ends = end;
+                rx.done = n;
+                rx.data = range;
+                return false;
+            }
+            Some(Event::Data { end, .. }) => rx.all = end,
+            Some(Event::End) => rx.all = true,
+            Some(Event::Trailers) => rx.all = true,
+            Some(Event::Head { .. }) => rx.cut = Some(Cut::Broken),
+            None if last && n == 0 => rx.cut = Some(Cut::Broken),
+            Some(Event::Blocked) | None => {}
+        }
+        rx.inflow.advance(n);
+        event == Some(Event::Trailers)
+    }
+
     /// Trailers that waited for the table.
-    fn resume(&mut self, engine: &mut h3::Stream) -> bool {
+    fn resume(&mut self) -> bool {
         if let State::Reset(_) = self.rx.inflow.state() {
             self.rx.cut = Some(Cut::Cancelled);
             return true;
         }
         let mut head = spare::take();
-        let resumed = self.connection.engine().resume(engine, self.id.into(), &mut head);
+        let resumed = self.connection.engine().resume(&mut self.rx.engine, self.id.into(), &mut head);
         match resumed {
             Ok(Some(Event::Trailers)) => {
                 self.rx.all = true;
@@ -272,8 +287,9 @@ impl RecvHalf<'_> {
         let at = (self.rx.data.start + n).min(self.rx.data.end);
         self.rx.data.start = at;
         if self.rx.data.is_empty() {
-            self.rx.inflow.advance(self.rx.data.end);
+            self.rx.inflow.advance(std::mem::take(&mut self.rx.done));
             self.rx.data = 0..0;
+            self.rx.all |= self.rx.ends;
         }
     }
 
@@ -298,13 +314,7 @@ impl SendHalf<'_> {
             self.tx.out = self.connection.core().scratch();
         }
         let before = self.tx.out.len();
-        self.connection.engine().write_response(
-            &mut self.engine.borrow_mut(),
-            self.id.into(),
-            status,
-            fields,
-            &mut self.tx.out,
-        );
+        self.connection.engine().write_response(self.id.into(), status, fields, &mut self.tx.out);
         let written = self.tx.out.len() - before;
         if end {
             let _ = self.finish();
@@ -480,9 +490,8 @@ impl Drop for Stream {
 
 impl Stream {
     fn give_up(&mut self) {
-        let engine = self.engine.get_mut();
         if !self.rx.all {
-            self.connection.engine().cancelled(engine, self.id.into());
+            self.connection.engine().cancelled(&mut self.rx.engine, self.id.into());
         }
         let mut quic = self.connection.quic();
         if !self.rx.all {

@@ -1,6 +1,7 @@
 //! Engines to and from `Exchange`: how each protocol's bytes become a request, and an answer bytes.
 pub mod h1;
 pub mod h2;
+pub mod h3;
 pub mod hop;
 mod limits;
 mod multiplexed;

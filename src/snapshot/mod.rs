@@ -1,8 +1,10 @@
 //! One version of the configuration, compiled: immutable, shared by all shards, pinned by each request for its life.
+mod alt_svc;
 pub mod command;
 pub mod compile;
 pub mod diff;
 mod tls;
+pub use alt_svc::AltSvc;
 pub use compile::{Valid, compile, validate};
 pub use diff::{Diff, diff};
 
@@ -100,7 +102,7 @@ pub enum ListenAddr {
 }
 
 /// One `[[listener]]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct ListenerRule {
     /// Its name: the label in logs and metrics.
     pub name: Arc<str>,
@@ -120,6 +122,8 @@ pub struct ListenerRule {
     pub http2: Http2Limits,
     /// Bounds of an HTTP/3 connection.
     pub http3: Http3Limits,
+    /// What answers over HTTP/1.1 and HTTP/2 say of it.
+    pub alt_svc: AltSvc,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Head limits.
@@ -132,6 +136,13 @@ pub struct ListenerRule {
     pub early_hints_h1: bool,
     /// Also send RFC 7239 `Forwarded`.
     pub forwarded: bool,
+}
+
+impl ListenerRule {
+    /// Whether it has stream sockets: TCP or unix.
+    pub fn speaks_over_tcp(&self) -> bool {
+        self.h1 || self.h2
+    }
 }
 
 /// One `[[route]]`.

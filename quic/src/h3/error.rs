@@ -91,7 +91,7 @@ pub struct Fatal {
 
 impl Fatal {
     #[cold]
-    pub(super) const fn new(code: ErrorCode, detail: &'static str) -> Fatal {
+    pub(crate) const fn new(code: ErrorCode, detail: &'static str) -> Fatal {
         Fatal { code, detail, abuse: None }
     }
 
