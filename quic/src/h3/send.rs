@@ -12,14 +12,11 @@ impl Connection {
     #[inline]
     pub fn write_response<'f>(
         &mut self,
-        stream: &mut Stream,
         id: u64,
         status: u16,
         fields: impl Iterator<Item = FieldRef<'f>>,
         out: &mut Vec<u8>,
     ) {
-        // What a refused CONNECT asked for does not begin.
-        stream.connect &= status < 300;
         let start = begin_headers(out);
         self.encoder.begin(id, out);
         self.encoder.status(out, status);
