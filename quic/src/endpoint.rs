@@ -5,6 +5,7 @@
 use crate::{
     cid::{CID_LEN, Generator},
     connection::{Connection, Handler},
+    crypto,
     deadlines::Deadlines,
     forward::{Packet, Port},
     group::Group,
@@ -19,7 +20,6 @@ use bytes::BytesMut;
 use edge_io::{
     reactor::Reactor,
     timer::{Timer, Timers},
-    tls,
 };
 use quinn_proto::{
     ConnectionError, ConnectionEvent, ConnectionHandle, DatagramEvent, EndpointConfig, EndpointEvent, Incoming,
@@ -502,7 +502,7 @@ impl Endpoint {
                     outbox.send_answer(&self.socket, &transmit);
                 }
                 drop((proto, outbox));
-                handler.failed(&refused(&e.cause));
+                handler.failed(&crypto::failure(&e.cause, None));
             }
         }
     }
@@ -641,11 +641,6 @@ impl Drop for Gone<'_> {
         }
         self.0.core.dirty.borrow_mut().clear();
     }
-}
-
-/// Why a connection was over before it began.
-fn refused(why: &ConnectionError) -> tls::Error {
-    tls::Error::new(tls::ErrorKind::Protocol, why.to_string())
 }
 
 /// So long are the connection IDs that are looked for in short headers.

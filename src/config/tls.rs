@@ -135,7 +135,7 @@ pub(super) fn read_listener(
     };
     let (mut config, mut spans) = (ListenerConfig::default(), TlsSpans::default());
     spans.table = section.scene.origin.locate(value.span());
-    (config.h1, config.h2) = (protocols.h1, protocols.h2);
+    (config.h1, config.h2, config.h3) = (protocols.h1, protocols.h2, protocols.h3);
     read_certificates(&section, base, &mut config, &mut spans);
     config.self_signed = match section.value("self_signed") {
         None => value.get_ref().as_str().is_some(),
