@@ -38,6 +38,24 @@ fn minimal_is_what_it_seems() {
     assert!(config.warnings.warnings().is_empty());
 }
 
+#[test]
+fn the_example_of_http3_speaks_it_beside_the_others() {
+    let config = load(&root("configs/h3.toml")).unwrap_or_else(|report| panic!("{report}"));
+    assert!(config.warnings.warnings().is_empty());
+    let spoken: Vec<_> = config.listeners.iter().map(|l| (l.protocols.h1, l.protocols.h2, l.protocols.h3)).collect();
+    assert_eq!(spoken, [(true, true, false), (true, true, true)]);
+}
+
+#[test]
+fn a_time_of_zero_turns_off_what_it_is_the_time_of() {
+    let text = |http3: &str| MINIMAL.replace("[pool.app]", &format!("[listener.http3]\n{http3}\n[pool.app]"));
+    let read = |http3: &str| parsed(&text(http3)).listeners[0].http3.clone();
+    let given = read("cid_lifetime = \"0s\"\nalt_svc_max_age = \"0s\"");
+    assert_eq!((given.cid_lifetime, given.alt_svc_max_age), (None, None));
+    let hour = Duration::from_secs(3600);
+    assert_eq!((read("").cid_lifetime, read("").alt_svc_max_age), (Some(hour), Some(hour * 24)));
+}
+
 /// What the file spells out is what leaving it out means.
 #[test]
 fn everything_has_each_key_at_its_default() {

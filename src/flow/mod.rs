@@ -31,7 +31,7 @@ const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE";
 
 /// Answers one request, or refuses it with the fault its connection found; then counts and logs it.
 ///
-/// Order: request id → client address → certificate's host → route → `https://` → (policies) → answer or upstream → count → log.
+/// Order: request id → client address → certificate's host → early data → route → `https://` → (policies) → answer or upstream → count → log.
 pub async fn handle<E: Exchange>(shard: &Shard, listener: &ListenerRule, exchange: &mut E, refused: Option<Fault>) {
     let pinned = shard.pin();
     let mut scratch = shard.scratch();
@@ -73,6 +73,8 @@ async fn respond<E: Exchange>(
 ) -> Result<Option<Tunnel>, Fault> {
     let head = exchange.head();
     secure::directed(listener, exchange.tls(), head)?;
+    let early = exchange.early_data();
+    secure::repeatable(early, head.method(), exchange.wants_websocket())?;
     scratch.path.clear();
     scratch.rewritten = path::normalize(head.path(), &mut scratch.path) == Normalized::Changed;
     let path = if scratch.rewritten { &scratch.path } else { head.path() };
@@ -105,6 +107,7 @@ async fn respond<E: Exchange>(
             };
             target(head, rewrite.as_deref(), *preserve_host, scratch)?;
             forwarding::fields(shard, listener, head, exchange.peer(), scratch);
+            secure::early_data(early, head, scratch);
             secure::client_cert(&route.policy, exchange.tls(), &mut scratch.ours);
             proxy(shard, pool, route, exchange, scratch, &mut account.trace).await
         }
@@ -286,7 +289,8 @@ async fn refuse<E: Exchange>(
     if unheard || exchange.started() && !exchange.take_back() {
         return Ok(());
     }
-    if answer::grpc::is_grpc(exchange.head()) {
+    // What came too early is sent again below gRPC, by whoever sent it early.
+    if answer::grpc::is_grpc(exchange.head()) && fault.category != Category::TooEarly {
         return refuse_grpc(shard, exchange, fault, scratch).await;
     }
     let mut body = std::mem::take(&mut scratch.body);
