@@ -3,7 +3,7 @@ use super::{
     Connection, RequestHead, Stream,
     frame::{begin_headers, finish_headers},
 };
-use edge_io::{head::FieldRef, http2::hpack::Pseudo, message::is_hop_by_hop};
+use edge_io::{field_codec::Pseudo, head::FieldRef, message::is_hop_by_hop};
 
 impl Connection {
     /// Appends a response's head to `out`, for the request stream `id`. `status` below 200 is an interim response: more
@@ -12,14 +12,11 @@ impl Connection {
     #[inline]
     pub fn write_response<'f>(
         &mut self,
-        stream: &mut Stream,
         id: u64,
         status: u16,
         fields: impl Iterator<Item = FieldRef<'f>>,
         out: &mut Vec<u8>,
     ) {
-        // What a refused CONNECT asked for does not begin.
-        stream.connect &= status < 300;
         let start = begin_headers(out);
         self.encoder.begin(id, out);
         self.encoder.status(out, status);
