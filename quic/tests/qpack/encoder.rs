@@ -174,3 +174,29 @@ fn every_static_entry_is_one_index() {
         assert_eq!(section == expected, !literal, "{index}");
     }
 }
+
+#[test]
+fn what_is_always_named_does_not_hold_up_the_table() {
+    for table in [512, 4096] {
+        let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new(table, 0));
+        encoder.set_peer(table);
+        let (mut acknowledgments, mut named) = (std::collections::VecDeque::new(), 0);
+        for n in 0..4000u64 {
+            // A new value every fourth section; the two others are named by all of them.
+            let date = format!("{}", n / 4);
+            let list = [("server", "edge"), ("x-mine", "some value"), ("date", &*date)];
+            let section = encode(&mut encoder, n, &list);
+            assert_eq!(decode(&mut decoder, n, &section), Ok(Read::Fields(fields(&list))));
+            // Two octets each, the prefix, and the date as a literal.
+            named += usize::from(section.len() <= 3 + 2 * 2 + 6);
+            decoder.on_encoder_stream(&drain(encoder.out())).expect("inserts");
+            // Three sections are always without an acknowledgment.
+            acknowledgments.push_back(drain(decoder.out()));
+            if acknowledgments.len() > 3 {
+                encoder.on_decoder_stream(&acknowledgments.pop_front().unwrap_or_default()).expect("acknowledgments");
+            }
+        }
+        assert!(decoder.insert_count() >= 900, "{table}: {}", decoder.insert_count());
+        assert!(named >= 3500, "{table}: {named}");
+    }
+}

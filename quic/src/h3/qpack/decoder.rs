@@ -227,7 +227,7 @@ impl Decoder {
                 let entry = self.table.get(index).ok_or(Fault::InvalidName)?;
                 let bytes = entry.name.len() + entry.value.len();
                 self.count_copy(bytes)?;
-                self.table.duplicate(index);
+                self.table.duplicate(index, None);
                 self.inserted += 1;
                 Ok(())
             }
