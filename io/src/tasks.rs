@@ -155,6 +155,11 @@ pub fn spawned() -> u64 {
     TASKS.with(|t| t.spawned.get())
 }
 
+/// A panic was caught elsewhere on this thread, and is counted with those of tasks.
+pub fn note_panic() {
+    TASKS.with(|t| t.panics.set(t.panics.get() + 1));
+}
+
 /// Panics caught on this thread so far.
 pub fn panics() -> u64 {
     TASKS.with(|t| t.panics.get())
