@@ -403,6 +403,10 @@ fn quic(text: &mut Text, stats: &StatsRegistry) {
     all(text, &names::QUIC_PACKETS, &DIRECTIONS, &|s| s.packet_counts().into());
     all(text, &names::QUIC_DROPPED, &DROPPED, &|s| s.dropped_counts().into());
     all(text, &names::EARLY_DATA, &EARLY_DATA, &|s| s.early_data_counts().into());
+    text.begin(&names::HTTP3_ABUSE);
+    for (id, s) in &shards {
+        s.http3_abuses().for_each(|(kind, n)| text.sample(&names::HTTP3_ABUSE, &[id, kind], n));
+    }
     text.begin(&names::HTTP3_ERRORS);
     for (id, s) in &shards {
         for (code, n) in HTTP3_CODES.iter().zip(s.http3_errors()).filter(|(_, n)| *n > 0) {
