@@ -192,13 +192,14 @@ async fn proxy<E: Exchange>(
         }
     }
     let date = shard.date();
-    let response_fields = Fields::of(&[(b"x-request-id", &scratch.id)]).maybe(b"alt-svc", alt_svc);
+    let response_fields: [(&[u8], &[u8]); 2] =
+        [(b"x-request-id", &scratch.id), (b"alt-svc", alt_svc.unwrap_or_default())];
     let request = upstream::Request {
         date: &date,
         target: &scratch.target,
         host: &scratch.host,
         our_fields: &scratch.ours,
-        response_fields: response_fields.all(),
+        response_fields: if alt_svc.is_some() { &response_fields } else { &response_fields[..1] },
         alt_svc: alt_svc.is_some(),
         body,
         expects_continue,
