@@ -4,6 +4,7 @@ pub mod buf;
 pub mod clock;
 pub mod cores;
 pub mod count_alloc;
+pub mod field_codec;
 pub mod head;
 pub mod http1;
 pub mod http2;

@@ -280,6 +280,10 @@ impl<S: Stream> Exchange for StreamExchange<S> {
         self.stream.tls()
     }
 
+    fn early_data(&self) -> bool {
+        self.stream.is_early()
+    }
+
     fn protocol(&self) -> &'static str {
         S::PROTOCOL
     }

@@ -2,12 +2,12 @@
 //! sections 4.1 to 4.4; RFC 9220).
 use super::{Protocol, Scheme};
 use crate::{
+    field_codec::{Decoded, Pseudo, is_name, is_value},
     head::{FieldId, Head, Method, Span, Version},
     http1::{
         chars::{TOKEN, is, plain_target_run, run},
         is_authority, length,
     },
-    http2::hpack::{Decoded, Pseudo, is_name, is_value},
 };
 
 /// What kind of header block is read.

@@ -1,11 +1,11 @@
 //! The connection: what its parts are, and its own unidirectional streams.
 use super::{
-    Abuse, AbuseCounts, Fatal, Limits, Protocol, Scheme,
+    Abuse, AbuseCounts, Fatal, Limits, Protocol, Scheme, Stream,
     control::ControlIn,
     frame::{kind, write_header},
     limits::{CONTROL_MS, EXPLAINED_BY_HEAD, EXPLAINED_MAX, INSTRUCTION_BYTES, RESETS_MS},
+    qpack::{Decoder, Encoder},
     settings::{self, Peer},
-    standin::{Decoder, Encoder},
     uni::Kind,
     varint,
 };
@@ -112,6 +112,8 @@ pub struct Connection {
     control_frames: Rate,
     /// Bytes of QPACK instructions that messages so far explain.
     explained: u32,
+    /// Bytes of others that did not make a control frame yet.
+    unexplained: usize,
     pub(super) abuses: AbuseCounts,
 }
 
@@ -146,6 +148,7 @@ impl Connection {
             resets: Rate::default(),
             control_frames: Rate::default(),
             explained: EXPLAINED_BY_HEAD,
+            unexplained: 0,
             abuses: [0; Abuse::ALL.len()],
             limits,
         }
@@ -227,6 +230,12 @@ impl Connection {
         self.count_reset(Abuse::RapidReset).map_err(|fatal| self.die(fatal))
     }
 
+    /// The peer has asked us to stop one of our unidirectional streams, which no connection can do without (RFC 9114,
+    /// section 6.2.1): the connection ends with H3_CLOSED_CRITICAL_STREAM.
+    pub fn own_was_stopped(&mut self) -> Fatal {
+        self.dead.unwrap_or_else(|| self.die(super::uni::CLOSED))
+    }
+
     /// Counts of each kind of [`Abuse`] since the last call, by `Abuse as usize`.
     pub fn limits_hit(&mut self) -> AbuseCounts {
         std::mem::replace(&mut self.abuses, [0; Abuse::ALL.len()])
@@ -288,6 +297,11 @@ impl Connection {
         }
     }
 
+    /// Counts a frame of a request stream that carries nothing, unless it is one of the stream's first.
+    pub(super) fn count_idle(&mut self, stream: &mut Stream, abuse: Abuse) -> Result<(), Fatal> {
+        if stream.is_idling() { self.count_control(abuse) } else { Ok(()) }
+    }
+
     /// Counts a frame that costs more than it tells.
     pub(super) fn count_control(&mut self, abuse: Abuse) -> Result<(), Fatal> {
         match self.control_frames.exceeds(self.now_ms, CONTROL_MS, self.limits.control_frames) {
@@ -306,7 +320,9 @@ impl Connection {
     pub(super) fn count_instructions(&mut self, bytes: usize) -> Result<(), Fatal> {
         let explained = (self.explained as usize).min(bytes);
         self.explained -= explained as u32;
-        for _ in 0..(bytes - explained).div_ceil(INSTRUCTION_BYTES) {
+        self.unexplained += bytes - explained;
+        while self.unexplained >= INSTRUCTION_BYTES {
+            self.unexplained -= INSTRUCTION_BYTES;
             self.count_control(Abuse::Instructions)?;
         }
         Ok(())

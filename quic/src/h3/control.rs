@@ -131,7 +131,7 @@ impl Connection {
         match self.control_in.kind {
             kind::SETTINGS => {
                 self.peer = Peer::read(payload)?;
-                self.encoder.set_peer(self.peer.table_bytes, self.peer.blocked_streams);
+                self.encoder.set_peer(self.peer.table_bytes);
                 self.tell(Control::Settings);
                 Ok(())
             }

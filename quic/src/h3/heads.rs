@@ -1,7 +1,7 @@
 //! HEADERS on request streams: field sections become heads, or wait for the QPACK table.
 use super::{
     Abuse, Connection, Error, ErrorCode, Event, Fatal, Protocol, Role, Scheme,
-    standin::{Decode, DecodeError, Fault},
+    qpack::{Decode, DecodeError, Fault},
     stream::{Phase, Stage, Stream, UNKNOWN},
 };
 use edge_io::{
@@ -19,7 +19,13 @@ struct Read {
 /// A connection error of QPACK's.
 #[cold]
 pub(super) fn fatal(fault: Fault) -> Fatal {
-    Fatal::new(ErrorCode::QPACK_DECOMPRESSION_FAILED, fault.as_str())
+    let abuse = match fault {
+        Fault::TooManyBlocked => Some(Abuse::BlockedStreams),
+        Fault::Copies => Some(Abuse::Copies),
+        Fault::Backlog => Some(Abuse::ControlOutput),
+        _ => None,
+    };
+    Fatal { code: ErrorCode(fault.code()), detail: fault.as_str(), abuse }
 }
 
 impl Connection {
@@ -62,7 +68,7 @@ impl Connection {
     fn hold(&mut self, stream: &mut Stream, piece: &[u8]) -> Result<(), Error> {
         if self.held + piece.len() > self.limits.memory_bytes {
             self.note(Abuse::Memory);
-            let code = match self.role {
+            let code = match stream.role {
                 Role::Server if stream.stage == Stage::Head => ErrorCode::H3_REQUEST_REJECTED,
                 _ => ErrorCode::H3_EXCESSIVE_LOAD,
             };
@@ -90,14 +96,14 @@ impl Connection {
         last: bool,
         head: &mut Head,
     ) -> Result<Event, Error> {
-        let kind = match (stream.stage, self.role) {
+        let kind = match (stream.stage, stream.role) {
             (Stage::Head, Role::Server) => Section::Request,
             (Stage::Head, Role::Client) => Section::Response,
             _ => Section::Trailers,
         };
         let limits = &self.limits;
         let most = (limits.head_bytes, limits.fields);
-        let from_server = self.role == Role::Client;
+        let from_server = stream.role == Role::Client;
         let mut message = Message::new(head, &mut self.known_authority, Version::Http3, kind, from_server, most);
         match self.decoder.decode(id, section, |field| message.field(&field)) {
             Ok(Decode::Done) => {}
@@ -135,7 +141,7 @@ impl Connection {
     /// An interim or final response.
     fn on_response(&mut self, stream: &mut Stream, read: &Read, last: bool, status: u16) -> Result<Event, Error> {
         if status < 200 {
-            self.count_control(Abuse::Interim)?;
+            self.count_idle(stream, Abuse::Interim)?;
             return Ok(Event::Head { end: false });
         }
         self.explain();
@@ -168,7 +174,7 @@ impl Connection {
     fn too_large(&mut self, stream: &Stream, excess: Excess) -> Error {
         let abuse = Abuse::from(excess);
         self.note(abuse);
-        match self.role {
+        match stream.role {
             // RFC 9114, section 4.2.2; what is left of the request need not come (section 4.1.1).
             Role::Server if stream.stage == Stage::Head => {
                 Error::Stream { code: ErrorCode::H3_NO_ERROR, detail: abuse.as_str(), respond: Some(431) }

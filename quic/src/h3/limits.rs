@@ -20,8 +20,9 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// Streams that the peer resets, and stream errors that it provokes, in 10 seconds.
     pub resets: u32,
-    /// In a second: frames on the control stream, unknown frames anywhere, DATA frames without data, interim responses,
-    /// unidirectional streams of unknown types, and QPACK instructions that no request explains.
+    /// In a second: frames on the control stream, unidirectional streams of no known type, QPACK instructions that no
+    /// message explains, and on request streams unknown frames, DATA frames without data and interim responses but for
+    /// the first two of each stream.
     pub control_frames: u32,
 }
 

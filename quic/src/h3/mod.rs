@@ -16,7 +16,6 @@ pub mod qpack;
 mod receive;
 mod send;
 mod settings;
-mod standin;
 mod stream;
 mod uni;
 mod varint;

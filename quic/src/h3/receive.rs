@@ -63,7 +63,7 @@ impl Connection {
             let n = usize::try_from(stream.rest).map_or(rest.len(), |wanted| wanted.min(rest.len()));
             match stream.phase {
                 Phase::Frame if rest.is_empty() => {
-                    return if fin { self.on_fin(stream).map(|event| (at, event)) } else { Ok((at, None)) };
+                    return if fin { Connection::on_fin(stream).map(|event| (at, event)) } else { Ok((at, None)) };
                 }
                 Phase::Frame => {
                     let (n, header) = stream.cut.read(rest, FrameHeader::read);
@@ -128,7 +128,7 @@ impl Connection {
             return Err(Fatal::unexpected("DATA before the head, or behind the trailers").into());
         }
         if length == 0 {
-            return self.count_control(Abuse::Empty).map_err(Error::from);
+            return self.count_idle(stream, Abuse::Empty).map_err(Error::from);
         }
         if stream.body_left != UNKNOWN {
             let left = stream.body_left.checked_sub(length);
@@ -143,7 +143,7 @@ impl Connection {
     fn on_other(&mut self, stream: &mut Stream, frame: FrameHeader) -> Result<(), Error> {
         let fatal = match frame.kind {
             // We never allowed a push (RFC 9114, section 7.2.5).
-            kind::PUSH_PROMISE if self.role == Role::Client => Fatal::id("PUSH_PROMISE that was not allowed"),
+            kind::PUSH_PROMISE if stream.role == Role::Client => Fatal::id("PUSH_PROMISE that was not allowed"),
             kind::PUSH_PROMISE => Fatal::unexpected("PUSH_PROMISE of a client"),
             kind::SETTINGS
             | kind::GOAWAY
@@ -153,7 +153,7 @@ impl Connection {
             | kind::PRIORITY_UPDATE_PUSH => Fatal::unexpected("a frame of the control stream on a request's"),
             _ if frame.is_of_http2() => Fatal::unexpected("a frame of HTTP/2"),
             _ => {
-                self.count_control(Abuse::Unknown)?;
+                self.count_idle(stream, Abuse::Unknown)?;
                 stream.phase = Phase::Skip;
                 return Ok(());
             }
@@ -162,12 +162,12 @@ impl Connection {
     }
 
     /// The end of the stream, between two frames unless one was cut off.
-    fn on_fin(&mut self, stream: &mut Stream) -> Result<Option<Event>, Error> {
+    fn on_fin(stream: &mut Stream) -> Result<Option<Event>, Error> {
         if !stream.cut.is_empty() {
             return Err(TRUNCATED);
         }
         match stream.stage {
-            Stage::Head if self.role == Role::Server => {
+            Stage::Head if stream.role == Role::Server => {
                 Err(Error::stream(ErrorCode::H3_REQUEST_INCOMPLETE, "the stream ended before the request's head"))
             }
             Stage::Head => Err(Error::message("the stream ended before the final response")),

@@ -26,7 +26,6 @@ pub(super) struct Peer {
     pub settled: bool,
     pub connect_protocol: bool,
     pub table_bytes: u32,
-    pub blocked_streams: u32,
     /// `None`: no limit was told.
     pub head_bytes: Option<u64>,
 }
@@ -60,12 +59,12 @@ impl Peer {
             // Those of HTTP/2 (RFC 9114, section 7.2.4.1).
             0x0 | 0x2..=0x5 => return Err(Fatal::new(ErrorCode::H3_SETTINGS_ERROR, "a setting of HTTP/2")),
             id::QPACK_MAX_TABLE_CAPACITY => self.table_bytes = u32::try_from(value).unwrap_or(u32::MAX),
-            id::QPACK_BLOCKED_STREAMS => self.blocked_streams = u32::try_from(value).unwrap_or(u32::MAX),
             id::MAX_FIELD_SECTION_SIZE => self.head_bytes = Some(value),
             id::ENABLE_CONNECT_PROTOCOL | id::H3_DATAGRAM if value > 1 => {
                 return Err(Fatal::new(ErrorCode::H3_SETTINGS_ERROR, "a setting out of range"));
             }
             id::ENABLE_CONNECT_PROTOCOL => self.connect_protocol = value == 1,
+            // Our encoder blocks no stream, so that QPACK_BLOCKED_STREAMS says nothing to it.
             _ => {}
         }
         Ok(())
@@ -109,7 +108,7 @@ mod tests {
                 let (header, n) = FrameHeader::read(&out).expect("a header");
                 assert_eq!((header.kind, header.length as usize), (kind::SETTINGS, out.len() - n));
                 let peer = Peer::read(&out[n..]).expect("settings");
-                assert_eq!((peer.table_bytes, peer.blocked_streams), (4096, 16));
+                assert_eq!(peer.table_bytes, 4096);
                 assert_eq!(peer.head_bytes, Some(77_000));
                 assert_eq!(peer.connect_protocol, offered);
                 assert!(peer.settled);

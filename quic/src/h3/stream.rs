@@ -1,5 +1,5 @@
 //! The state of one request stream.
-use super::varint::Cut;
+use super::{Role, varint::Cut};
 
 /// What the next byte of a stream belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub(super) enum Stage {
     Trailers,
 }
 
+/// Frames that carry nothing and do not count, on each stream: senders end a body with an empty DATA frame, and try
+/// whether we pass over what we do not know.
+const IDLE_FRAMES_FREE: u8 = 2;
+
 /// The length of a body that nobody announced.
 pub(super) const UNKNOWN: u64 = u64::MAX;
 
@@ -36,14 +40,17 @@ pub(super) const UNKNOWN: u64 = u64::MAX;
 /// and says [`super::Connection::cancelled`] before it drops one whose message has not been read to its end.
 #[derive(Debug)]
 pub struct Stream {
+    pub(super) role: Role,
     pub(super) phase: Phase,
     pub(super) stage: Stage,
     /// The request was HEAD (client).
     pub(super) head_only: bool,
-    /// The request is a CONNECT.
+    /// The request is a CONNECT, and was not refused.
     pub(super) connect: bool,
     /// Nothing follows the section that waits for the table.
     pub(super) fin: bool,
+    /// Frames that carried nothing.
+    pub(super) idle_frames: u8,
     /// The header of the frame that begins.
     pub(super) cut: Cut,
     /// Bytes of the frame's payload still to come.
@@ -54,26 +61,28 @@ pub struct Stream {
     pub(super) section: Vec<u8>,
 }
 
-impl Default for Stream {
-    fn default() -> Stream {
-        Stream::new()
-    }
-}
-
 impl Stream {
-    /// A stream of which nothing has come.
-    pub fn new() -> Stream {
+    /// A stream of which nothing has come; `role` is that of this side.
+    pub fn new(role: Role) -> Stream {
         Stream {
+            role,
             phase: Phase::Frame,
             stage: Stage::Head,
             head_only: false,
             connect: false,
             fin: false,
+            idle_frames: 0,
             cut: Cut::default(),
             rest: 0,
             body_left: UNKNOWN,
             section: Vec::new(),
         }
+    }
+
+    /// Whether a frame that carries nothing, and that begins, is one too many not to count.
+    pub(super) fn is_idling(&mut self) -> bool {
+        self.idle_frames = self.idle_frames.saturating_add(1);
+        self.idle_frames > IDLE_FRAMES_FREE
     }
 
     /// Whether all of the peer's message that was announced is there.
@@ -99,4 +108,4 @@ impl Stream {
     }
 }
 
-const _: () = assert!(size_of::<Stream>() <= 72);
+const _: () = assert!(size_of::<Stream>() <= 64);

@@ -64,7 +64,14 @@ impl Connection {
     fn on_uni(&mut self, uni: &mut Uni, mut input: &[u8], fin: bool) -> Result<UniNext, Fatal> {
         if uni.state == State::New {
             let (n, kind) = uni.cut.read(input, varint::read);
-            let Some(kind) = kind else { return Ok(UniNext::More) };
+            let Some(kind) = kind else {
+                // That may be (RFC 9114, section 6.2), but not without end.
+                return if fin {
+                    self.count_control(Abuse::UnknownStream).map(|()| UniNext::More)
+                } else {
+                    Ok(UniNext::More)
+                };
+            };
             input = input.get(n..).unwrap_or(&[]);
             uni.state = self.on_uni_type(kind)?;
             if uni.state == State::Unknown {
@@ -112,13 +119,18 @@ impl Connection {
     /// The peer has reset one of its unidirectional streams.
     ///
     /// # Errors
-    /// When the connection cannot do without it: H3_CLOSED_CRITICAL_STREAM.
+    /// When the connection cannot do without it: H3_CLOSED_CRITICAL_STREAM. When there are too many such streams.
     pub fn uni_was_reset(&mut self, uni: &Uni) -> Result<(), Fatal> {
         if let Some(fatal) = self.dead {
             return Err(fatal);
         }
-        if uni.is_critical() { Err(self.die(CLOSED)) } else { Ok(()) }
+        let verdict = match uni.state {
+            State::New => self.count_control(Abuse::UnknownStream),
+            State::Unknown => Ok(()),
+            State::Known(_) => Err(CLOSED),
+        };
+        verdict.map_err(|fatal| self.die(fatal))
     }
 }
 
-const CLOSED: Fatal = Fatal::new(ErrorCode::H3_CLOSED_CRITICAL_STREAM, "a critical stream was closed");
+pub(super) const CLOSED: Fatal = Fatal::new(ErrorCode::H3_CLOSED_CRITICAL_STREAM, "a critical stream was closed");

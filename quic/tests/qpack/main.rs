@@ -1,0 +1,5 @@
+//! QPACK through its public interface.
+mod support;
+
+mod appendix_b;
+mod encoder;
