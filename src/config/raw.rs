@@ -471,7 +471,7 @@ fn read_listener(
     let (protocols, h3) = tls::read_protocols(&section);
     let limits = read_listener_limits(&section);
     let http3 = http3::read(&section, &limits);
-    let tls = tls::read_listener(&section, protocols, base);
+    let tls = tls::read_listener(&section, protocols, http3.early_data, base);
     if let Some(at) = h3 {
         let sockets = sockets.get(known..).unwrap_or_default();
         http3::check(&section, at, sockets, tls.as_ref().map(|(config, _)| config));
