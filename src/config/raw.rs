@@ -308,7 +308,7 @@ pub(crate) fn read(text: &str, base: &Path, log: &Log) -> Read {
     let mut read = read_top(&top, base);
     // After some mistakes it is not known what pools there are: then only the routes' own mistakes are told.
     let complete = |key: &str, read: usize| parsed.is_some() && all_read(&top, key, read);
-    let names = Names::new(&read.pools, complete("pool", read.pools.len()))
+    let names = Names::new(&read.pools, complete("pool", read.pools.len()), base)
         .with_policies(&read.policies, complete("policy", read.policies.len()));
     read.routes = routes::read(text, &top, &cut.routes, &names, log);
     if parsed.is_some() {

@@ -21,6 +21,7 @@ use crate::{
     upstream::{self, PoolRule, Trace, Tunnel},
 };
 use account::Account;
+use bytes::Bytes;
 use edge_io::head::{FieldId, Head, Version};
 use fields::Fields;
 use std::{
@@ -263,14 +264,14 @@ async fn redirect<E: Exchange>(
     let date = shard.date();
     let fields = Fields::of(&[(b"location", &scratch.target), (b"date", &date), (b"x-request-id", &scratch.id)])
         .maybe(b"alt-svc", alt_svc(listener, exchange));
-    send(exchange, rule.status, fields.all(), b"").await
+    send(exchange, rule.status, fields.all(), Whole::Copied(b"")).await
 }
 
 /// Sends the client to `scratch.target`, for good and with the same method.
 async fn to_https<E: Exchange>(shard: &Shard, exchange: &mut E, scratch: &Scratch) -> Result<(), Fault> {
     let fields: [(&[u8], &[u8]); 3] =
         [(b"location", &scratch.target), (b"date", &shard.date()), (b"x-request-id", &scratch.id)];
-    send(exchange, 308, &fields, b"").await
+    send(exchange, 308, &fields, Whole::Copied(b"")).await
 }
 
 async fn fixed<E: Exchange>(
@@ -286,11 +287,11 @@ async fn fixed<E: Exchange>(
         .maybe(b"content-type", rule.content_type.as_deref().map(str::as_bytes))
         .maybe(b"alt-svc", alt_svc(listener, exchange).filter(|_| !said));
     if rule.headers.is_empty() {
-        return send(exchange, rule.status, own.all(), &rule.body).await;
+        return send(exchange, rule.status, own.all(), Whole::of(&rule.body)).await;
     }
     let headers = rule.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
     let fields: Vec<(&[u8], &[u8])> = own.all().iter().copied().chain(headers).collect();
-    send(exchange, rule.status, &fields, &rule.body).await
+    send(exchange, rule.status, &fields, Whole::of(&rule.body)).await
 }
 
 /// Tells the client what went wrong, if it can still be told.
@@ -327,7 +328,7 @@ async fn refuse<E: Exchange>(
     .maybe(b"allow", of_method)
     .maybe(b"retry-after", (fault.status == 503).then_some(b"1"))
     .maybe(b"alt-svc", alt_svc(listener, exchange));
-    let sent = send(exchange, fault.status, fields.all(), &body).await;
+    let sent = send(exchange, fault.status, fields.all(), Whole::Copied(&body)).await;
     scratch.body = body;
     sent
 }
@@ -350,11 +351,47 @@ async fn refuse_grpc<E: Exchange>(
         (b"proxy-status", answer::error::proxy_status(&fault).as_bytes()),
     ])
     .maybe(b"alt-svc", alt_svc(listener, exchange));
-    send(exchange, 200, fields.all(), b"").await
+    send(exchange, 200, fields.all(), Whole::Copied(b"")).await
+}
+
+/// From this size on a body is shared with the protocol rather than copied, if both can, bytes.
+const SHARED: usize = 8 * 1024;
+
+/// A body of our own.
+#[derive(Clone, Copy)]
+enum Whole<'a> {
+    Copied(&'a [u8]),
+    Shared(&'a Bytes),
+}
+
+impl<'a> Whole<'a> {
+    fn of(body: &'a Bytes) -> Whole<'a> {
+        if body.len() < SHARED { Whole::Copied(body) } else { Whole::Shared(body) }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Whole::Copied(body) => body.len(),
+            Whole::Shared(body) => body.len(),
+        }
+    }
+
+    /// Gives the sink what is behind the first `at` bytes.
+    fn push(&self, sink: &mut impl BodySink, cx: &mut Context<'_>, at: usize) -> Poll<Result<usize, Fault>> {
+        match self {
+            Whole::Copied(body) => sink.poll_push(cx, body.get(at..).unwrap_or_default()),
+            Whole::Shared(body) => sink.poll_push_shared(cx, &body.slice(at.min(body.len())..)),
+        }
+    }
 }
 
 /// Sends an answer of our own.
-async fn send<E: Exchange>(exchange: &mut E, status: u16, fields: &[(&[u8], &[u8])], body: &[u8]) -> Result<(), Fault> {
+async fn send<E: Exchange>(
+    exchange: &mut E,
+    status: u16,
+    fields: &[(&[u8], &[u8])],
+    body: Whole<'_>,
+) -> Result<(), Fault> {
     if !exchange.is_body_read() {
         exchange.close_after(); // nobody will read it, and the next request is behind it
     }
@@ -367,15 +404,15 @@ async fn send<E: Exchange>(exchange: &mut E, status: u16, fields: &[(&[u8], &[u8
         fields: None,
         date: None,
         extra: fields,
-        size: if body.is_empty() { BodySize::Empty } else { BodySize::Exact(body.len() as u64) },
+        size: if body.len() == 0 { BodySize::Empty } else { BodySize::Exact(body.len() as u64) },
         shown_length: Some(body.len() as u64),
         may_trail: false,
     });
-    let mut rest = if sink.has_body() { body } else { &[] };
+    let (mut at, end) = (0, if sink.has_body() { body.len() } else { 0 });
     poll_fn(|cx| {
-        while !rest.is_empty() {
-            match sink.poll_push(cx, rest) {
-                Poll::Ready(Ok(n)) => rest = &rest[n..],
+        while at < end {
+            match body.push(&mut sink, cx, at) {
+                Poll::Ready(Ok(n)) => at += n,
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
                 Poll::Pending => return expired(deadlines, cx),
             }
