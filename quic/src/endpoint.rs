@@ -38,6 +38,8 @@ use std::{
 
 /// Receive calls before other tasks get their turn.
 const BATCHES_PER_TURN: u32 = 4;
+/// Versions of QUIC that are spoken: that of RFC 9000. The drafts before it are not HTTP/3's.
+const VERSIONS: [u32; 1] = [1];
 /// Buffers for heads that are kept.
 const SCRATCHES: usize = 64;
 /// A buffer that grew beyond this is freed rather than kept, bytes.
@@ -230,6 +232,7 @@ impl Endpoint {
         let (shards, key) = (group.shards(), keys.cid());
         config.cid_generator(move || Box::new(Generator::new(shard, shards, key, cid_lifetime)));
         config.max_udp_payload_size(max_udp_payload).map_err(io::Error::other)?;
+        config.supported_versions(VERSIONS.to_vec());
         let server = Some(policy.server.clone());
         let proto = quinn_proto::Endpoint::new(Arc::new(config), server, true, None);
         let core = Core {
