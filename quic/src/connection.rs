@@ -326,6 +326,8 @@ impl Connection {
                 self.tails().remove(id.into());
                 if self.own.get().contains(&Some(id)) {
                     self.fail(Fatal::new(ErrorCode::H3_CLOSED_CRITICAL_STREAM, "a critical stream was stopped"));
+                } else {
+                    self.count_reset();
                 }
                 self.wake(id);
             }
@@ -353,6 +355,21 @@ impl Connection {
     fn on_lost(&self, reason: &ConnectionError) {
         self.core.count_lost(reason);
         self.end(reason);
+    }
+
+    /// The client reset a request. If it stopped the answer as well, that counts for both.
+    pub(crate) fn given_up(self: &Rc<Self>, id: StreamId) {
+        let stopped = self.quic().send_stream(id).stopped();
+        if stopped == Ok(None) {
+            self.count_reset();
+        }
+    }
+
+    fn count_reset(self: &Rc<Self>) {
+        let counted = self.engine().reset_by_peer(self.core.now_ms());
+        if let Err(fatal) = counted {
+            self.fail(fatal);
+        }
     }
 
     fn wake(&self, id: StreamId) {
@@ -408,11 +425,8 @@ impl Connection {
             Step::Waiting => {}
             Step::Complete { end } => self.begin(id, nascent, end),
             Step::Reset => {
-                let counted = self.engine().reset_by_peer(self.core.now_ms());
+                self.given_up(id);
                 self.refuse(id, ErrorCode::H3_REQUEST_CANCELLED);
-                if let Err(fatal) = counted {
-                    self.fail(fatal);
-                }
             }
             Step::Refused { code, respond } => self.refuse_with(id, nascent, code, respond),
             Step::Fatal(fatal) => self.fail(fatal),

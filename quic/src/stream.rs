@@ -193,6 +193,7 @@ impl RecvHalf<'_> {
                 State::Open => return false,
                 State::Reset(_) => {
                     self.connection.engine().cancelled(engine, self.id.into());
+                    self.connection.given_up(self.id);
                     Some(Cut::Cancelled)
                 }
                 State::Finished | State::Closed => Some(Cut::Broken),
