@@ -244,7 +244,9 @@ impl RecvHalf<'_> {
 
     /// Trailers that waited for the table.
     fn resume(&mut self) -> bool {
-        if let State::Reset(_) = self.rx.inflow.state() {
+        if self.rx.inflow.is_reset(self.connection, self.id) {
+            self.connection.engine().cancelled(&mut self.rx.engine, self.id.into());
+            self.connection.given_up(self.id);
             self.rx.cut = Some(Cut::Cancelled);
             return true;
         }
