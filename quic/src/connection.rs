@@ -228,6 +228,7 @@ impl Connection {
             return self.close(ErrorCode::H3_NO_ERROR, b"");
         }
         self.engine().go_away(NO_LAST_REQUEST);
+        self.flush_own();
         let late = (self.quic.borrow().rtt() * 2).min(LATE_REQUESTS);
         self.going.set(Going::Announced(self.core.now() + late));
         self.touch();
