@@ -8,15 +8,16 @@ import subprocess
 import tempfile
 import time
 
-# What listeners have besides their address. `retry`: everybody must show their address; `tight`: small bounds.
+# What listeners have besides their address. `retry`: everybody must show their address; `tight`: small bounds;
+# `half`: few half-open connections.
 LISTENERS = {
     "web": "",
     "retry": "http3 = { retry_after = 0 }",
     "tight": 'http3 = { send_buffer = "64KiB", max_concurrent_streams = 16, stream_window = "16KiB",'
              ' connection_window = "32KiB", idle_timeout = "3s" }\n'
-             'timeouts = { header = "1s", handshake = "1500ms", keepalive = "2s" }',
+             'timeouts = { header = "1s", handshake = "1500ms", keepalive = "2s", write = "2s" }',
+    "half": 'http3 = { retry_after = 40, max_handshakes = 400 }\ntimeouts = { handshake = "3s" }',
 }
-HALF_OPEN_ALL = "http3 = { retry_after = 40, max_handshakes = 400 }"
 PATIENCE_S = 30
 
 
@@ -26,9 +27,8 @@ class Edge:
     def __init__(self, binary, shards=2):
         self.binary, self.dir = binary, tempfile.mkdtemp(prefix="edge-h3-")
         self.origin, self.admin = f"{self.dir}/origin.sock", f"{self.dir}/admin.sock"
-        listeners = {**LISTENERS, "half": HALF_OPEN_ALL}
         text = f'version = 1\n[server]\nshards = {shards}\nadmin = "unix:{self.admin}"\naccess_log = "off"\n'
-        for name, keys in listeners.items():
+        for name, keys in LISTENERS.items():
             text += (f'[[listener]]\nname = "{name}"\naddress = ["127.0.0.1:0"]\nprotocols = ["h1", "h2", "h3"]\n'
                      f'tls = "self-signed"\n{keys}\n')
         text += f'[pool.app]\nendpoints = ["unix:{self.origin}"]\n[[route]]\nid = "all"\npool = "app"\n'
