@@ -10,6 +10,7 @@ pub mod http1;
 pub mod http2;
 pub mod listen;
 pub mod mailbox;
+pub mod message;
 pub mod nofile;
 pub mod reactor;
 pub mod ring;

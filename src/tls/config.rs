@@ -28,6 +28,10 @@ pub struct ListenerConfig {
     pub h2: bool,
     /// Whether `http/1.1` is offered.
     pub h1: bool,
+    /// Whether `h3` is spoken, over QUIC.
+    pub h3: bool,
+    /// Whether early data is taken (RFC 8446 2.3), over QUIC.
+    pub early_data: bool,
 }
 
 /// A certificate chain and its private key.

@@ -4,9 +4,11 @@ use super::{
     client_auth::Replaceable,
     config::{ClientAuth, ListenerConfig, MinVersion},
     provider::{provider, versions},
+    quic::Quic,
     resolver::{Certificates, Resolver},
     tickets::Tickets,
 };
+use edge_quic::crypto::{ServerCrypto, Sessions};
 use rustls::{
     ServerConfig,
     server::{NoServerSessionStorage, danger::ClientCertVerifier},
@@ -27,6 +29,7 @@ const TICKETS: usize = 2;
 pub struct ListenerTls {
     /// For rustls; ALPN offers what the listener speaks, `h2` first.
     pub server: Arc<ServerConfig>,
+    quic: Option<Quic>,
     /// Handshakes in progress per shard.
     pub max_handshakes: usize,
     /// What the configuration says.
@@ -60,12 +63,14 @@ pub(super) struct Parts {
     pub verifier: Option<Arc<dyn ClientCertVerifier>>,
     pub client_digest: [u8; 32],
     pub tickets: Tickets,
+    /// For early data.
+    pub sessions: Option<Arc<Sessions>>,
 }
 
 impl ListenerTls {
     /// Puts the parts together.
     pub(super) fn new(parts: Parts) -> Result<ListenerTls, String> {
-        let Parts { config, certificates, verifier, client_digest, tickets } = parts;
+        let Parts { config, certificates, verifier, client_digest, tickets, sessions } = parts;
         let provider = Arc::new(provider(&config.ciphers, &config.curves));
         let (resolver, tickets) = (Arc::new(Resolver::new(certificates)), Arc::new(tickets));
         let verifier = verifier.map(|first| Arc::new(Replaceable::new(first)));
@@ -81,9 +86,11 @@ impl ListenerTls {
         server.ticketer = tickets.clone();
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = TICKETS;
-        let demand = AtomicU64::new(short(context(&config, client_digest)));
+        let demand = short(context(&config, client_digest));
+        let quic = config.h3.then(|| Quic::new(&server, sessions, demand)).transpose()?;
         Ok(ListenerTls {
-            demand,
+            demand: AtomicU64::new(demand),
+            quic,
             server: Arc::new(server),
             max_handshakes: config.max_handshakes,
             client_digest: std::sync::Mutex::new(client_digest),
@@ -93,6 +100,20 @@ impl ListenerTls {
             tickets,
             port: AtomicU16::new(0),
         })
+    }
+
+    /// For QUIC, where the listener speaks HTTP/3: the same certificates, the same demands of clients.
+    pub fn quic(&self) -> Option<&Arc<ServerCrypto>> {
+        self.quic.as_ref().map(|quic| &quic.crypto)
+    }
+
+    /// Says what stands for the limits that QUIC connections are granted from now on (transport parameters, HTTP/3
+    /// settings): early data rests on those of an earlier connection and is not taken where they were others (RFC 9000
+    /// 7.4.1, RFC 9114 7.2.4.2).
+    pub fn set_quic_limits(&self, digest: u64) {
+        if let Some(quic) = &self.quic {
+            quic.limits(digest);
+        }
     }
 
     /// Whether clients are asked for a certificate.
@@ -149,6 +170,9 @@ impl ListenerTls {
             let demand = context(&self.config, digest);
             self.tickets.demand(demand);
             self.demand.store(short(demand), Ordering::Relaxed);
+            if let Some(quic) = &self.quic {
+                quic.demand(short(demand));
+            }
             *self.client_digest.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = digest;
         }
     }

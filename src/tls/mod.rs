@@ -9,6 +9,7 @@ mod files;
 mod listener;
 mod names;
 mod provider;
+mod quic;
 mod resolver;
 mod self_signed;
 mod store;

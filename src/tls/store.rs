@@ -6,11 +6,13 @@ use super::{
     config::{ListenerConfig, Pair, Place, Problem, Secret, UpstreamConfig},
     files,
     listener::{ListenerTls, Parts, context},
+    provider::versions,
     resolver::Certificates,
     self_signed,
     tickets::{Secrets, Tickets, wall_clock},
     upstream::{self, Identity},
 };
+use edge_quic::crypto::Sessions;
 use rustls::{ClientConfig, RootCertStore};
 use sha2::{Digest, Sha256};
 use std::{
@@ -33,6 +35,8 @@ pub struct Store {
     system: OnceLock<Result<Arc<RootCertStore>, String>>,
     /// What ticket keys are made of where no secret is given.
     chance: Arc<Secrets>,
+    /// What early data rests on, made when a listener first takes it.
+    sessions: OnceLock<Arc<Sessions>>,
     failures: AtomicU64,
 }
 
@@ -42,6 +46,7 @@ impl Default for Store {
             inner: Mutex::default(),
             system: OnceLock::new(),
             chance: Arc::new(Secrets::random()),
+            sessions: OnceLock::new(),
             failures: AtomicU64::new(0),
         }
     }
@@ -108,6 +113,7 @@ impl Store {
     pub fn listener(&self, config: &ListenerConfig) -> Made<ListenerTls> {
         let now = now();
         let (mut problems, mut warnings, mut certificates) = (Vec::new(), Vec::new(), Vec::new());
+        problems.extend(no_suite_for_quic(config));
         for (index, pair) in config.certificates.iter().enumerate() {
             match self.pair(pair, index, Role::Server, now) {
                 Ok((certificate, doubts)) => {
@@ -144,8 +150,13 @@ impl Store {
         let secrets = secrets.map_err(|problem| problems.push(problem));
         let (Ok(secrets), true) = (secrets, problems.is_empty()) else { return Err(problems) };
         let tickets = Tickets::new(secrets, context(config, client_digest), wall_clock);
-        let parts = Parts { config: config.clone(), certificates, verifier, client_digest, tickets };
+        let sessions = (config.h3 && config.early_data).then(|| self.sessions());
+        let parts = Parts { config: config.clone(), certificates, verifier, client_digest, tickets, sessions };
         ListenerTls::new(parts).map(|tls| (tls, warnings)).map_err(|why| vec![at_table(why)])
+    }
+
+    fn sessions(&self) -> Arc<Sessions> {
+        self.sessions.get_or_init(|| Sessions::new(Sessions::PLACES)).clone()
     }
 
     /// Makes the settings for endpoints of pool `pool`; `h1` and `h2` are what ALPN offers. The same settings give the
@@ -368,6 +379,16 @@ impl Store {
         inner.identities.insert(pair.clone(), Arc::downgrade(&made));
         Ok((made, warnings))
     }
+}
+
+/// HTTP/3 without a cipher suite for it.
+fn no_suite_for_quic(config: &ListenerConfig) -> Option<Problem> {
+    let has_tls13 = versions(config.min_version, &config.ciphers).contains(&&rustls::version::TLS13);
+    (config.h3 && !has_tls13).then(|| Problem {
+        place: Place::Table,
+        message: "h3 is spoken over QUIC, which has TLS 1.3 only, and none of the ciphers is for TLS 1.3".to_owned(),
+        help: "add TLS_AES_128_GCM_SHA256 to ciphers, or take h3 out of protocols".to_owned(),
+    })
 }
 
 /// A certificate that should have been renewed.

@@ -64,6 +64,11 @@ impl ErrorKind {
         ErrorKind::Internal,
     ];
 
+    /// What kind of failure rustls' error is.
+    pub fn of(e: &rustls::Error) -> ErrorKind {
+        kind_of(e)
+    }
+
     /// Its name in metrics and logs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -107,7 +112,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(super) fn new(kind: ErrorKind, detail: impl Into<String>) -> Error {
+    /// One without a connection.
+    pub fn new(kind: ErrorKind, detail: impl Into<String>) -> Error {
         Error { kind, detail: detail.into(), clear: None }
     }
 }
@@ -168,6 +174,7 @@ fn kind_of_incompatible(what: &PeerIncompatible) -> ErrorKind {
         P::ServerDoesNotSupportTls12Or13
         | P::ServerTlsVersionIsDisabledByOurConfig
         | P::SupportedVersionsExtensionRequired
+        | P::Tls13RequiredForQuic
         | P::Tls12NotOffered
         | P::Tls12NotOfferedOrEnabled => ErrorKind::NoSharedVersion,
         _ => ErrorKind::Incompatible,

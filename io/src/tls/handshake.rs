@@ -1,9 +1,11 @@
 //! Handshakes, both roles, on a connected socket. The caller bounds the time by dropping the future.
-use super::{Alpn, Error, ErrorKind, Info, Session, error::ClearText, machine::Machine, names, session::State};
+use super::{
+    Error, ErrorKind, Info, Role, Session, error::ClearText, info::TLS13, machine::Machine, names, session::State,
+};
 use crate::{buf::Buf, stream::Stream, tcp};
 use rustls::{
-    CipherSuite, ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig, client::UnbufferedClientConnection,
-    pki_types::ServerName, server::UnbufferedServerConnection,
+    ClientConfig, ServerConfig, client::UnbufferedClientConnection, pki_types::ServerName,
+    server::UnbufferedServerConnection,
 };
 use std::{future::poll_fn, io, sync::Arc};
 
@@ -102,30 +104,7 @@ async fn finish(tcp: tcp::Stream, mut state: Box<State>, server_name: Option<Box
     Ok(Stream::secure(tcp, Session::new(info, *state)))
 }
 
-const TLS13: &str = "TLSv1.3";
-
 fn info(machine: &Machine, server_name: Option<Box<str>>) -> Info {
-    let common = machine.common();
-    let certificate = common.peer_certificates().filter(|_| machine.is_server()).and_then(|all| all.first());
-    Info {
-        version: match common.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => TLS13,
-            _ => "TLSv1.2",
-        },
-        suite: common.negotiated_cipher_suite().map_or("", |s| iana_name(s.suite())),
-        group: common.negotiated_key_exchange_group().and_then(|g| g.name().as_str()).unwrap_or_default(),
-        resumed: common.handshake_kind() == Some(HandshakeKind::Resumed),
-        alpn: Alpn::of(common.alpn_protocol()),
-        server_name,
-        client_certificate: certificate.map(|c| c.as_ref().into()),
-    }
-}
-
-fn iana_name(suite: CipherSuite) -> &'static str {
-    match suite {
-        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
-        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
-        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
-        other => other.as_str().unwrap_or_default(),
-    }
+    let role = if machine.is_server() { Role::Server } else { Role::Client };
+    Info { server_name, ..Info::new(machine.common(), role, None) }
 }

@@ -11,7 +11,7 @@ mod session;
 mod write;
 pub use error::{ClearText, Error, ErrorKind};
 pub use handshake::{HANDSHAKE_BYTES, HANDSHAKE_READS, accept, connect};
-pub use info::{Alpn, Info};
+pub use info::{Alpn, EarlyData, Info, Role};
 pub(crate) use session::Session;
 
 /// The most plaintext that one record carries, bytes (RFC 8446 5.1).
