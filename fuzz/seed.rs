@@ -1,6 +1,6 @@
 //! Fills the corpora: of the HTTP/1 targets with the judged messages of `tests/vectors/http1.toml`, of the configuration
-//! target with the shipped and the golden files, of the HPACK target with requests and responses of one connection, of the
-//! HTTP/2 targets with what the engine's two roles send each other.
+//! target with the shipped and the golden files, of the HPACK and QPACK targets with requests and responses of one connection, of
+//! the HTTP/2 targets with what the engine's two roles send each other.
 #[allow(dead_code, unused_imports)]
 #[path = "../io/tests/http1/drive.rs"]
 mod drive;
@@ -22,6 +22,7 @@ fn main() -> std::io::Result<()> {
         }
     }
     header_blocks(&corpus.join("hpack"))?;
+    field_sections(&corpus.join("qpack_decoder"))?;
     http2(&corpus)?;
     configurations(&corpus.join("config"))
 }
@@ -92,6 +93,37 @@ fn header_blocks(folder: &std::path::Path) -> std::io::Result<()> {
             connection.extend(block);
         }
         std::fs::write(folder.join(format!("blocks-{table}")), connection)?;
+    }
+    Ok(())
+}
+
+/// Connections of a few sections and what comes on the encoder stream before them, each behind its stream and length.
+fn field_sections(folder: &std::path::Path) -> std::io::Result<()> {
+    use edge_io::{field_codec::Pseudo, head::FieldId};
+    use edge_quic::h3::qpack::{Decoder, Encoder};
+    std::fs::create_dir_all(folder)?;
+    for table in [0, 256, 512] {
+        let (mut encoder, mut decoder, mut connection) = (Encoder::new(), Decoder::new(512, 0), Vec::new());
+        encoder.set_peer(table);
+        for n in 0..6u16 {
+            let mut section = Vec::new();
+            encoder.begin(1, &mut section);
+            encoder.status(&mut section, 200 + n % 2);
+            encoder.pseudo(&mut section, Pseudo::Path, b"/a/path?with=query");
+            encoder.pseudo(&mut section, Pseudo::Authority, b"www.example.com");
+            encoder.field(&mut section, FieldId::Cookie, b"cookie", b"a=b");
+            encoder.field(&mut section, FieldId::Other, b"x-mine", b"the same");
+            encoder.end(&mut section);
+            for (stream, piece) in [(1u16, &section[..]), (0, &encoder.out()[..])] {
+                connection.extend((stream << 12 | piece.len() as u16).to_be_bytes());
+                connection.extend(piece);
+            }
+            let answer = decoder.on_encoder_stream(&std::mem::take(encoder.out()));
+            let read = decoder.decode(1, &section, |_| Ok::<_, ()>(()));
+            assert!(answer.is_ok() && read.is_ok());
+            assert!(encoder.on_decoder_stream(&std::mem::take(decoder.out())).is_ok());
+        }
+        std::fs::write(folder.join(format!("sections-{table}")), connection)?;
     }
     Ok(())
 }
