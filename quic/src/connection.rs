@@ -258,7 +258,7 @@ impl Connection {
         if !self.established.replace(true) {
             self.core.half_open(-1);
             if let Some(handler) = handler {
-                let error = crypto::failure(&self.quic.borrow(), why);
+                let error = crypto::failure(why, Some(&self.quic.borrow()));
                 handler.failed(&error);
             }
         }

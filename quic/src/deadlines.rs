@@ -57,7 +57,6 @@ impl Deadlines {
             }
         }
     }
-
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use crate::{
     cid::{CID_LEN, Generator},
     connection::{Connection, Handler},
+    crypto,
     deadlines::Deadlines,
     forward::{Packet, Port},
     group::Group,
@@ -19,7 +20,6 @@ use bytes::BytesMut;
 use edge_io::{
     reactor::Reactor,
     timer::{Timer, Timers},
-    tls,
 };
 use quinn_proto::{
     ConnectionError, ConnectionEvent, ConnectionHandle, DatagramEvent, EndpointConfig, EndpointEvent, Incoming,
@@ -202,7 +202,6 @@ pub struct Parts<'a> {
 /// One shard's endpoint on one address.
 pub struct Endpoint {
     core: Rc<Core>,
-    group: Arc<Group>,
     shard: usize,
     socket: Socket,
     port: Rc<Port>,
@@ -217,6 +216,8 @@ pub struct Endpoint {
     /// Looked at in this turn; kept for its memory.
     turn: RefCell<Vec<Rc<Connection>>>,
     send_errors: Cell<u64>,
+    /// Last: whoever lets go of it last has no socket of it open any more.
+    group: Arc<Group>,
 }
 
 impl Endpoint {
@@ -501,7 +502,7 @@ impl Endpoint {
                     outbox.send_answer(&self.socket, &transmit);
                 }
                 drop((proto, outbox));
-                handler.failed(&refused(&e.cause));
+                handler.failed(&crypto::failure(&e.cause, None));
             }
         }
     }
@@ -640,11 +641,6 @@ impl Drop for Gone<'_> {
         }
         self.0.core.dirty.borrow_mut().clear();
     }
-}
-
-/// Why a connection was over before it began.
-fn refused(why: &ConnectionError) -> tls::Error {
-    tls::Error::new(tls::ErrorKind::Protocol, why.to_string())
 }
 
 /// So long are the connection IDs that are looked for in short headers.

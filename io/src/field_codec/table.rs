@@ -175,21 +175,20 @@ impl Table {
             _ => {}
         }
         self.bytes.extend_from_slice(value);
-        let number = self.inserted.wrapping_add(1);
-        let distance = last.map_or(0, |last| number.wrapping_sub(last));
+        let previous = self.distance(last);
         self.push(Entry {
             position,
             name_len: name_len as u32,
             value_len: value.len() as u32,
             kind,
             checked,
-            previous: u16::try_from(distance).unwrap_or(0),
+            previous,
         });
         self.size += size;
     }
 
-    /// Inserts a copy of the entry `index`, if it is there (RFC 9204, section 4.3.4).
-    pub fn duplicate(&mut self, index: usize) {
+    /// Inserts a copy of the entry `index`, if it is there (RFC 9204, section 4.3.4); `last` as for [`Table::insert`].
+    pub fn duplicate(&mut self, index: usize, last: Option<u32>) {
         let Some(&Entry { position, name_len, value_len, kind, checked, .. }) = self.entry(index) else { return };
         let bytes = name_len as usize + value_len as usize;
         let Some(rest) = self.max.checked_sub(bytes + FIELD_OVERHEAD) else { return self.evict(0) };
@@ -197,8 +196,15 @@ impl Table {
         self.make_room(bytes, Some(position));
         let (new, start) = (self.end(), position.wrapping_sub(self.base) as usize);
         self.bytes.extend_from_within(start..start + bytes);
-        self.push(Entry { position: new, name_len, value_len, kind, checked, previous: 0 });
+        let previous = self.distance(last);
+        self.push(Entry { position: new, name_len, value_len, kind, checked, previous });
         self.size += bytes + FIELD_OVERHEAD;
+    }
+
+    /// How many insertions the next one is behind the insertion `last`; 0: none that can be told.
+    fn distance(&self, last: Option<u32>) -> u16 {
+        let number = self.inserted.wrapping_add(1);
+        last.and_then(|last| u16::try_from(number.wrapping_sub(last)).ok()).unwrap_or(0)
     }
 
     /// How many of the oldest entries an entry of `bytes` bytes, with its overhead, would evict; `None` if it is larger than
@@ -339,7 +345,7 @@ mod tests {
                         table.insert(Name::Bytes(&name), &value, Kind::OTHER, Checked::default(), None);
                         model.insert(name, value);
                     }
-                    Step::Named(at, v) if table.len() > 0 => {
+                    Step::Named(at, v) if !table.is_empty() => {
                         let (index, value) = (at * table.len() / 100, vec![i as u8; v]);
                         table.insert(Name::Of(index), &value, Kind::OTHER, Checked::default(), None);
                         let name = model.fields[index].0.clone();

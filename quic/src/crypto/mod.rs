@@ -79,6 +79,8 @@ impl ClientCrypto {
     pub fn new(config: Arc<rustls::ClientConfig>) -> Result<ClientCrypto, rustls::Error> {
         need_alpn(&config.alpn_protocols)?;
         need_initial_keys()?;
+        let name = ServerName::try_from("localhost").map_err(|e| rustls::Error::General(e.to_string()))?;
+        quic::ClientConnection::new(config.clone(), Version::V1, name, Vec::new())?;
         Ok(ClientCrypto { config })
     }
 }
@@ -132,7 +134,7 @@ impl crypto::ClientConfig for ClientCrypto {
         let invalid = |_| ConnectError::InvalidServerName(server_name.into());
         let name = ServerName::try_from(server_name).map_err(invalid)?.to_owned();
         let connection = quic::ClientConnection::new(self.config.clone(), Version::V1, name, encoded(params));
-        // A configuration without TLS 1.3, or a machine without randomness.
+        // There is no randomness: all else `new` has tried.
         let connection = connection.map_err(|_| ConnectError::EndpointStopping)?;
         Ok(Box::new(Session::new(connection.into())))
     }
@@ -146,16 +148,20 @@ pub fn info(connection: &Connection) -> Option<Info> {
     data.downcast::<Info>().ok().map(|info| *info)
 }
 
-/// Why the handshake of `connection`, which ended with `why` before `Connected`, failed: the same kinds as over TCP.
-pub fn failure(connection: &Connection, why: &ConnectionError) -> Error {
+/// Why a handshake failed that ended with `why` before `Connected`: the same kinds as over TCP. More words where there is
+/// a connection still (quinn-proto's `Endpoint::accept` fails without one).
+pub fn failure(why: &ConnectionError, connection: Option<&Connection>) -> Error {
     if let ConnectionError::TransportError(_) = why
-        && let Some(data) = connection.crypto_session().handshake_data()
+        && let Some(data) = connection.and_then(|c| c.crypto_session().handshake_data())
         && let Ok(error) = data.downcast::<Error>()
     {
         return *error;
     }
     let kind = match why {
-        ConnectionError::TransportError(_) => ErrorKind::Protocol,
+        // `Session` has put the kind there.
+        ConnectionError::TransportError(e) => {
+            ErrorKind::ALL.into_iter().find(|kind| kind.as_str() == e.reason).unwrap_or(ErrorKind::Protocol)
+        }
         ConnectionError::ConnectionClosed(close) if ALERTS.contains(&u64::from(close.error_code)) => {
             ErrorKind::AlertReceived
         }

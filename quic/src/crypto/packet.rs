@@ -230,3 +230,92 @@ pub(super) fn initial(cid: &ConnectionId, side: Side) -> Option<Keys> {
         packet: KeyPair { local: packet(true), remote: packet(false) },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 9001, Appendix A.
+    const CID: [u8; 8] = [0x83, 0x94, 0xc8, 0xf0, 0x3e, 0x51, 0x57, 0x08];
+
+    fn keys(side: Side) -> Keys {
+        initial(&ConnectionId::new(&CID), side).unwrap()
+    }
+
+    #[test]
+    fn the_servers_initial_packet_of_the_rfc() {
+        // RFC 9001 A.3
+        let header = [0xc1, 0, 0, 0, 1, 0, 8, 0xf0, 0x67, 0xa5, 0x50, 0x2a, 0x42, 0x62, 0xb5, 0, 0x40, 0x75, 0, 1];
+        let mut packet = header.to_vec();
+        // The first bytes are enough: those of the ciphertext depend on no others.
+        packet.extend([2, 0, 0, 0, 0, 6, 0, 0x40, 0x5a, 2, 0, 0, 0x56, 3, 3, 0xee, 0xfc, 0xe7, 0xf7]);
+        packet.resize(20 + 99 + 16, 0);
+        let keys = keys(Side::Server);
+        keys.packet.local.encrypt(1, &mut packet, header.len());
+        keys.header.local.encrypt(18, &mut packet);
+        assert_eq!(packet[0], 0xcf);
+        let expected = [
+            0xc0, 0xd9, 0x5a, 0x48, 0x2c, 0xd0, 0x99, 0x1c, 0xd2, 0x5b, 0x0a, 0xac, 0x40, 0x6a, 0x58, 0x16, 0xb6, 0x39,
+        ];
+        assert_eq!(packet[18..36], expected);
+    }
+
+    #[test]
+    fn both_sides_have_the_same_keys_the_other_way_round() {
+        let (client, server) = (keys(Side::Client), keys(Side::Server));
+        for (from, to) in [(&client, &server), (&server, &client)] {
+            let mut packet = vec![0xc3, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+            packet.resize(10 + 40 + 16, 7);
+            let clear = packet.clone();
+            from.packet.local.encrypt(3, &mut packet, 10);
+            from.header.local.encrypt(6, &mut packet);
+            assert_ne!(packet[..10], clear[..10]);
+            to.header.remote.decrypt(6, &mut packet);
+            assert_eq!(packet[..10], clear[..10]);
+            let mut payload = BytesMut::from(&packet[10..]);
+            to.packet.remote.decrypt(3, &packet[..10], &mut payload).unwrap();
+            assert_eq!(payload, clear[10..50]);
+            payload = BytesMut::from(&packet[10..]);
+            assert!(to.packet.remote.decrypt(4, &packet[..10], &mut payload).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_too_short_stays_as_it_is() {
+        let keys = keys(Side::Server);
+        for length in 0..40 {
+            for number_at in (0..45).chain([usize::MAX - 3, usize::MAX]) {
+                let clear = vec![0xc3; length];
+                let mut packet = clear.clone();
+                keys.header.remote.decrypt(number_at, &mut packet);
+                let fits = number_at >= 1 && number_at.saturating_add(4 + 16) <= length;
+                assert!(fits || packet == clear, "{length} {number_at}");
+                keys.header.local.encrypt(number_at, &mut packet);
+            }
+            let mut packet = BytesMut::zeroed(length);
+            assert!(keys.packet.remote.decrypt(0, &[], &mut packet).is_err());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_sealed_is_not_sent_in_clear_text() {
+        let keys = keys(Side::Server);
+        for (length, header) in [(10, 11), (20, 5), (0, 0), (15, 0)] {
+            let mut packet = vec![1; length];
+            keys.packet.local.encrypt(0, &mut packet, header);
+            assert!(packet.iter().skip(header).all(|b| *b == 0), "{length} {header}");
+        }
+    }
+
+    #[test]
+    fn keys_for_one_first_packet_are_made_once() {
+        let cid = ConnectionId::new(&[5; 8]);
+        let first = initial(&cid, Side::Server).unwrap();
+        let made = LAST.take().unwrap();
+        LAST.set(Some(made.clone()));
+        let second = initial(&cid, Side::Server).unwrap();
+        assert_eq!(Arc::strong_count(&made.1), 9, "four parts each, and this one");
+        assert!(LAST.take().is_none(), "a third one is not kept alive");
+        drop((first, second));
+    }
+}

@@ -31,3 +31,27 @@ pub(super) fn is_valid(cid: &ConnectionId, header: &[u8], payload: &[u8]) -> boo
     let Some((token, shown)) = payload.split_last_chunk::<TAG_BYTES>() else { return false };
     tag(cid, [header, token]).is_some_and(|expected| expected == *shown)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_retry_packet_of_the_rfc() {
+        // RFC 9001 A.4
+        let cid = ConnectionId::new(&[0x83, 0x94, 0xc8, 0xf0, 0x3e, 0x51, 0x57, 0x08]);
+        let header = [0xff, 0, 0, 0, 1, 0, 8, 0xf0, 0x67, 0xa5, 0x50, 0x2a, 0x42, 0x62, 0xb5];
+        let mut payload = b"token".to_vec();
+        payload
+            .extend([0x04, 0xa2, 0x65, 0xba, 0x2e, 0xff, 0x4d, 0x82, 0x90, 0x58, 0xfb, 0x3f, 0x0f, 0x24, 0x96, 0xba]);
+        assert!(is_valid(&cid, &header, &payload));
+        assert_eq!(tag(&cid, [&header, b"token"]).unwrap(), payload[5..]);
+        for at in 0..payload.len() {
+            let mut other = payload.clone();
+            other[at] ^= 1;
+            assert!(!is_valid(&cid, &header, &other), "byte {at}");
+            assert!(!is_valid(&cid, &header, &payload[..at]), "cut at {at}");
+        }
+        assert!(!is_valid(&ConnectionId::new(&[1; 8]), &header, &payload));
+    }
+}

@@ -11,7 +11,7 @@ use quinn_proto::{
     transport_parameters::TransportParameters,
 };
 use rustls::{
-    AlertDescription,
+    AlertDescription, ContentType,
     quic::{Connection, KeyChange, Secrets},
 };
 use std::{any::Any, io::Cursor, sync::Arc};
@@ -156,7 +156,10 @@ impl crypto::Session for Session {
 
     fn read_handshake(&mut self, buf: &[u8]) -> Result<bool, TransportError> {
         let Stage::Running(connection) = &mut self.stage else {
-            let unexpected = rustls::Error::General("a message after the handshake".into());
+            let unexpected = rustls::Error::InappropriateMessage {
+                expect_types: vec![ContentType::ApplicationData],
+                got_type: ContentType::Handshake,
+            };
             return Err(self.fail(unexpected, Some(AlertDescription::UnexpectedMessage)));
         };
         if self.role == Role::Server && !self.ready {
@@ -178,7 +181,12 @@ impl crypto::Session for Session {
 
     fn write_handshake(&mut self, buf: &mut Vec<u8>) -> Option<Keys> {
         let Stage::Running(connection) = &mut self.stage else { return None };
-        match connection.write_hs(buf) {
+        let before = buf.len();
+        let change = connection.write_hs(buf);
+        if self.role == Role::Client && !self.ready {
+            self.hello.read(buf.get(before..).unwrap_or_default());
+        }
+        match change {
             Some(KeyChange::Handshake { keys }) => Some(packet::both(keys)),
             Some(KeyChange::OneRtt { keys, next }) => {
                 self.secrets = Some(next);
