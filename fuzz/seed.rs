@@ -1,6 +1,6 @@
 //! Fills the corpora: of the HTTP/1 targets with the judged messages of `tests/vectors/http1.toml`, of the configuration
 //! target with the shipped and the golden files, of the HPACK and QPACK targets with requests and responses of one connection, of
-//! the HTTP/2 targets with what the engine's two roles send each other.
+//! the HTTP/2 and HTTP/3 targets with what the engines' two roles send each other.
 #[allow(dead_code, unused_imports)]
 #[path = "../io/tests/http1/drive.rs"]
 mod drive;
@@ -24,6 +24,7 @@ fn main() -> std::io::Result<()> {
     header_blocks(&corpus.join("hpack"))?;
     field_sections(&corpus.join("qpack_decoder"))?;
     http2(&corpus)?;
+    http3(&corpus)?;
     configurations(&corpus.join("config"))
 }
 
@@ -52,6 +53,40 @@ fn http2(corpus: &std::path::Path) -> std::io::Result<()> {
         std::fs::create_dir_all(&folder)?;
         for mode in 0..8 {
             std::fs::write(folder.join(format!("exchange-{mode}")), [&[mode][..], bytes].concat())?;
+        }
+    }
+    Ok(())
+}
+
+/// The streams of a request and its response, as records behind an octet that says how the owner behaves.
+fn http3(corpus: &std::path::Path) -> std::io::Result<()> {
+    use edge_quic::h3::{Connection, Limits, Own, RequestHead, Role, Stream, data_header};
+    let mut client = Connection::new(Role::Client, &Limits::default(), 0);
+    let mut server = Connection::new(Role::Server, &Limits::default(), 0);
+    let request = RequestHead { method: b"POST", scheme: b"https", authority: b"a", path: b"/a?b", protocol: None };
+    let (mut asked, mut answered) = (Vec::new(), Vec::new());
+    client.write_request(&mut Stream::new(), 0, &request, std::iter::empty(), &mut asked);
+    server.write_response(0, 103, std::iter::empty(), &mut answered);
+    server.write_response(0, 200, std::iter::empty(), &mut answered);
+    for out in [&mut asked, &mut answered] {
+        data_header(6, out);
+        out.extend_from_slice(b"a body");
+    }
+    server.write_trailers(0, std::iter::empty(), &mut answered);
+    server.go_away(4);
+    // A section that waits for an entry, and the encoder stream that brings it.
+    let waits = [1, 5, 2, 0, 0xd1, 0xd7, 0x80];
+    let entry = [2, 0x3f, 0xe1, 0x1f, 0xc0, 1, b'a'];
+    for (target, engine, message) in [("h3_server", &mut client, &asked), ("h3_client", &mut server, &answered)] {
+        let folder = corpus.join(target);
+        std::fs::create_dir_all(&folder)?;
+        let mut records = Vec::new();
+        for (what, bytes) in [(5, &engine.out(Own::Control)[..]), (1, &waits), (16, message), (6, &entry), (17, &[])] {
+            records.extend_from_slice(&[what, bytes.len() as u8]);
+            records.extend_from_slice(bytes);
+        }
+        for mode in 0..8 {
+            std::fs::write(folder.join(format!("exchange-{mode}")), [&[mode | 0x80][..], &records].concat())?;
         }
     }
     Ok(())
