@@ -89,6 +89,17 @@ pub fn client_config(authority: &Authority, identity: Option<Identity>) -> Clien
     config
 }
 
+/// A client whose first flight is one packet: without the post-quantum share.
+pub fn small_client_config(authority: &Authority) -> ClientConfig {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(authority.roots());
+    let mut config = builder.with_no_client_auth();
+    config.alpn_protocols = vec![b"h3".to_vec()];
+    config
+}
+
 pub fn server(config: ServerConfig) -> Arc<ServerCrypto> {
     Arc::new(ServerCrypto::new(Arc::new(config)).unwrap())
 }
