@@ -32,7 +32,7 @@ fn refused(net: &mut Net, alert: u8, kind: ErrorKind) {
 }
 
 fn try_with(identity: Option<Identity>, authority: &Authority, clients: &Authority) -> Net {
-    let mut net = Net::new(server(server_config_asking(authority, Some(clients.roots()))));
+    let mut net = Net::new(server(server_config_asking(authority, clients.roots())));
     net.begin(&client(client_config(authority, identity)), NAME);
     net.settle();
     net
@@ -44,7 +44,7 @@ fn a_clients_certificate_is_told() {
     let identity = clients.client();
     let der = identity.0[0].to_vec();
     let crypto = client(client_config(&authority, Some(identity)));
-    let mut net = Net::new(server(server_config_asking(&authority, Some(clients.roots()))));
+    let mut net = Net::new(server(server_config_asking(&authority, clients.roots())));
     for resumed in [false, true] {
         let (on_client, on_server) = net.connect(&crypto);
         let told = net.server.info(on_server);
