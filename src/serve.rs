@@ -100,7 +100,7 @@ async fn start(options: Options, on_ready: impl FnOnce(&Ready)) -> Result<End, F
     let stats = Arc::new(StatsRegistry::new(cores.len()));
     let target = log_target(&snapshot::compile::access_log_target(&config.server.access_log));
     let log = access_log::start(target, stats.clone()).map_err(|e| Failure::Runtime(format!("access_log: {e}")))?;
-    let (shards, ended) = start_shards(&cores, driver, &stats, &log)?;
+    let (shards, ended) = start_shards(&cores, driver, &stats, &log, config.server.quic.forward_queue)?;
     let control = Control::new(Parts {
         source: options.source,
         registry: Arc::new(Registry::new()),
@@ -194,11 +194,13 @@ fn start_shards(
     driver: ring::Driver,
     stats: &Arc<StatsRegistry>,
     log: &access_log::Handle,
+    forward_queue: usize,
 ) -> Result<(Shards, UnboundedReceiver<usize>), Failure> {
     let (ended, ends) = mpsc::unbounded_channel();
     let mut shards = Shards(Vec::with_capacity(cores.len()));
     let seeds = RandomState::new();
-    for (core, shard_stats) in cores.iter().zip(&stats.shards) {
+    let quic = quic_starts(cores.len(), forward_queue)?;
+    for ((core, shard_stats), quic) in cores.iter().zip(&stats.shards).zip(quic) {
         let index = shard_stats.shard;
         let (sender, mailbox) = mailbox::channel(broadcast::MAILBOX_CAPACITY)?;
         let handle = shard::start(shard::Start {
@@ -210,12 +212,22 @@ fn start_shards(
             registry: stats.clone(),
             log: log.writer(shard_stats.clone(), RING_BYTES),
             seed: seeds.hash_one(index),
+            quic,
         })
         .map_err(|e| Failure::Runtime(format!("shard {index}: {e}")))?;
         shards.0.push(sender);
         watch(index, handle, ended.clone())?;
     }
     Ok((shards, ends))
+}
+
+/// What each shard is given for HTTP/3: the same keys, and its own way to the others.
+fn quic_starts(shards: usize, forward_queue: usize) -> Result<Vec<shard::quic::Start>, Failure> {
+    let keys = edge_quic::keys::Shared::new().map_err(|e| Failure::Runtime(e.to_string()))?;
+    let tokens = Arc::new(edge_quic::tokens::Log::default());
+    let ports = edge_quic::forward::mesh(shards, forward_queue)?;
+    let start = |port| shard::quic::Start { keys: keys.clone(), tokens: tokens.clone(), port, shards };
+    Ok(ports.into_iter().map(start).collect())
 }
 
 /// Tells control when a shard's thread has ended, however it did.

@@ -5,11 +5,11 @@
 //! batches; this one runs as a part of the future that monoio blocks on (docs/DECISIONS.md has the measurement).
 use std::{
     cell::{Cell, RefCell},
-    future::Future,
+    future::{Future, poll_fn},
     panic::AssertUnwindSafe,
     pin::Pin,
     ptr,
-    task::{Context, RawWaker, RawWakerVTable, Waker},
+    task::{Context, Poll, RawWaker, RawWakerVTable, Waker},
 };
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
@@ -153,6 +153,24 @@ pub(crate) fn drop_all() {
 /// Tasks spawned on this thread so far.
 pub fn spawned() -> u64 {
     TASKS.with(|t| t.spawned.get())
+}
+
+/// Lets every task that is ready now run once.
+pub async fn turn() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A panic was caught elsewhere on this thread, and is counted with those of tasks.
+pub fn note_panic() {
+    TASKS.with(|t| t.panics.set(t.panics.get() + 1));
 }
 
 /// Panics caught on this thread so far.

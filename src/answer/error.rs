@@ -218,6 +218,7 @@ const fn explain(category: Category) -> &'static str {
         Category::Forbidden => "This client may not do this.",
         Category::MtlsRequired => "This address is for clients with a certificate.",
         Category::Misdirected => "This connection is not for this host; open another one.",
+        Category::TooEarly => "The request came too early to be safe from repetition; send it again.",
         Category::Draining => "The server is shutting down.",
         Category::Panic => "The server failed while it handled the request.",
     }
@@ -255,6 +256,7 @@ pub const fn proxy_status(fault: &Fault) -> &'static str {
         Category::Forbidden => value!("http_request_denied", "forbidden"),
         Category::MtlsRequired => value!("http_request_denied", "mtls_required"),
         Category::Misdirected => value!("http_request_error", "misdirected"),
+        Category::TooEarly => value!("http_request_denied", "too_early"),
         Category::Draining => value!("proxy_internal_response", "draining"),
         Category::Panic => value!("proxy_internal_error", "panic"),
     }
@@ -360,6 +362,7 @@ mod tests {
             "http_request_denied",
             "http_request_denied",
             "http_request_error",
+            "http_request_denied",
             "proxy_internal_response",
             "proxy_internal_error",
         ];

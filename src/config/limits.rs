@@ -1,7 +1,9 @@
 //! Every key of the configuration with its default and its bounds: one table, read by the reader and by the manual.
 //!
 //! A number that other rooms need reaches them through the snapshot, so that it is written down only here.
+mod http3;
 mod tls;
+pub use http3::{HTTP3, QUIC};
 pub use tls::{CERTIFICATE, CERTIFICATES_MAX, HTTP2, HTTPS_PORT, LISTENER_TLS, POOL_TLS, TICKET_SECRET_BYTES_MIN};
 
 /// Largest configuration file, bytes: 30,000 routes take about 4 MiB.
@@ -198,7 +200,7 @@ pub static TOP: Shape = Shape {
 pub static SERVER: Shape = Shape {
     title: "[server]",
     place: "in [server]",
-    about: "Node-wide settings. `shards` and `admin` are read at the start; changing them needs a restart.",
+    about: "Node-wide settings. `shards`, `admin` and `quic.forward_queue` are read at the start; changing them needs a restart.",
     keys: &[
         key(
             "shards",
@@ -234,6 +236,7 @@ pub static SERVER: Shape = Shape {
             10_000_000,
             "Client connections per shard; further ones are closed at once",
         ),
+        table("quic", &QUIC, "UDP sockets of listeners that speak `h3`"),
     ],
 };
 
@@ -255,7 +258,7 @@ pub static LISTENER: Shape = Shape {
             kind: Kind::Texts("protocol"),
             default: "[\"h1\", \"h2\"]",
             example: "",
-            about: "What is spoken: `h1` (HTTP/1.1 and HTTP/1.0), `h2` (HTTP/2; without TLS by prior knowledge)",
+            about: "What is spoken: `h1` (HTTP/1.1 and HTTP/1.0), `h2` (HTTP/2; without TLS by prior knowledge), `h3` (HTTP/3, on the UDP port of the same number; needs `tls`)",
         },
         Key {
             name: "trusted_proxies",
@@ -278,6 +281,7 @@ pub static LISTENER: Shape = Shape {
             "Without TLS: send requests for hosts that have a certificate to `https://` (308), but `/.well-known/acme-challenge/`",
         ),
         table("http2", &HTTP2, "Bounds of an HTTP/2 connection"),
+        table("http3", &HTTP3, "Bounds of an HTTP/3 connection"),
         table("limits", &LISTENER_LIMITS, "Bounds of a request's head"),
         table("timeouts", &LISTENER_TIMEOUTS, "How slow a client may be"),
     ],
@@ -596,6 +600,12 @@ pub static RESPOND: Shape = Shape {
         count("status", 200, 200, 599, "Status code"),
         Key { name: "body", kind: Kind::Text("text"), default: "\"\"", example: "", about: "Body, at most 64 KiB" },
         text(
+            "body_file",
+            "path",
+            "\"maintenance.html\"",
+            "Instead of `body`: a file, at most 16 MiB; read with the configuration and kept in memory",
+        ),
+        text(
             "content_type",
             "media type",
             "\"text/html\"",
@@ -606,15 +616,17 @@ pub static RESPOND: Shape = Shape {
 };
 
 /// Every table, in the order of the manual.
-pub static SHAPES: [&Shape; 20] = [
+pub static SHAPES: [&Shape; 22] = [
     &TOP,
     &SERVER,
+    &QUIC,
     &LISTENER,
     &LISTENER_LIMITS,
     &LISTENER_TIMEOUTS,
     &LISTENER_TLS,
     &CERTIFICATE,
     &HTTP2,
+    &HTTP3,
     &POOL,
     &ENDPOINT,
     &POOL_TIMEOUTS,

@@ -109,15 +109,17 @@ const EVERYTHING_HEAD: &str = "\
 ";
 
 /// Headers with what belongs to them, the shapes under them, and keys that stand there with their example because the file needs them.
-const EVERYTHING: [(&str, &str, &[&str]); 24] = [
+const EVERYTHING: [(&str, &str, &[&str]); 26] = [
     ("", "Top level", &[]),
     ("\n[server]\n", "[server]", &[]),
+    ("\n[server.quic]\n", "[server.quic]", &[]),
     ("\n[[listener]]\n", "[[listener]]", &["address"]),
     ("\n[listener.limits]\n", "[listener.limits]", &[]),
     ("\n[listener.timeouts]\n", "[listener.timeouts]", &[]),
     ("\n[listener.http2]\n", "[listener.http2]", &[]),
     ("\n# A listener with TLS.\n[[listener]]\naddress = \"127.0.0.1:8443\"\n", "", &[]),
     ("\n[listener.tls]\n", "[listener.tls]", &["self_signed"]),
+    ("\n[listener.http3]\n", "[listener.http3]", &[]),
     ("\n[pool.app]\n", "[pool.NAME]", &["endpoints"]),
     ("\n[pool.app.timeouts]\n", "[pool.NAME.timeouts]", &[]),
     ("\n[pool.secure]\nendpoints = [\"https://127.0.0.1:3443\"]\n", "", &[]),

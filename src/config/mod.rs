@@ -5,6 +5,7 @@
 //! floor above (`snapshot::compile`), which points its own findings at this source through [`Config::span_in_route`].
 mod address;
 mod check;
+mod http3;
 pub mod limits;
 pub mod manual;
 mod matches;

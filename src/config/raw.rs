@@ -2,6 +2,7 @@
 use super::{
     address::{self, Scheme},
     check::{self, Names},
+    http3,
     limits::{self, NAME_BYTES_MAX},
     report::{Log, Problem},
     routes,
@@ -12,7 +13,7 @@ use super::{
 use crate::{
     answer::RespondConfig,
     policy::rewrite::RewriteConfig,
-    proto::Http2Limits,
+    proto::{Http2Limits, Http3Limits, QuicSockets},
     route::MatchConfig,
     tls::{ListenerConfig, UpstreamConfig},
     upstream::{Balance, EndpointAddr, Protocol, Timeouts},
@@ -44,6 +45,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// Client connections per shard.
     pub max_connections: usize,
+    /// UDP sockets.
+    pub quic: QuicSockets,
 }
 
 /// Where access-log lines go.
@@ -72,6 +75,8 @@ pub struct Listener {
     pub https_redirect: bool,
     /// Bounds of an HTTP/2 connection.
     pub http2: Http2Limits,
+    /// Bounds of an HTTP/3 connection.
+    pub http3: Http3Limits,
     /// Peers whose forwarding fields are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Also send RFC 7239 `Forwarded`.
@@ -303,7 +308,7 @@ pub(crate) fn read(text: &str, base: &Path, log: &Log) -> Read {
     let mut read = read_top(&top, base);
     // After some mistakes it is not known what pools there are: then only the routes' own mistakes are told.
     let complete = |key: &str, read: usize| parsed.is_some() && all_read(&top, key, read);
-    let names = Names::new(&read.pools, complete("pool", read.pools.len()))
+    let names = Names::new(&read.pools, complete("pool", read.pools.len()), base)
         .with_policies(&read.policies, complete("policy", read.policies.len()));
     read.routes = routes::read(text, &top, &cut.routes, &names, log);
     if parsed.is_some() {
@@ -366,6 +371,7 @@ fn read_server(top: &Section<'_>, base: &Path, sockets: &mut Vec<Socket>) -> Ser
         lb_grace: section.time("lb_grace"),
         drain_timeout: section.time("drain_timeout"),
         max_connections: to_usize(section.count("max_connections")),
+        quic: http3::read_sockets(section),
     };
     if let Some(section) = given {
         section.finish();
@@ -379,7 +385,7 @@ pub(crate) fn to_usize(n: u64) -> usize {
 }
 
 /// Saturates, as above.
-fn to_u32(n: u64) -> u32 {
+pub(crate) fn to_u32(n: u64) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
@@ -460,16 +466,24 @@ fn read_listener(
             Problem::new(at, "the listener has no address").help("add address = \"127.0.0.1:8080\"")
         });
     }
+    let known = sockets.len();
     let address = addresses(section.scene, &given, base, sockets);
-    let protocols = tls::read_protocols(&section);
+    let (protocols, h3) = tls::read_protocols(&section);
     let limits = read_listener_limits(&section);
+    let http3 = http3::read(&section, &limits);
+    let tls = tls::read_listener(&section, protocols, http3.early_data, base);
+    if let Some(at) = h3 {
+        let sockets = sockets.get(known..).unwrap_or_default();
+        http3::check(&section, at, sockets, tls.as_ref().map(|(config, _)| config));
+    }
     let listener = Listener {
         name: name.clone(),
         address,
         protocols,
-        tls: tls::read_listener(&section, protocols, base),
+        tls,
         https_redirect: section.flag("https_redirect"),
         http2: tls::read_http2(&section, limits.head, limits.fields),
+        http3,
         trusted_proxies: read_ranges(&section, "trusted_proxies"),
         forwarded: section.flag("forwarded"),
         early_hints_h1: section.flag("early_hints_h1"),

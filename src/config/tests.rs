@@ -38,6 +38,56 @@ fn minimal_is_what_it_seems() {
     assert!(config.warnings.warnings().is_empty());
 }
 
+#[test]
+fn the_example_of_http3_speaks_it_beside_the_others() {
+    let config = load(&root("configs/h3.toml")).unwrap_or_else(|report| panic!("{report}"));
+    assert!(config.warnings.warnings().is_empty());
+    let spoken: Vec<_> = config.listeners.iter().map(|l| (l.protocols.h1, l.protocols.h2, l.protocols.h3)).collect();
+    assert_eq!(spoken, [(true, true, false), (true, true, true)]);
+}
+
+#[test]
+fn tls_is_told_of_http3_and_early_data() {
+    let told = |protocols: &str, early: bool| {
+        let listener =
+            format!("protocols = {protocols}\ntls = \"self-signed\"\nhttp3 = {{ early_data = {early} }}\n[pool.app]");
+        let (tls, _) = parsed(&MINIMAL.replace("[pool.app]", &listener)).listeners[0].tls.clone().unwrap();
+        (tls.h1, tls.h2, tls.h3, tls.early_data)
+    };
+    assert_eq!(told("[\"h3\"]", false), (false, false, true, false));
+    assert_eq!(told("[\"h2\", \"h3\"]", true), (false, true, true, true));
+    assert_eq!(told("[\"h1\", \"h2\"]", true), (true, true, false, false), "there is nothing to take it");
+}
+
+#[test]
+fn what_clients_are_granted_is_told_apart() {
+    let granted = |key: &str| {
+        let text = MINIMAL.replace("[pool.app]", &format!("[listener.http3]\n{key}\n[pool.app]"));
+        parsed(&text).listeners[0].http3.granted()
+    };
+    for (key, same) in [
+        ("stream_window = \"64KiB\"", false),
+        ("max_concurrent_streams = 7", false),
+        ("qpack_table = \"0B\"", false),
+        ("connect_protocol = false", false),
+        ("migration = false", false),
+        ("resets = 7", true),
+        ("alt_svc_max_age = \"1h\"", true),
+    ] {
+        assert_eq!(granted(key) == granted(""), same, "{key}");
+    }
+}
+
+#[test]
+fn a_time_of_zero_turns_off_what_it_is_the_time_of() {
+    let text = |http3: &str| MINIMAL.replace("[pool.app]", &format!("[listener.http3]\n{http3}\n[pool.app]"));
+    let read = |http3: &str| parsed(&text(http3)).listeners[0].http3.clone();
+    let given = read("cid_lifetime = \"0s\"\nalt_svc_max_age = \"0s\"");
+    assert_eq!((given.cid_lifetime, given.alt_svc_max_age), (None, None));
+    let hour = Duration::from_secs(3600);
+    assert_eq!((read("").cid_lifetime, read("").alt_svc_max_age), (Some(hour), Some(hour * 24)));
+}
+
 /// What the file spells out is what leaving it out means.
 #[test]
 fn everything_has_each_key_at_its_default() {

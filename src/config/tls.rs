@@ -1,7 +1,7 @@
 //! Reads what the configuration says of TLS and HTTP/2, for listeners and pools.
 use super::{
     limits::{self, CERTIFICATES_MAX},
-    raw::{no_empty_list, to_usize, with_table},
+    raw::{no_empty_list, to_u32, to_usize, with_table},
     report::Problem,
     section::{Section, Text, cut},
     suggest,
@@ -56,34 +56,34 @@ pub struct Protocols {
     pub h1: bool,
     /// HTTP/2.
     pub h2: bool,
+    /// HTTP/3.
+    pub h3: bool,
 }
 
-/// `protocols`.
-pub(super) fn read_protocols(section: &Section<'_>) -> Protocols {
+/// `protocols`, and where HTTP/3 stands among them.
+pub(super) fn read_protocols(section: &Section<'_>) -> (Protocols, Option<Range<usize>>) {
     let given = section.texts("protocols");
     no_empty_list(section, "protocols", "write protocols = [\"h1\", \"h2\"]");
     if given.is_empty() {
-        return Protocols { h1: true, h2: true };
+        return (Protocols { h1: true, h2: true, h3: false }, None);
     }
-    let mut read = Protocols { h1: false, h2: false };
+    let (mut read, mut h3) = (Protocols { h1: false, h2: false, h3: false }, None);
     for text in given {
-        let (message, help) = match text.value {
-            "h1" => {
-                read.h1 = true;
-                continue;
+        match text.value {
+            "h1" => read.h1 = true,
+            "h2" => read.h2 = true,
+            "h3" => {
+                read.h3 = true;
+                h3 = Some(text.span);
             }
-            "h2" => {
-                read.h2 = true;
-                continue;
-            }
-            "h3" => ("HTTP/3 is not there yet", "write protocols = [\"h1\", \"h2\"]".to_owned()),
-            other => ("not a protocol", suggest::did_you_mean(other, ["h1", "h2"])),
-        };
-        section.scene.mistake(text.span, |at| {
-            Problem::new(at, format!("{:?}: {message}", cut(text.value))).expected("\"h1\" or \"h2\"").help(help)
-        });
+            other => section.scene.mistake(text.span, |at| {
+                Problem::new(at, format!("{:?}: not a protocol", cut(other)))
+                    .expected("\"h1\", \"h2\" or \"h3\"")
+                    .help(suggest::did_you_mean(other, ["h1", "h2", "h3"]))
+            }),
+        }
     }
-    read
+    (read, h3)
 }
 
 /// `http2`.
@@ -106,14 +106,11 @@ pub(super) fn read_http2(listener: &Section<'_>, head: usize, fields: usize) -> 
     })
 }
 
-fn to_u32(n: u64) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
-}
-
-/// A listener's `tls`.
+/// A listener's `tls`; `early_data` is what `http3` says of it.
 pub(super) fn read_listener(
     listener: &Section<'_>,
     protocols: Protocols,
+    early_data: bool,
     base: &Path,
 ) -> Option<(ListenerConfig, TlsSpans)> {
     let value = listener.value("tls")?;
@@ -139,7 +136,8 @@ pub(super) fn read_listener(
     };
     let (mut config, mut spans) = (ListenerConfig::default(), TlsSpans::default());
     spans.table = section.scene.origin.locate(value.span());
-    (config.h1, config.h2) = (protocols.h1, protocols.h2);
+    (config.h1, config.h2, config.h3) = (protocols.h1, protocols.h2, protocols.h3);
+    config.early_data = early_data && protocols.h3;
     read_certificates(&section, base, &mut config, &mut spans);
     config.self_signed = match section.value("self_signed") {
         None => value.get_ref().as_str().is_some(),

@@ -117,7 +117,9 @@ impl Control {
         let answers = broadcast::adopt(&self.shards, &new, plan.per_shard, broadcast::ACK_TIMEOUT).await;
         let diff = old.as_deref().map_or("first configuration".to_owned(), |old| snapshot::diff(old, &new).to_string());
         let mut warnings = new.warnings.clone();
-        warnings.extend(old.as_deref().into_iter().flat_map(|old| needs_restart(old, &new)));
+        let udp_stays = plan.sockets.any_udp() && self.state.borrow().sockets.any_udp();
+        warnings.extend(old.as_deref().into_iter().flat_map(|old| needs_restart(old, &new, udp_stays)));
+        warnings.extend(plan.warnings);
         let version = new.version;
         self.stats.control.set_config(version, &new.source);
         let mut state = self.state.borrow_mut();
@@ -224,13 +226,26 @@ fn counted(outcome: Outcome) -> Option<ApplyResult> {
     }
 }
 
-/// Settings that only a restart changes.
-fn needs_restart(old: &Snapshot, new: &Snapshot) -> impl Iterator<Item = String> {
-    let changed = [("shards", old.server.shards != new.server.shards), ("admin", old.server.admin != new.server.admin)];
-    changed
-        .into_iter()
-        .filter(|(_, changed)| *changed)
-        .map(|(key, _)| format!("server.{key} changes with a restart only"))
+/// Settings that only a restart changes, for all or for what is open already.
+fn needs_restart(old: &Snapshot, new: &Snapshot, udp_stays: bool) -> Vec<String> {
+    let (old, new) = (&old.server, &new.server);
+    let (was, is) = (&old.quic, &new.quic);
+    let all = [
+        ("shards", old.shards != new.shards),
+        ("admin", old.admin != new.admin),
+        ("quic.forward_queue", was.forward_queue != is.forward_queue),
+    ];
+    let open = [
+        ("steering", was.steering != is.steering),
+        ("receive_buffer", was.receive_buffer != is.receive_buffer),
+        ("send_buffer", was.send_buffer != is.send_buffer),
+    ];
+    let all = all.into_iter().filter(|(_, changed)| *changed);
+    let all = all.map(|(key, _)| format!("server.{key} changes with a restart only"));
+    let open = open.into_iter().filter(|(_, changed)| *changed && udp_stays);
+    let open = open
+        .map(|(key, _)| format!("server.quic.{key} changes for new UDP sockets; for open ones with a restart only"));
+    all.chain(open).collect()
 }
 
 /// What the log room calls it.

@@ -1,16 +1,31 @@
 //! The data listeners' sockets: opened here, before any shard hears of a configuration, so that one which cannot be
 //! listened on changes nothing.
-use crate::snapshot::{ListenAddr, ListenerRule, Snapshot, command::ShardListener};
+use crate::{
+    proto::{QuicSockets, Steering},
+    snapshot::{ListenAddr, ListenerRule, Snapshot, command::ShardListener},
+};
 use edge_io::listen::{self, SocketName};
-use std::{io, net::SocketAddr, os::fd::OwnedFd, path::Path, sync::Arc};
+use edge_quic::group::{Buffers, Group, Wanted};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    path::Path,
+    sync::{Arc, Weak},
+};
 
 /// Anyone may connect to a data socket, as anyone may to a port.
 const UNIX_MODE: u32 = 0o666;
+/// How many free TCP ports are tried before one is free for UDP as well.
+const PORTS_TRIED: usize = 32;
 
 /// What is open.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sockets {
     open: Vec<Open>,
+    /// Every group of UDP sockets that may be in use: by `open`, or by shards whose connections drain. A second group on
+    /// an address would take packets from the first.
+    groups: Vec<Weak<Group>>,
     next_id: u64,
 }
 
@@ -23,6 +38,9 @@ struct Open {
     configured: ListenAddr,
     /// With the port that 0 became.
     actual: ListenAddr,
+    /// Whether there are stream sockets.
+    stream: bool,
+    udp: Option<Arc<Group>>,
     /// Goes with the last plan that uses it.
     _name: Option<Arc<SocketName>>,
 }
@@ -34,6 +52,8 @@ pub(super) struct Plan {
     pub sockets: Sockets,
     /// By shard: the whole set, with descriptors where they are new.
     pub per_shard: Vec<Vec<ShardListener>>,
+    /// What the kernel did not grant to new UDP sockets.
+    pub warnings: Vec<String>,
 }
 
 impl Sockets {
@@ -42,24 +62,37 @@ impl Sockets {
     /// # Errors
     /// Every address that cannot be listened on, with the reason.
     pub fn plan(&self, snapshot: &Snapshot, shards: usize) -> Result<Plan, Vec<String>> {
+        let groups = self.groups.iter().filter(|group| group.strong_count() > 0).cloned().collect();
         let mut plan = Plan {
-            sockets: Sockets { open: Vec::new(), next_id: self.next_id },
+            sockets: Sockets { open: Vec::new(), groups, next_id: self.next_id },
             per_shard: (0..shards).map(|_| Vec::new()).collect(),
+            warnings: Vec::new(),
         };
         let mut errors = Vec::new();
         for rule in &snapshot.listeners {
+            let first = plan.sockets.open.len();
             for addr in &rule.address {
-                if let Err(e) = plan.add(self, rule, addr) {
+                if let Err(e) = plan.add(self, rule, addr, &snapshot.server.quic) {
                     errors.push(format!("listener {:?}: {}: {e}", &*rule.name, show(addr)));
                 }
             }
+            plan.announce(rule, first);
         }
         if errors.is_empty() { Ok(plan) } else { Err(errors) }
     }
 
-    /// Every open address: the listener's name, and where it really listens.
+    /// Every open address: the listener's name, and where it really listens, UDP as `udp:ADDRESS`.
     pub fn list(&self) -> impl Iterator<Item = (&str, String)> {
-        self.open.iter().map(|open| (&*open.listener, show(&open.actual)))
+        self.open.iter().flat_map(|open| {
+            let stream = open.stream.then(|| show(&open.actual));
+            let udp = open.udp.as_ref().map(|group| format!("udp:{}", group.local_addr()));
+            stream.into_iter().chain(udp).map(|addr| (&*open.listener, addr))
+        })
+    }
+
+    /// Whether there are UDP sockets.
+    pub fn any_udp(&self) -> bool {
+        self.open.iter().any(|open| open.udp.is_some())
     }
 
     /// Where `rule` listens on `addr` already, unless an earlier line of the same plan has taken that. An address with
@@ -69,24 +102,41 @@ impl Sockets {
         self.open.iter().find(|open| {
             open.configured == *addr
                 && (!any_port || open.listener == rule.name)
-                && taken.iter().all(|t| t.id != open.id)
+                && taken.iter().all(|t| (&t.configured, &t.actual) != (&open.configured, &open.actual))
         })
+    }
+
+    /// Why there cannot be UDP sockets on `addr`.
+    fn explained(&self, addr: SocketAddr, e: &io::Error) -> io::Error {
+        let overlaps = |other: &Group| {
+            let (a, b) = (addr, other.local_addr());
+            let same = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+            a.port() == b.port() && a.is_ipv4() == b.is_ipv4() && same
+        };
+        let ours = self.groups.iter().filter_map(Weak::upgrade).find(|group| overlaps(group));
+        let whose = match ours.filter(|_| e.kind() == io::ErrorKind::AddrInUse) {
+            Some(group) => format!(", by HTTP/3 connections of this edge on {}", group.local_addr()),
+            None => String::new(),
+        };
+        io::Error::new(e.kind(), format!("UDP: {e}{whose}"))
+    }
+
+    /// The group on `addr`, if there is one that somebody still uses.
+    fn group(&self, addr: SocketAddr) -> Option<Arc<Group>> {
+        self.groups.iter().filter_map(Weak::upgrade).find(|group| group.local_addr() == addr)
     }
 }
 
 impl Plan {
-    fn add(&mut self, now: &Sockets, rule: &Arc<ListenerRule>, addr: &ListenAddr) -> io::Result<()> {
-        let shards = self.per_shard.len();
-        let (open, fds) = match now.find(rule, addr, &self.sockets.open) {
-            Some(open) => (Open { listener: rule.name.clone(), ..open.clone() }, Vec::new()),
-            None => {
-                let (actual, name, fds) = listen(addr, shards)?;
-                let id = self.sockets.next_id;
-                self.sockets.next_id += 1;
-                let (listener, configured) = (rule.name.clone(), addr.clone());
-                (Open { id, listener, configured, actual, _name: name.map(Arc::new) }, fds)
-            }
-        };
+    fn add(
+        &mut self,
+        now: &Sockets,
+        rule: &Arc<ListenerRule>,
+        addr: &ListenAddr,
+        quic: &QuicSockets,
+    ) -> io::Result<()> {
+        let known = now.find(rule, addr, &self.sockets.open);
+        let (open, fds) = self.open(known, rule, addr, quic)?;
         if let (Some(tls), ListenAddr::Tcp(actual)) = (&rule.tls, &open.actual)
             && tls.port() == 0
         {
@@ -94,27 +144,137 @@ impl Plan {
         }
         let mut fds = fds.into_iter();
         for listeners in &mut self.per_shard {
-            let (addr, rule) = (open.actual.clone(), rule.clone());
-            listeners.push(ShardListener { id: open.id, addr, rule, fd: fds.next() });
+            let (addr, rule, udp) = (open.actual.clone(), rule.clone(), open.udp.clone());
+            listeners.push(ShardListener { id: open.id, addr, rule, fd: fds.next(), udp });
         }
         self.sockets.open.push(open);
         Ok(())
     }
+
+    /// What `rule` needs on `addr`: of what is open there, as much as it can use, and the rest newly opened.
+    fn open(
+        &mut self,
+        known: Option<&Open>,
+        rule: &ListenerRule,
+        addr: &ListenAddr,
+        quic: &QuicSockets,
+    ) -> io::Result<(Open, Vec<OwnedFd>)> {
+        let stream = rule.speaks_over_tcp();
+        let keeps_stream = known.is_some_and(|open| open.stream == stream);
+        let wanted = known.map_or(addr, |open| &open.actual);
+        let sockets = match (stream && !keeps_stream, wanted) {
+            (true, ListenAddr::Tcp(addr)) if rule.h3 && addr.port() == 0 => self.any_port(*addr, quic)?,
+            (true, addr) => New { udp: None, ..listen(addr, self.per_shard.len())? },
+            (false, addr) => New { actual: addr.clone(), name: None, fds: Vec::new(), udp: None },
+        };
+        let New { mut actual, name, fds, mut udp } = sockets;
+        if let (true, None, ListenAddr::Tcp(addr)) = (rule.h3, &udp, &mut actual) {
+            let group = self.udp(*addr, quic)?;
+            *addr = group.local_addr();
+            udp = Some(group);
+        }
+        let id = match known {
+            Some(open) if keeps_stream => open.id,
+            _ => {
+                self.sockets.next_id += 1;
+                self.sockets.next_id - 1
+            }
+        };
+        let name = known.and_then(|open| open._name.clone()).or(name.map(Arc::new));
+        let (listener, configured) = (rule.name.clone(), addr.clone());
+        Ok((Open { id, listener, configured, actual, stream, udp, _name: name }, fds))
+    }
+
+    /// The UDP sockets on `addr`: those that are there, or new ones.
+    fn udp(&mut self, addr: SocketAddr, quic: &QuicSockets) -> io::Result<Arc<Group>> {
+        if addr.port() != 0
+            && let Some(group) = self.sockets.group(addr)
+        {
+            return Ok(group);
+        }
+        let buffers = Buffers { receive: quic.receive_buffer, send: quic.send_buffer };
+        let wanted = match quic.steering {
+            Steering::Auto => Wanted::Auto,
+            Steering::Kernel => Wanted::Kernel,
+            Steering::Forward => Wanted::Forward,
+        };
+        let bound = Group::bind(addr, self.per_shard.len(), wanted, buffers);
+        let group = bound.map_err(|e| self.sockets.explained(addr, &e))?;
+        self.sockets.groups.push(Arc::downgrade(&group));
+        self.compare(&group, wanted, buffers);
+        Ok(group)
+    }
+
+    /// Notes what the kernel did not grant, once for all sockets.
+    fn compare(&mut self, group: &Group, wanted: Wanted, buffers: Buffers) {
+        let granted = group.buffers();
+        let sizes = [("receive", granted.receive, buffers.receive, "r"), ("send", granted.send, buffers.send, "w")];
+        for (which, granted, wanted, letter) in sizes.into_iter().filter(|(_, granted, wanted, _)| granted < wanted) {
+            self.warn(format!(
+                "server.quic.{which}_buffer: UDP sockets have {granted} of {wanted} bytes; the system's net.core.{letter}mem_max \
+                 allows no more"
+            ));
+        }
+        if wanted == Wanted::Auto && group.steering() == edge_quic::group::Steering::Forward {
+            self.warn(
+                "server.quic.steering: the kernel does not take the filter; shards forward packets to each other"
+                    .into(),
+            );
+        }
+    }
+
+    fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// TCP and UDP on one port that is free for both.
+    fn any_port(&mut self, addr: SocketAddr, quic: &QuicSockets) -> io::Result<New> {
+        // Those that do not do are held until one does: the kernel would offer them again.
+        let mut others = Vec::new();
+        loop {
+            let (actual, fds) = listen_tcp(addr, self.per_shard.len())?;
+            match self.udp(actual, quic) {
+                Ok(group) => {
+                    return Ok(New { actual: ListenAddr::Tcp(actual), name: None, fds, udp: Some(group) });
+                }
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse && others.len() < PORTS_TRIED => others.push(fds),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Answers over TCP may say from now on that there is UDP as well: `rule` has the addresses from `first` on.
+    fn announce(&self, rule: &ListenerRule, first: usize) {
+        let opened = self.sockets.open.iter().skip(first).filter(|open| open.stream);
+        let ports: Vec<u16> = opened.filter_map(|open| Some(open.udp.as_ref()?.local_addr().port())).collect();
+        rule.alt_svc.announce(&ports);
+    }
 }
 
-/// One socket per shard on TCP, one shared by all otherwise.
-fn listen(addr: &ListenAddr, shards: usize) -> io::Result<(ListenAddr, Option<SocketName>, Vec<OwnedFd>)> {
-    match addr {
+/// Sockets that were newly opened.
+struct New {
+    actual: ListenAddr,
+    name: Option<SocketName>,
+    fds: Vec<OwnedFd>,
+    udp: Option<Arc<Group>>,
+}
+
+/// Stream sockets: one per shard on TCP, one shared by all otherwise.
+fn listen(addr: &ListenAddr, shards: usize) -> io::Result<New> {
+    let (actual, name, fds) = match addr {
         ListenAddr::Tcp(addr) => {
             let (addr, fds) = listen_tcp(*addr, shards)?;
-            Ok((ListenAddr::Tcp(addr), None, fds))
+            (ListenAddr::Tcp(addr), None, fds)
         }
         ListenAddr::Unix(path) => {
             let (fd, name) = listen::unix(Path::new(path), UNIX_MODE)?.into_parts();
-            Ok((addr.clone(), Some(name), share(fd, shards)?))
+            (addr.clone(), Some(name), share(fd, shards)?)
         }
-        ListenAddr::Abstract(name) => Ok((addr.clone(), None, share(listen::abstract_(name)?, shards)?)),
-    }
+        ListenAddr::Abstract(name) => (addr.clone(), None, share(listen::abstract_(name)?, shards)?),
+    };
+    Ok(New { actual, name, fds, udp: None })
 }
 
 fn listen_tcp(addr: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
@@ -145,87 +305,4 @@ pub(super) fn show(addr: &ListenAddr) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{config, observe::stats::StatsRegistry, snapshot, upstream::Registry};
-
-    fn snapshot(listeners: &[(&str, &[&str])]) -> Snapshot {
-        let mut text = "version = 1\n".to_owned();
-        for (name, addresses) in listeners {
-            text += &format!("[[listener]]\nname = {name:?}\naddress = {addresses:?}\n");
-        }
-        text += "[[route]]\nid = \"r\"\nrespond = { status = 204 }\n";
-        let config = config::parse(&text, Path::new("test.toml")).unwrap_or_else(|e| panic!("{e}"));
-        snapshot::compile(&config, &Registry::new(), &StatsRegistry::default(), 1).unwrap_or_else(|e| panic!("{e}"))
-    }
-
-    fn new_fds(plan: &Plan) -> Vec<usize> {
-        plan.per_shard.iter().map(|s| s.iter().filter(|l| l.fd.is_some()).count()).collect()
-    }
-
-    #[test]
-    fn shards_share_the_port_that_zero_became_and_keep_it() {
-        let snap = snapshot(&[("a", &["127.0.0.1:0"]), ("b", &["127.0.0.1:0"])]);
-        let first = Sockets::default().plan(&snap, 3).unwrap();
-        assert_eq!(new_fds(&first), [2, 2, 2]);
-        let ports: Vec<SocketAddr> =
-            first.per_shard[0].iter().map(|l| listen::local_addr(l.fd.as_ref().unwrap()).unwrap()).collect();
-        assert_ne!(ports[0], ports[1]);
-        for shard in &first.per_shard {
-            for (l, port) in shard.iter().zip(&ports) {
-                assert_eq!(listen::local_addr(l.fd.as_ref().unwrap()).unwrap(), *port);
-                assert_eq!(l.addr, ListenAddr::Tcp(*port));
-            }
-        }
-        let again = first.sockets.plan(&snapshot(&[("b", &["127.0.0.1:0"])]), 3).unwrap();
-        assert_eq!(new_fds(&again), [0, 0, 0]);
-        assert_eq!(again.per_shard[0][0].id, first.per_shard[0][1].id);
-        assert_eq!(again.sockets.list().collect::<Vec<_>>(), [("b", ports[1].to_string())]);
-    }
-
-    #[test]
-    fn a_renamed_listener_keeps_its_socket() {
-        let free = listen::local_addr(&listen::tcp("127.77.0.1:0".parse().unwrap()).unwrap()).unwrap().to_string();
-        let first = Sockets::default().plan(&snapshot(&[("a", &[&free])]), 1).unwrap();
-        let again = first.sockets.plan(&snapshot(&[("z", &[&free])]), 1).unwrap();
-        assert_eq!(new_fds(&again), [0]);
-        assert_eq!(&*again.per_shard[0][0].rule.name, "z");
-    }
-
-    #[test]
-    fn an_address_in_use_is_named_and_nothing_stays_open() {
-        let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let taken = holder.local_addr().unwrap().to_string();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s");
-        let unix = format!("unix:{}", path.display());
-        let errors =
-            Sockets::default().plan(&snapshot(&[("a", &[&unix, &taken]), ("b", &["192.0.2.1:1"])]), 2).unwrap_err();
-        assert!(!path.exists());
-        assert_eq!(errors.len(), 2, "{errors:?}");
-        assert!(errors[0].contains("\"a\"") && errors[0].contains(&taken), "{errors:?}");
-    }
-
-    #[test]
-    fn another_edge_on_the_same_port_is_noticed() {
-        let other = listen::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
-        let addr = listen::local_addr(&other).unwrap().to_string();
-        assert!(Sockets::default().plan(&snapshot(&[("a", &[&addr])]), 1).is_err());
-    }
-
-    #[test]
-    fn a_unix_name_lives_as_long_as_a_plan_uses_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("s");
-        let unix = format!("unix:{}", path.display());
-        let one = Sockets::default().plan(&snapshot(&[("a", &[&unix])]), 2).unwrap();
-        assert_eq!(new_fds(&one), [1, 1]);
-        let two = one.sockets.plan(&snapshot(&[("a", &[&unix])]), 2).unwrap();
-        drop(one);
-        assert!(path.exists());
-        let none = two.sockets.plan(&snapshot(&[("a", &["unix:@edge-test-names"])]), 2).unwrap();
-        drop(two);
-        assert!(!path.exists());
-        assert_eq!(none.sockets.list().next().unwrap().1, "unix:@edge-test-names");
-    }
-}
+mod tests;

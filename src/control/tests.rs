@@ -28,9 +28,10 @@ fn fake_shard(shard: usize, mailbox: Receiver<Command>, tell: mpsc::Sender<Heard
         match mailbox.try_recv() {
             Some(Command::Adopt(adopt)) => {
                 open.retain(|(id, _)| adopt.listeners.iter().any(|l| l.id == *id));
-                for ShardListener { id, fd, .. } in adopt.listeners {
+                for ShardListener { id, fd, rule, .. } in adopt.listeners {
                     match fd {
                         Some(fd) => open.push((id, fd)),
+                        None if !rule.speaks_over_tcp() => {}
                         None => assert!(open.iter().any(|(known, _)| *known == id), "a socket it does not have"),
                     }
                 }
@@ -122,6 +123,18 @@ fn a_configuration_reaches_every_shard_and_its_listeners_listen() {
         assert!(status.ready);
         assert_eq!(status.listeners[0].address, house.ports());
         assert_eq!(status.config.sha256.len(), 64);
+    });
+}
+
+#[test]
+fn udp_is_listed_beside_tcp() {
+    with_house(|house| async move {
+        let listener = "[[listener]]\nname = \"u\"\naddress = \"127.0.0.1:0\"\nprotocols = [\"h1\", \"h3\"]\ntls = \"self-signed\"\n";
+        let reload = house.load(&text(&[], listener)).await;
+        assert_eq!(reload.outcome, Outcome::Applied, "{}", reload.detail);
+        let [tcp, udp] = &house.ports()[..] else { panic!("{:?}", house.ports()) };
+        assert_eq!(*udp, format!("udp:{tcp}"));
+        assert_eq!(Handle(house.control.clone()).status().listeners[0].address, house.ports());
     });
 }
 
@@ -218,6 +231,20 @@ fn settings_that_need_a_restart_are_told() {
         let reload = house.load(&text(&[("a", "127.0.0.1:0")], "[server]\nshards = 7\n")).await;
         assert_eq!(reload.outcome, Outcome::Applied);
         assert!(reload.warnings.iter().any(|w| w.contains("server.shards")), "{:?}", reload.warnings);
+        let quic = "[server.quic]\nsteering = \"forward\"\nforward_queue = 99\n";
+        let reload = house.load(&text(&[("a", "127.0.0.1:0")], quic)).await;
+        let about = |reload: &Reload, key: &str| reload.warnings.iter().any(|w| w.contains(key));
+        assert!(about(&reload, "server.quic.forward_queue"), "{:?}", reload.warnings);
+        assert!(!about(&reload, "steering"), "no UDP socket is open: {:?}", reload.warnings);
+        let h3 = |quic: &str| {
+            let listener =
+                "[[listener]]\nname = \"u\"\naddress = \"127.0.0.1:0\"\nprotocols = \"h3\"\ntls = \"self-signed\"\n";
+            text(&[("a", "127.0.0.1:0")], &format!("{listener}{quic}"))
+        };
+        let reload = house.load(&h3(quic)).await;
+        assert!(!about(&reload, "steering"), "the first ones have it: {:?}", reload.warnings);
+        let reload = house.load(&h3("[server.quic]\nforward_queue = 99\nsteering = \"auto\"\n")).await;
+        assert!(about(&reload, "server.quic.steering"), "{:?}", reload.warnings);
     });
 }
 

@@ -4,7 +4,7 @@ use crate::{
     message::{Category, Exchange, Fault, Side},
     observe::{
         access_log::Record,
-        stats::{EndpointStats, Limit, RetryOutcome, RouteShard, RouteStats},
+        stats::{EarlyData, EndpointStats, Limit, RetryOutcome, RouteShard, RouteStats},
     },
     snapshot::{ListenerRule, RouteRule},
     upstream::Trace,
@@ -162,6 +162,7 @@ impl<'s> Account<'s> {
             match fault.category {
                 Category::HeadTooLarge => stats.limit_hit(Limit::HeadSize),
                 Category::BodyTooLarge => stats.limit_hit(Limit::BodySize),
+                Category::TooEarly => stats.quic.early_data(EarlyData::TooEarly),
                 _ => {}
             }
         }

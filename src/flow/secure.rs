@@ -1,12 +1,12 @@
 //! What TLS has to say about a request: whether its connection may be used for its host, whether it belongs on one with
-//! TLS, and who the client is by certificate.
+//! TLS, whether it may be somebody's repetition of an earlier one, and who the client is by certificate.
 use super::Scratch;
 use crate::{
     message::{Category, Exchange, Fault, Side, authority::is_plain_host, host_of},
     snapshot::{ListenerRule, PolicyRule, RouteRule, Snapshot},
 };
 use edge_io::{
-    head::{FieldId, Head},
+    head::{FieldId, Head, Method},
     http1::write_decimal,
     tls::Info,
 };
@@ -15,6 +15,7 @@ const MISDIRECTED: Fault =
     Fault::new(Category::Misdirected, Side::Downstream, "the connection's certificate is not for this host");
 const NO_CERTIFICATE: Fault =
     Fault::new(Category::MtlsRequired, Side::Downstream, "the client has shown no certificate");
+const TOO_EARLY: Fault = Fault::new(Category::TooEarly, Side::Downstream, "this method is not taken from early data");
 
 /// Where authorities look for proof that a host is ours (RFC 8555 8.3): they begin without TLS.
 const ACME: &[u8] = b"/.well-known/acme-challenge/";
@@ -40,6 +41,20 @@ fn bare(host: &[u8]) -> &[u8] {
 pub(super) fn certified(policy: &PolicyRule, info: Option<&Info>) -> Result<(), Fault> {
     let missing = info.is_none_or(|info| info.client_certificate.is_none());
     if policy.require_mtls && missing { Err(NO_CERTIFICATE) } else { Ok(()) }
+}
+
+/// Refuses a request of which a repetition could do harm, if it came in early data: anybody who has seen it go by can
+/// send it again (RFC 8470 3, RFC 9110 9.2.1).
+pub(super) fn repeatable(early: bool, method: Method, websocket: bool) -> Result<(), Fault> {
+    let harmless = !websocket && matches!(method, Method::Get | Method::Head | Method::Options);
+    if early && !harmless { Err(TOO_EARLY) } else { Ok(()) }
+}
+
+/// Tells the endpoint that the request came in early data, to us or to a trusted peer before us (RFC 8470 5.1).
+pub(super) fn early_data(early: bool, head: &Head, scratch: &mut Scratch) {
+    if early || scratch.trusted && head.get(FieldId::EarlyData).is_some_and(|value| value == b"1") {
+        scratch.ours.extend_from_slice(b"Early-Data: 1\r\n");
+    }
 }
 
 /// Whether the request is to be sent to `https://`; then its location is in `scratch.target`. `route` is where it would
@@ -103,6 +118,40 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use edge_io::head::Version;
+
+    #[test]
+    fn only_what_may_be_repeated_is_taken_from_early_data() {
+        for method in [Method::Get, Method::Head, Method::Options] {
+            assert_eq!(repeatable(true, method, false), Ok(()), "{method:?}");
+            assert_eq!(repeatable(true, method, true), Err(TOO_EARLY), "{method:?} of a WebSocket");
+        }
+        for method in [Method::Post, Method::Put, Method::Delete, Method::Patch, Method::Connect, Method::Other] {
+            assert_eq!(repeatable(true, method, false), Err(TOO_EARLY), "{method:?}");
+            assert_eq!(repeatable(false, method, true), Ok(()), "{method:?}");
+        }
+        assert_eq!((TOO_EARLY.status, TOO_EARLY.side), (425, Side::Downstream));
+    }
+
+    #[test]
+    fn endpoints_are_told_of_early_data_and_a_client_cannot_say_so_itself() {
+        let ours = |early, trusted, value: Option<&str>| {
+            let mut head = Head::new();
+            head.set_request(b"GET", b"a.example", b"/", Version::Http3).expect("fits");
+            if let Some(value) = value {
+                head.push(b"early-data", value.as_bytes()).expect("fits");
+            }
+            let mut scratch = Scratch { trusted, ..Scratch::default() };
+            early_data(early, &head, &mut scratch);
+            scratch.ours
+        };
+        for (early, trusted, value) in [(true, false, None), (true, true, Some("1")), (false, true, Some("1"))] {
+            assert_eq!(ours(early, trusted, value), b"Early-Data: 1\r\n", "{early} {trusted} {value:?}");
+        }
+        for (trusted, value) in [(false, Some("1")), (false, None), (true, None), (true, Some("0"))] {
+            assert!(ours(false, trusted, value).is_empty(), "{trusted} {value:?}");
+        }
+    }
 
     #[test]
     fn base64_is_that_of_the_rfc() {

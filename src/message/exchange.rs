@@ -75,6 +75,11 @@ pub trait Exchange {
     fn peer(&self) -> Peer;
     /// What the client's TLS handshake agreed on; `None` without TLS.
     fn tls(&self) -> Option<&tls::Info>;
+    /// Whether the request came in TLS early data, before the handshake was complete: it may be somebody's repetition of
+    /// an earlier one (RFC 8470).
+    fn early_data(&self) -> bool {
+        false
+    }
     /// The protocol, as logs and metrics name it.
     fn protocol(&self) -> &'static str;
     /// The connection's deadlines.

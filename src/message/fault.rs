@@ -48,6 +48,8 @@ pub enum Category {
     MtlsRequired,
     /// The connection's certificate is not for this host (421).
     Misdirected,
+    /// The request came in TLS early data, which its method does not allow (425, RFC 8470).
+    TooEarly,
     /// The edge is shutting down (503).
     Draining,
     /// A bug in the edge: the request's task panicked (500).
@@ -56,7 +58,7 @@ pub enum Category {
 
 impl Category {
     /// Every category, in the order of their discriminants: the index of a counter table.
-    pub const ALL: [Category; 24] = [
+    pub const ALL: [Category; 25] = [
         Category::NoRoute,
         Category::MethodNotAllowed,
         Category::BadRequest,
@@ -79,6 +81,7 @@ impl Category {
         Category::Forbidden,
         Category::MtlsRequired,
         Category::Misdirected,
+        Category::TooEarly,
         Category::Draining,
         Category::Panic,
     ];
@@ -108,6 +111,7 @@ impl Category {
             Category::Forbidden => "forbidden",
             Category::MtlsRequired => "mtls_required",
             Category::Misdirected => "misdirected",
+            Category::TooEarly => "too_early",
             Category::Draining => "draining",
             Category::Panic => "panic",
         }
@@ -133,6 +137,7 @@ impl Category {
             Category::Unauthorized => 401,
             Category::Forbidden | Category::MtlsRequired => 403,
             Category::Misdirected => 421,
+            Category::TooEarly => 425,
             Category::Panic => 500,
         }
     }

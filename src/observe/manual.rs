@@ -3,12 +3,13 @@ use super::{
     metrics::{NO_ROUTE, OTHER, SERIES_MAX},
     names::{self, Metric},
     stats::{
-        APPLY_RESULTS, BOUNDS_US, CLASSES, LIMITS, METHODS, PROTOCOLS, RETRY_OUTCOMES, TLS_GROUPS, TLS_RESULTS,
-        TLS_VERSIONS,
+        APPLY_RESULTS, BOUNDS_US, CLASSES, DIRECTIONS, DROPPED, EARLY_DATA, HTTP3_CODES, LIMITS, METHODS, PROTOCOLS,
+        RETRY_OUTCOMES, TLS_GROUPS, TLS_RESULTS, TLS_VERSIONS, TRANSPORTS,
     },
 };
 use crate::message::Category;
-use edge_io::http2::Abuse;
+use edge_io::http2;
+use edge_quic::h3;
 use std::fmt::Write as _;
 
 const HEAD: &str = "\
@@ -49,7 +50,7 @@ fn words<'a>(all: impl IntoIterator<Item = &'a str>) -> String {
     all.into_iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(" ")
 }
 
-fn values() -> [(&'static str, String); 19] {
+fn values() -> [(&'static str, String); 23] {
     let categories = Category::ALL.map(Category::as_str);
     let busiest = format!("the {SERIES_MAX} with the most hits, the rest summed up as `{OTHER}`");
     [
@@ -64,11 +65,30 @@ fn values() -> [(&'static str, String); 19] {
         ("category", words(categories)),
         ("outcome", words(RETRY_OUTCOMES)),
         ("limit", words(LIMITS)),
-        ("kind", words(Abuse::ALL.iter().map(|kind| kind.as_str()))),
-        ("result", format!("{}; of handshakes {}", words(APPLY_RESULTS), words(TLS_RESULTS))),
+        (
+            "kind",
+            format!(
+                "of HTTP/2 {}; of HTTP/3 {}",
+                words(http2::Abuse::ALL.iter().map(|kind| kind.as_str())),
+                words(h3::Abuse::ALL.iter().map(|kind| kind.as_str()))
+            ),
+        ),
+        (
+            "result",
+            format!(
+                "{}; of handshakes {}; of early data {}",
+                words(APPLY_RESULTS),
+                words(TLS_RESULTS),
+                words(EARLY_DATA)
+            ),
+        ),
+        ("transport", words(TRANSPORTS)),
         ("version", format!("of the program, or of a configuration; of handshakes {}", words(TLS_VERSIONS))),
         ("group", words(TLS_GROUPS)),
         ("resumed", words(["no", "yes"])),
+        ("direction", words(DIRECTIONS)),
+        ("reason", words(DROPPED)),
+        ("code", words(HTTP3_CODES)),
         ("name", format!("first names of certificates: the {SERIES_MAX} that expire first")),
         ("state", words(["idle", "active"])),
         ("driver", words(["io_uring", "epoll"])),

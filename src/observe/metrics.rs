@@ -1,9 +1,11 @@
 //! The counters as text, for Prometheus: exposition format 0.0.4.
+mod quic;
+
 use super::{
     names::{self, Kind, Metric},
     stats::{
         APPLY_RESULTS, BOUNDS_US, CLASSES, EndpointStats, EndpointTotal, HistogramTotal, LIMITS, PROTOCOLS,
-        RETRY_OUTCOMES, RouteStats, RouteTotal, ShardStats, StatsRegistry,
+        RETRY_OUTCOMES, RouteStats, RouteTotal, ShardStats, StatsRegistry, TRANSPORTS,
     },
 };
 use crate::message::Category;
@@ -37,6 +39,7 @@ pub fn render(stats: &StatsRegistry) -> String {
     shards(&mut text, stats);
     control(&mut text, stats);
     tls(&mut text, stats);
+    quic::write(&mut text, stats);
     process(&mut text);
     text.out
 }
@@ -348,12 +351,15 @@ fn control(text: &mut Text, stats: &StatsRegistry) {
     text.histogram(&names::CONFIG_APPLY_DURATION, &[], &control.apply_durations());
 }
 
-/// What `/proc` says of this process. What it does not say is left out.
 fn tls(text: &mut Text, stats: &StatsRegistry) {
     text.begin(&names::TLS_HANDSHAKES);
-    let mut handshakes: BTreeMap<[&str; 4], u64> = BTreeMap::new();
-    for (kind, n) in stats.shards.iter().flat_map(|shard| shard.handshakes.counts()) {
-        *handshakes.entry(kind).or_default() += n;
+    let mut handshakes: BTreeMap<[&str; 5], u64> = BTreeMap::new();
+    for shard in &stats.shards {
+        for (transport, counts) in TRANSPORTS.into_iter().zip([&shard.handshakes, &shard.quic.handshakes]) {
+            for ([result, version, group, resumed], n) in counts.counts() {
+                *handshakes.entry([transport, result, version, group, resumed]).or_default() += n;
+            }
+        }
     }
     handshakes.iter().for_each(|(kind, n)| text.sample(&names::TLS_HANDSHAKES, kind, n));
     text.begin(&names::TLS_HANDSHAKES_NOW);
@@ -374,6 +380,7 @@ fn tls(text: &mut Text, stats: &StatsRegistry) {
     text.single(&names::CERT_RELOAD_FAILURES, stats.control.cert_reload_failures.get());
 }
 
+/// What `/proc` says of this process. What it does not say is left out.
 fn process(text: &mut Text) {
     if let Some(usage) = Usage::read() {
         text.single(&names::PROCESS_CPU, usage.cpu_seconds);
@@ -430,12 +437,15 @@ fn kib(status: &str, key: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::stats::{Handshake, HandshakeResult},
+        *,
+    };
     use edge_io::head::{Method, Version};
     use std::collections::HashSet;
 
     /// A strict reading of the format: every sample under its own metric, no series twice.
-    fn check(text: &str) -> Vec<(String, f64)> {
+    pub(super) fn check(text: &str) -> Vec<(String, f64)> {
         let mut samples = Vec::new();
         let (mut current, mut kind) = (String::new(), String::new());
         let mut introduced = HashSet::new();
@@ -466,7 +476,7 @@ mod tests {
         samples
     }
 
-    fn value(samples: &[(String, f64)], series: &str) -> f64 {
+    pub(super) fn value(samples: &[(String, f64)], series: &str) -> f64 {
         samples.iter().find(|(s, _)| s == series).unwrap_or_else(|| panic!("no {series}")).1
     }
 
@@ -511,6 +521,22 @@ mod tests {
         assert_eq!(v(r#"edge_pool_connections{pool="app",state="idle"}"#), 2.0);
         assert!(v("process_resident_memory_bytes") > 100_000.0);
         assert!(v("process_open_fds") >= 3.0);
+    }
+
+    #[test]
+    fn handshakes_are_told_apart_by_their_transport() {
+        let stats = StatsRegistry::new(2);
+        let done =
+            Handshake { result: HandshakeResult::Ok, version: "TLSv1.3", group: "X25519MLKEM768", resumed: false };
+        stats.shards[0].handshakes.count(&done);
+        stats.shards[0].quic.handshakes.count(&done);
+        stats.shards[1].quic.handshakes.count(&done);
+        let s = check(&render(&stats));
+        let of = |transport: &str| {
+            let labels = r#"result="ok",version="1.3",group="X25519MLKEM768",resumed="no""#;
+            value(&s, &format!("edge_tls_handshakes_total{{transport=\"{transport}\",{labels}}}"))
+        };
+        assert_eq!((of("tcp"), of("quic")), (1.0, 2.0));
     }
 
     #[test]

@@ -103,9 +103,29 @@ metrics! {
     CONFIG_APPLY = Counter "edge_config_apply_total" ["result"] "" "Attempts to apply a configuration.";
     CONFIG_APPLY_DURATION = Histogram "edge_config_apply_duration_seconds" [] "seconds"
         "From reading a configuration to the last shard's acknowledgement.";
-    TLS_HANDSHAKES = Counter "edge_tls_handshakes_total" ["result", "version", "group", "resumed"] ""
+    TLS_HANDSHAKES = Counter "edge_tls_handshakes_total" ["transport", "result", "version", "group", "resumed"] ""
         "TLS handshakes with clients, by how they ended and what was agreed on.";
-    TLS_HANDSHAKES_NOW = Gauge "edge_tls_handshakes_in_progress" ["shard"] "" "TLS handshakes with clients in progress.";
+    TLS_HANDSHAKES_NOW = Gauge "edge_tls_handshakes_in_progress" ["shard"] ""
+        "TLS handshakes with clients over TCP in progress.";
+    QUIC_HALF_OPEN = Gauge "edge_quic_connections_half_open" ["shard"] ""
+        "QUIC connections whose handshake is in progress.";
+    QUIC_PACKETS = Counter "edge_quic_packets_total" ["shard", "direction"] ""
+        "UDP datagrams read, written, and handed on to the shard that has their connection.";
+    QUIC_DROPPED = Counter "edge_quic_packets_dropped_total" ["shard", "reason"] "" "UDP datagrams that went nowhere.";
+    QUIC_LOST = Counter "edge_quic_lost_packets_total" ["shard"] "" "QUIC packets of ours that did not arrive.";
+    QUIC_RETRIES = Counter "edge_quic_retries_total" ["shard"] ""
+        "Clients that were asked to show that their address is their own (Retry).";
+    QUIC_RESETS = Counter "edge_quic_stateless_resets_total" ["shard"] ""
+        "Packets of connections that nobody knows, answered by a stateless reset.";
+    QUIC_VERSIONS = Counter "edge_quic_version_negotiations_total" ["shard"] ""
+        "Clients that were told which versions of QUIC are spoken.";
+    QUIC_MIGRATIONS = Counter "edge_quic_migrations_total" ["shard"] "" "Connections that went on from another address.";
+    EARLY_DATA = Counter "edge_early_data_total" ["shard", "result"] ""
+        "Connections whose early data was accepted or rejected, and requests answered 425 because they came in it.";
+    HTTP3_ABUSE = Counter "edge_http3_abuse_total" ["shard", "kind"] ""
+        "What clients of HTTP/3 connections did beyond a bound, by its kind.";
+    HTTP3_ERRORS = Counter "edge_http3_connection_errors_total" ["shard", "code"] ""
+        "HTTP/3 connections that ended with an error, by its code.";
     CERT_NOT_AFTER = Gauge "edge_cert_not_after_seconds" ["name"] "seconds"
         "When a certificate in use expires, seconds since 1970, by its first name; of many, those that expire first.";
     CERT_RELOAD_FAILURES = Counter "edge_cert_reload_failures_total" [] ""

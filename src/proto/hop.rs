@@ -68,6 +68,7 @@ fn is_ours(id: FieldId) -> bool {
             | FieldId::Via
             | FieldId::ClientCert
             | FieldId::ClientCertChain
+            | FieldId::EarlyData
             | FieldId::Forwarded
             | FieldId::XForwardedFor
             | FieldId::XForwardedProto
@@ -140,5 +141,6 @@ mod tests {
         let head =
             request(&[("X-Forwarded-For", "1.2.3.4"), ("Forwarded", "for=x"), ("X-Real-IP", "1.2.3.4"), ("A", "b")]);
         assert_eq!(names(head), ["a"]);
+        assert_eq!(names(request(&[("early-data", "1"), ("Client-Cert", ":eA==:"), ("B", "c")])), ["b"]);
     }
 }

@@ -1,9 +1,14 @@
 //! Engines to and from `Exchange`: how each protocol's bytes become a request, and an answer bytes.
 pub mod h1;
 pub mod h2;
+pub mod h3;
 pub mod hop;
+mod limits;
+mod multiplexed;
 mod patience;
 pub mod websocket;
+pub use limits::{Congestion, Http3Limits, QuicSockets, Steering};
+pub use multiplexed::{Answer, Ended, Opening, Receive, Stream, StreamExchange};
 pub use patience::Patience;
 
 pub use edge_io::http2::Limits as Http2Limits;

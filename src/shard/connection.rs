@@ -4,8 +4,9 @@ use crate::{
     flow,
     message::{Category, Deadlines, Exchange, Fault, Peer, Phase, Side, Spare},
     proto::{
+        self, StreamExchange,
         h1::{self, After, Lease},
-        h2::{self, H2Exchange},
+        h2,
     },
 };
 use edge_io::{buf::Buf, head::Version, stream::Stream, tasks};
@@ -56,7 +57,7 @@ pub(super) struct Counted {
     pub listener: Rc<Listener>,
     version: Version,
     /// What was demanded of clients when its handshake began.
-    demand: Option<u64>,
+    pub demand: Option<u64>,
 }
 
 impl Counted {
@@ -74,7 +75,8 @@ impl Counted {
         self.listener.stats.shard(self.shard.flow.index).connections(self.version).add(change);
     }
 
-    fn becomes(&mut self, version: Version) {
+    /// It speaks something else than it began with.
+    pub fn becomes(&mut self, version: Version) {
         self.gauge(-1);
         self.version = version;
         self.gauge(1);
@@ -113,12 +115,13 @@ pub(super) fn open_h2(mut counted: Counted, stream: Stream, peer: Peer, input: B
     });
 }
 
+/// Answers one request of a connection that speaks a multiplexed protocol.
 #[allow(clippy::manual_async_fn)] // an `async fn` would hold `exchange` twice
-fn answer(
+pub(super) fn answer<S: proto::Stream>(
     shard: Rc<Shard>,
     listener: Rc<Listener>,
     demand: Option<u64>,
-    mut exchange: H2Exchange,
+    mut exchange: StreamExchange<S>,
 ) -> impl Future<Output = ()> {
     async move {
         let rule = listener.rule.borrow().clone();

@@ -133,7 +133,7 @@ async fn run(counted: Counted, socket: tcp::Stream, mut peer: Peer, rule: Arc<Li
     }
 }
 
-fn result_of(kind: ErrorKind) -> HandshakeResult {
+pub(super) fn result_of(kind: ErrorKind) -> HandshakeResult {
     use ErrorKind as E;
     match kind {
         E::Closed => HandshakeResult::Closed,

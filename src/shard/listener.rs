@@ -1,5 +1,5 @@
 //! The listeners of one shard: opened and closed as snapshots say; each has its accept loop.
-use super::{Shard, accept};
+use super::{Shard, accept, quic};
 use crate::{
     observe::stats::{ListenerStats, StatsRegistry},
     proto::h1::{ListenerShare, Waiting},
@@ -103,19 +103,27 @@ fn http2_limits(rule: &ListenerRule) -> Rc<http2::Limits> {
 /// Listens on `wanted` and nothing else; why some could not be opened.
 pub(super) fn adopt(shard: &Rc<Shard>, wanted: Vec<ShardListener>) -> Vec<String> {
     let mut errors = Vec::new();
+    let mut adopted = Vec::with_capacity(wanted.len());
     let before = std::mem::take(&mut *shard.listeners.open.borrow_mut());
     let mut after = Vec::with_capacity(wanted.len());
-    for want in wanted {
-        if let Some(known) = before.iter().find(|l| l.id == want.id) {
-            known.renew(want.rule);
-            after.push(known.clone());
-            continue;
-        }
-        match open(shard, want) {
-            Ok(listener) => after.push(listener),
-            Err(e) => errors.push(e),
-        }
+    for mut want in wanted {
+        let listener = match before.iter().find(|l| l.id == want.id) {
+            Some(known) => {
+                known.renew(want.rule.clone());
+                known.clone()
+            }
+            None => match open(shard, &mut want) {
+                Ok(listener) => listener,
+                Err(e) => {
+                    errors.push(e);
+                    continue;
+                }
+            },
+        };
+        after.push(listener.clone());
+        adopted.push((want, listener));
     }
+    errors.extend(quic::adopt(shard, &adopted));
     for gone in before.iter().filter(|l| !after.iter().any(|a| a.id == l.id)) {
         gone.close();
     }
@@ -123,13 +131,17 @@ pub(super) fn adopt(shard: &Rc<Shard>, wanted: Vec<ShardListener>) -> Vec<String
     errors
 }
 
-fn open(shard: &Rc<Shard>, want: ShardListener) -> Result<Rc<Listener>, String> {
+fn open(shard: &Rc<Shard>, want: &mut ShardListener) -> Result<Rc<Listener>, String> {
     let name = want.rule.name.clone();
-    let Some(fd) = want.fd else {
-        return Err(format!("listener \"{name}\": its socket was not handed over"));
+    let watch = |fd| {
+        tcp::Listener::from_fd(&shard.flow.local.reactor, fd)
+            .map_err(|e| format!("listener \"{name}\": cannot be watched: {e}"))
     };
-    let socket = tcp::Listener::from_fd(&shard.flow.local.reactor, fd)
-        .map_err(|e| format!("listener \"{name}\": cannot be watched: {e}"))?;
+    let socket = match want.fd.take() {
+        Some(fd) => Some(watch(fd)?),
+        None if want.udp.is_some() => None, // HTTP/3 alone
+        None => return Err(format!("listener \"{name}\": its socket was not handed over")),
+    };
     let share = ListenerShare {
         limits: Cell::new(want.rule.limits),
         timeouts: Cell::new(want.rule.timeouts),
@@ -146,11 +158,13 @@ fn open(shard: &Rc<Shard>, want: ShardListener) -> Result<Rc<Listener>, String> 
         id: want.id,
         tcp: matches!(want.addr, ListenAddr::Tcp(_)),
         stats: shard.listeners.registry.listener(&name),
-        rule: RefCell::new(Rc::new(InForce(want.rule))),
+        rule: RefCell::new(Rc::new(InForce(want.rule.clone()))),
         share: Rc::new(share),
         closed: Cell::new(false),
         stop: Waiting::default(),
     });
-    edge_io::tasks::spawn(accept::run(shard.clone(), listener.clone(), socket));
+    if let Some(socket) = socket {
+        edge_io::tasks::spawn(accept::run(shard.clone(), listener.clone(), socket));
+    }
     Ok(listener)
 }

@@ -3,6 +3,7 @@ mod accept;
 mod connection;
 mod handshake;
 mod listener;
+pub mod quic;
 
 use crate::{
     flow,
@@ -56,6 +57,8 @@ pub struct Start {
     pub log: access_log::Writer,
     /// Sets its random choices and request ids apart from other shards' and processes'.
     pub seed: u64,
+    /// For HTTP/3.
+    pub quic: quic::Start,
 }
 
 /// Starts a shard's thread. It serves once its first snapshot has come, and ends when it is told to and drained.
@@ -76,14 +79,16 @@ async fn run(local: Local, start: Start) {
     let Some(Command::Adopt(first)) = next_command(&start.mailbox, &bell).await else {
         return;
     };
-    let Start { mailbox, stats, registry, log, seed, .. } = start;
+    let Start { mailbox, stats, registry, log, seed, quic, .. } = start;
     let flow = Rc::new(flow::Shard::new(local, first.snapshot.clone(), stats, log, seed));
     let shard = Rc::new(Shard {
         flow,
         listeners: Listeners::new(registry),
         connections: Default::default(),
         handshakes: Default::default(),
+        quic: quic::Quic::new(quic),
     });
+    tasks::spawn(quic::receive_foreign(shard.clone()));
     tasks::spawn(housekeeping(shard.clone()));
     adopt(&shard, first);
     loop {
@@ -103,6 +108,7 @@ pub(crate) struct Shard {
     listeners: Listeners,
     connections: connection::Shared,
     handshakes: handshake::Handshakes,
+    quic: quic::Quic,
 }
 
 async fn next_command(mailbox: &Receiver<Command>, bell: &Source) -> Option<Command> {
@@ -160,6 +166,7 @@ async fn drain(shard: &Rc<Shard>, mailbox: &Receiver<Command>, bell: &Source, ac
         return;
     }
     shard.listeners.close_all();
+    shard.quic.close_all();
     shard.flow.upstreams.drain();
     let gone = || shard.connections.open() == 0;
     let stopped = poll_fn(|cx| {
@@ -176,6 +183,8 @@ async fn drain(shard: &Rc<Shard>, mailbox: &Receiver<Command>, bell: &Source, ac
         stop(last_words, &gone, cx)
     })
     .await;
+    shard.quic.abort_all();
+    tasks::turn().await; // in which their last packets go out
 }
 
 async fn housekeeping(shard: Rc<Shard>) {
@@ -196,6 +205,7 @@ async fn housekeeping(shard: Rc<Shard>) {
             edge_io::buf::trim();
             flow.trim();
             shard.connections.trim();
+            shard.quic.trim();
             edge_io::alloc::collect();
         }
         timer.set_at(due);

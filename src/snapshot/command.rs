@@ -1,5 +1,6 @@
 //! What control tells a shard through its mailbox, and what the shard answers. Both sides see this, not each other.
 use super::{ListenAddr, ListenerRule, Snapshot};
+use edge_quic::group::Group;
 use std::{fmt, os::fd::OwnedFd, sync::Arc, time::Instant};
 
 /// What control tells a shard.
@@ -37,17 +38,21 @@ impl fmt::Debug for Adopt {
     }
 }
 
-/// One socket that a shard listens on.
+/// One address that a shard listens on.
 #[derive(Debug)]
 pub struct ShardListener {
-    /// Names the socket for as long as it is open; never used again.
+    /// Names the stream socket for as long as it is open; never used again. (UDP sockets are named by their group.)
     pub id: u64,
     /// Where it listens, with the real port where the configuration says 0.
     pub addr: ListenAddr,
     /// Its settings.
     pub rule: Arc<ListenerRule>,
-    /// The listening socket, non-blocking; `None` when the shard has it already.
+    /// The listening stream socket, non-blocking; `None` when the shard has it already, or the rule speaks HTTP/3 alone.
     pub fd: Option<OwnedFd>,
+    /// The UDP sockets of the same address; `None` when the rule does not speak HTTP/3. The same group in every
+    /// configuration that wants one there, for as long as somebody holds it: a shard whose connections drain holds it,
+    /// and lets go of its descriptor first and of the group last, so that the address is free when nobody has it.
+    pub udp: Option<Arc<Group>>,
 }
 
 /// Tells control that a shard did it, from whatever thread. Dropping it unused says that the shard will not.

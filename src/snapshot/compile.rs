@@ -1,7 +1,7 @@
 //! From a checked configuration to a snapshot: everything that can be decided before the first request is decided here.
 use super::{
-    AccessLogTarget, Action, AdminAddr, ClientTimeouts, ListenAddr, ListenerRule, PolicyRule, RouteRule, ServerRule,
-    Snapshot, tls,
+    AccessLogTarget, Action, AdminAddr, AltSvc, ClientTimeouts, ListenAddr, ListenerRule, PolicyRule, RouteRule,
+    ServerRule, Snapshot, tls,
 };
 use crate::{
     config::{
@@ -232,6 +232,7 @@ fn compile_server(server: &raw::Server) -> ServerRule {
         lb_grace: server.lb_grace,
         drain_timeout: server.drain_timeout,
         max_connections: server.max_connections,
+        quic: server.quic.clone(),
     }
 }
 
@@ -247,9 +248,12 @@ fn compile_listener(listener: &raw::Listener, registry: &Registry, log: &Log) ->
         address: listener.address.iter().map(addr).collect(),
         h1: listener.protocols.h1,
         h2: listener.protocols.h2,
+        h3: listener.protocols.h3,
         tls: tls::listener(listener, &registry.tls, log),
         https_redirect: listener.https_redirect && listener.tls.is_none(),
         http2: listener.http2.clone(),
+        http3: listener.http3.clone(),
+        alt_svc: AltSvc::new(listener.http3.alt_svc_max_age.filter(|_| listener.protocols.h3)),
         trusted_proxies: listener.trusted_proxies.clone(),
         limits: http1::Limits {
             line_bytes: limits.request_line,

@@ -1,8 +1,10 @@
 //! One version of the configuration, compiled: immutable, shared by all shards, pinned by each request for its life.
+mod alt_svc;
 pub mod command;
 pub mod compile;
 pub mod diff;
 mod tls;
+pub use alt_svc::AltSvc;
 pub use compile::{Valid, compile, validate};
 pub use diff::{Diff, diff};
 
@@ -10,7 +12,7 @@ use crate::{
     answer::{RedirectRule, RespondRule},
     observe::stats::RouteStats,
     policy::rewrite::RewriteRule,
-    proto::{ClientTimeouts, Http2Limits},
+    proto::{ClientTimeouts, Http2Limits, Http3Limits, QuicSockets},
     route::Router,
     tls::ListenerTls,
     upstream::{PoolRule, Timeouts},
@@ -64,6 +66,8 @@ pub struct ServerRule {
     pub drain_timeout: Duration,
     /// Downstream connections per shard.
     pub max_connections: usize,
+    /// UDP sockets; what each key holds for is said where it is read.
+    pub quic: QuicSockets,
 }
 
 /// Where the admin API listens.
@@ -98,7 +102,7 @@ pub enum ListenAddr {
 }
 
 /// One `[[listener]]`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct ListenerRule {
     /// Its name: the label in logs and metrics.
     pub name: Arc<str>,
@@ -108,12 +112,18 @@ pub struct ListenerRule {
     pub h1: bool,
     /// What it speaks: HTTP/2.
     pub h2: bool,
+    /// What it speaks: HTTP/3, on the UDP ports of the same numbers. Alone, there is no TCP socket; only with TLS.
+    pub h3: bool,
     /// TLS, if it is spoken here.
     pub tls: Option<Arc<ListenerTls>>,
     /// Requests for hosts that have a certificate are sent to `https://`: TCP without TLS only.
     pub https_redirect: bool,
     /// Bounds of an HTTP/2 connection.
     pub http2: Http2Limits,
+    /// Bounds of an HTTP/3 connection.
+    pub http3: Http3Limits,
+    /// What answers over HTTP/1.1 and HTTP/2 say of it.
+    pub alt_svc: AltSvc,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Head limits.
@@ -126,6 +136,13 @@ pub struct ListenerRule {
     pub early_hints_h1: bool,
     /// Also send RFC 7239 `Forwarded`.
     pub forwarded: bool,
+}
+
+impl ListenerRule {
+    /// Whether it has stream sockets: TCP or unix.
+    pub fn speaks_over_tcp(&self) -> bool {
+        self.h1 || self.h2
+    }
 }
 
 /// One `[[route]]`.

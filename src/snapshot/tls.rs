@@ -25,6 +25,7 @@ pub(super) fn listener(listener: &raw::Listener, store: &Store, log: &Log) -> Op
             EndpointAddr::Unix(_) | EndpointAddr::Abstract(_) => None,
         })
     };
+    tls.set_quic_limits(listener.http3.granted());
     tls.set_port(ports().find(|port| *port == HTTPS_PORT).or(ports().next()).unwrap_or(0));
     Some(Arc::new(tls))
 }
@@ -95,7 +96,8 @@ impl Snapshot {
     /// The port at which `host` (without port) is served with TLS and a certificate of its own; `None` when it is not.
     pub fn https_port(&self, host: &str) -> Option<u16> {
         let on_tcp = |addresses: &[ListenAddr]| addresses.iter().any(|addr| matches!(addr, ListenAddr::Tcp(_)));
-        let tls = self.listeners.iter().filter(|l| on_tcp(&l.address)).filter_map(|l| l.tls.as_ref());
+        let tcp = self.listeners.iter().filter(|l| l.speaks_over_tcp() && on_tcp(&l.address));
+        let tls = tcp.filter_map(|l| l.tls.as_ref());
         tls.filter(|tls| tls.port() != 0).find(|tls| tls.has(host)).map(|tls| tls.port())
     }
 }

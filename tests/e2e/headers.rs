@@ -56,7 +56,7 @@ fn forwarding_headers_are_set(at: Pair) {
 
 const SPOOFED: &str = "X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 6.6.6.7, 6.6.6.8\r\nX-Real-IP: 6.6.6.6\r\n\
      X-Forwarded-Proto: gopher\r\nX-Forwarded-Host: evil.test\r\nX-Forwarded-Port: 666\r\n\
-     Forwarded: for=6.6.6.6;host=evil.test;proto=gopher\r\n";
+     Forwarded: for=6.6.6.6;host=evil.test;proto=gopher\r\nEarly-Data: 1\r\n";
 
 fn spoofed_forwarding_headers_never_reach_the_origin(at: Pair) {
     for trusted in ["", "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]"] {
@@ -65,7 +65,7 @@ fn spoofed_forwarding_headers_never_reach_the_origin(at: Pair) {
         seen.fields
             .retain(|(name, _)| !matches!(name.to_ascii_lowercase().as_str(), "x-request-id" | "x-request-start"));
         let whole = format!("{seen:?}");
-        let spoofed = ["6.6.6.", "evil", "x-forwarded-port: 666", "gopher"];
+        let spoofed = ["6.6.6.", "evil", "x-forwarded-port: 666", "gopher", "early-data"];
         assert!(!spoofed.iter().any(|s| whole.to_ascii_lowercase().contains(s)), "{whole}");
         assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1"]);
         assert_eq!(seen.all("x-forwarded-proto"), [at.down.scheme()]);
@@ -73,12 +73,14 @@ fn spoofed_forwarding_headers_never_reach_the_origin(at: Pair) {
 }
 
 fn trusted_proxies_are_appended_to(at: Pair) {
-    let fields = "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: outside.test\r\n";
+    let fields = "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: outside.test\r\n\
+        Early-Data: 1\r\n";
     let seen = through(at, "trusted_proxies = [\"127.0.0.0/8\"]", shop().lines(fields));
     assert_eq!(seen.all("x-forwarded-for").join(", "), "203.0.113.7, 127.0.0.1");
     assert_eq!(seen.all("x-forwarded-proto"), ["https"]);
     assert_eq!(seen.all("x-forwarded-host"), ["outside.test"]);
     assert_eq!(seen.all("x-real-ip"), ["203.0.113.7"]);
+    assert_eq!(seen.all("early-data"), ["1"], "RFC 8470 5.1: it must not be taken off");
 }
 
 fn client_is_the_rightmost_untrusted_address(at: Pair) {

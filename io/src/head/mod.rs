@@ -2,6 +2,7 @@
 mod field;
 mod list;
 mod method;
+pub mod spare;
 
 pub use field::FieldId;
 pub use list::{has_member, members};

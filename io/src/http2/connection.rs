@@ -5,11 +5,11 @@ use super::{
     flow::{Receive, RecentResets, WINDOW_DEFAULT},
     frame::{FrameHeader, kind, setting, write_go_away, write_header, write_settings, write_u32},
     hpack::{Decoder, Encoder, TABLE_BYTES_DEFAULT},
-    limits::{CONTROL_MS, RESETS_MS, Rate},
-    message::KnownAuthority,
+    limits::{CONTROL_MS, RESETS_MS},
     priority::Waiting,
     stream::Streams,
 };
+use crate::message::{KnownAuthority, Rate};
 use std::ops::Range;
 
 /// Which side of the connection this is.

@@ -5,11 +5,13 @@ use super::{
     flow::WINDOW_DEFAULT,
     frame::{FrameHeader, HEADER_BYTES, PAYLOAD_MAX, finish_headers, flag},
     hpack::{DecodeError, Fault},
-    message::{FarTooLarge, Message, Protocol, Scheme, Section, Verdict},
     receive::Step,
     stream::{Slot, Stream, UNKNOWN},
 };
-use crate::head::{FieldId, Head, Method};
+use crate::{
+    head::{FieldId, Head, Method, Version},
+    message::{FarTooLarge, Message, Protocol, Scheme, Section, Verdict},
+};
 
 /// Streams refused in good faith, by the limit of streams.
 const GOOD_FAITH: u32 = 8;
@@ -163,7 +165,9 @@ impl Connection {
     fn read(&mut self, section: Section, block: Block, bytes: &[u8], head: &mut Head) -> Result<Read, Fatal> {
         let limits = &self.limits;
         let from_server = self.role == Role::Client;
-        let mut message = Message::new(head, &mut self.known_authority, section, from_server, limits);
+        let most = (limits.head_bytes, limits.fields);
+        let known = &mut self.known_authority;
+        let mut message = Message::new(head, known, Version::Http2, section, from_server, most);
         let decoded = self.decoder.decode(bytes, |field| message.field(&field));
         let verdict = message.finish(block.end, limits.connect_protocol);
         let read = Read {
@@ -175,7 +179,7 @@ impl Connection {
         };
         match decoded {
             Ok(()) => Ok(read),
-            Err(DecodeError::Stopped(FarTooLarge(abuse))) => Err(self.abused(abuse)),
+            Err(DecodeError::Stopped(FarTooLarge(excess))) => Err(self.abused(excess.into())),
             Err(DecodeError::Fault(Fault::NameCopies)) => Err(self.abused(Abuse::NameCopies)),
             Err(DecodeError::Fault(fault)) => Err(Fatal::new(ErrorCode::COMPRESSION_ERROR, fault.as_str())),
         }
@@ -196,7 +200,7 @@ impl Connection {
         }
         let read = self.read(Section::Request, block, bytes, head)?;
         let fault = match read.verdict {
-            Verdict::TooLarge(abuse) => return self.refuse_too_large(block, abuse),
+            Verdict::TooLarge(excess) => return self.refuse_too_large(block, excess.into()),
             Verdict::Malformed => Some(ErrorCode::PROTOCOL_ERROR),
             Verdict::Good if block.self_dependent => Some(ErrorCode::PROTOCOL_ERROR),
             Verdict::Good => self.admission_fault(read.bytes),
@@ -308,8 +312,8 @@ impl Connection {
         if section == Section::Ignored {
             return self.stream_error(block.stream, ErrorCode::STREAM_CLOSED);
         }
-        if let Verdict::TooLarge(abuse) = read.verdict {
-            self.note(abuse);
+        if let Verdict::TooLarge(excess) = read.verdict {
+            self.note(excess.into());
             return self.stream_error(block.stream, ErrorCode::ENHANCE_YOUR_CALM);
         }
         if read.verdict == Verdict::Malformed || block.self_dependent {

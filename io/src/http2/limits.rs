@@ -1,4 +1,5 @@
 //! What one connection may cost: sizes, rates, and the name of each excess.
+use crate::message::Excess;
 
 /// Bounds of one connection. Sizes are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,15 @@ pub(super) const RESETS_MS: u64 = 10_000;
 /// How long control frames are counted together.
 pub(super) const CONTROL_MS: u64 = 1000;
 
+impl From<Excess> for Abuse {
+    fn from(excess: Excess) -> Abuse {
+        match excess {
+            Excess::Bytes => Abuse::HeadBytes,
+            Excess::Fields => Abuse::HeadFields,
+        }
+    }
+}
+
 macro_rules! abuses {
     ($($(#[doc = $doc:literal])+ $kind:ident = $text:literal,)*) => {
         /// Which limit a peer exceeded.
@@ -143,39 +153,9 @@ abuses! {
 /// How often each kind of abuse was met: index by `Abuse as usize`.
 pub type AbuseCounts = [u32; Abuse::ALL.len()];
 
-/// Events in a window of time.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Rate {
-    start_ms: u64,
-    count: u32,
-}
-
-impl Rate {
-    /// Counts one; whether there are now more than `limit` in this window of `window_ms`.
-    #[inline]
-    pub(super) fn exceeds(&mut self, now_ms: u64, window_ms: u64, limit: u32) -> bool {
-        if now_ms.saturating_sub(self.start_ms) >= window_ms {
-            *self = Rate { start_ms: now_ms, count: 0 };
-        }
-        self.count = self.count.saturating_add(1);
-        self.count > limit
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rates_count_in_windows() {
-        let mut rate = Rate::default();
-        for _ in 0..5 {
-            assert!(!rate.exceeds(7, 10, 5));
-        }
-        assert!(rate.exceeds(9, 10, 5));
-        assert!(!rate.exceeds(17, 10, 5));
-        assert!(!rate.exceeds(3, 10, 5), "time that goes backwards is no new window");
-    }
 
     #[test]
     fn kinds_have_their_discriminants_and_names() {

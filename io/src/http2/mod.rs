@@ -14,16 +14,13 @@ mod frame;
 mod heads;
 pub mod hpack;
 mod limits;
-mod message;
 mod priority;
 mod receive;
 mod send;
 mod stream;
 
+pub use crate::message::{Priority, Protocol, RequestHead, Scheme};
 pub use connection::{Connection, Event, Role};
 pub use error::{ErrorCode, Fatal, Gone, Refused};
 pub use frame::PREFACE;
 pub use limits::{Abuse, AbuseCounts, Limits};
-pub use message::{Protocol, Scheme};
-pub use priority::Priority;
-pub use send::RequestHead;

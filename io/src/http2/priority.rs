@@ -1,43 +1,11 @@
-//! Extensible priorities (RFC 9218): what a stream asked for, and which of those that wait for room comes next.
+//! Which of the streams that wait for room comes next (RFC 9218, section 10).
 use super::stream::{NONE, Slot, Streams};
+use crate::message::Priority;
 
-/// A stream's priority (RFC 9218, section 4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Priority {
-    /// 0 (first) to 7 (last).
-    pub urgency: u8,
-    /// Whether the response is of use in pieces, so that it may share the connection with others of its urgency.
-    pub incremental: bool,
-}
-
-impl Default for Priority {
-    fn default() -> Priority {
-        Priority { urgency: 3, incremental: false }
-    }
-}
-
-impl Priority {
-    /// Reads a `priority` field value, as far as it is one: parameters that are unknown, out of range or of another
-    /// type are ignored (RFC 9218, section 4).
-    pub fn parse(value: &[u8]) -> Priority {
-        let mut priority = Priority::default();
-        for member in value.split(|&b| b == b',') {
-            let item = member.split(|&b| b == b';').next().unwrap_or(&[]).trim_ascii();
-            match item {
-                [b'u', b'=', urgency @ b'0'..=b'7'] => priority.urgency = urgency - b'0',
-                b"i" | b"i=?1" => priority.incremental = true,
-                b"i=?0" => priority.incremental = false,
-                _ => {}
-            }
-        }
-        priority
-    }
-
-    /// Which queue a stream of this priority waits in: lower ones go first.
-    #[inline]
-    fn queue(self) -> usize {
-        usize::from(self.urgency & 7) * 2 + usize::from(self.incremental)
-    }
+/// Which queue a stream of this priority waits in: lower ones go first.
+#[inline]
+fn queue(priority: Priority) -> usize {
+    usize::from(priority.urgency & 7) * 2 + usize::from(priority.incremental)
 }
 
 /// Streams that have data to send and room in their own window, in the order in which they may go on: by urgency; in
@@ -62,7 +30,7 @@ impl Waiting {
     /// Whether anybody waits who is not behind a stream of this priority.
     #[inline]
     pub(super) fn rivals(&self, priority: Priority) -> bool {
-        self.busy & (u16::MAX >> (15 - priority.queue())) != 0
+        self.busy & (u16::MAX >> (15 - queue(priority))) != 0
     }
 
     /// Puts a stream into its queue, unless it is there.
@@ -71,7 +39,7 @@ impl Waiting {
         if stream.queued {
             return;
         }
-        let (id, queue, incremental) = (stream.id, stream.priority.queue(), stream.priority.incremental);
+        let (id, queue, incremental) = (stream.id, queue(stream.priority), stream.priority.incremental);
         let mut before = self.last[queue];
         while !incremental && before != NONE && streams.at(before).id > id {
             before = streams.at(before).before;
@@ -97,7 +65,7 @@ impl Waiting {
         if !stream.queued {
             return;
         }
-        let (before, after, queue) = (stream.before, stream.after, stream.priority.queue());
+        let (before, after, queue) = (stream.before, stream.after, queue(stream.priority));
         (stream.before, stream.after, stream.queued) = (NONE, NONE, false);
         match before {
             NONE => self.first[queue] = after,
@@ -136,26 +104,6 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::{super::stream::Stream, *};
-
-    #[test]
-    fn values_are_read_as_far_as_they_are_known() {
-        let of = |urgency, incremental| Priority { urgency, incremental };
-        for (value, want) in [
-            ("", of(3, false)),
-            ("u=0", of(0, false)),
-            ("u=7, i", of(7, true)),
-            ("i,u=1", of(1, true)),
-            ("u=5;x=1, i=?1;y", of(5, true)),
-            ("i, i=?0", of(3, false)),
-            ("u=8", of(3, false)),
-            ("u=-1, u=55, u=, uu=1", of(3, false)),
-            ("U=1, I", of(3, false)),
-            ("x=\"u=1\", i=1", of(3, false)),
-            (",,;=", of(3, false)),
-        ] {
-            assert_eq!(Priority::parse(value.as_bytes()), want, "{value}");
-        }
-    }
 
     #[test]
     fn urgency_then_id_then_turns() {

@@ -6,25 +6,12 @@ use super::{
     heads::EXPLAINED_MAX,
     hpack::Pseudo,
     limits::OUT_ROOM_MIN,
-    priority::Priority,
     stream::{Slot, Stream},
 };
-use crate::head::{FieldId, FieldRef};
-
-/// What a request starts with.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestHead<'a> {
-    /// A token.
-    pub method: &'a [u8],
-    /// `http` or `https`; left out for CONNECT without a protocol.
-    pub scheme: &'a [u8],
-    /// `host[:port]`; left out if empty.
-    pub authority: &'a [u8],
-    /// Path and query, or `*`; left out for CONNECT without a protocol.
-    pub path: &'a [u8],
-    /// Makes a CONNECT an extended one (RFC 8441): ask [`Connection::peer_allows_connect_protocol`] first.
-    pub protocol: Option<&'a [u8]>,
-}
+use crate::{
+    head::FieldRef,
+    message::{Priority, RequestHead, is_hop_by_hop},
+};
 
 impl Connection {
     /// Sends a response's head. `status` below 200 is an interim response: more heads follow, and `end` is not heeded.
@@ -290,18 +277,4 @@ impl Connection {
             self.waiting.remove(&mut self.streams, slot);
         }
     }
-}
-
-/// Fields that are about an HTTP/1.1 connection (RFC 9113, section 8.2.2).
-#[inline]
-fn is_hop_by_hop(id: FieldId) -> bool {
-    matches!(
-        id,
-        FieldId::Connection
-            | FieldId::KeepAlive
-            | FieldId::ProxyConnection
-            | FieldId::TransferEncoding
-            | FieldId::Upgrade
-            | FieldId::Http2Settings
-    )
 }

@@ -7,6 +7,7 @@ mod control;
 mod counter;
 mod endpoint;
 mod listener;
+mod quic;
 mod registry;
 mod route;
 mod shard;
@@ -16,10 +17,11 @@ pub use control::{APPLY_RESULTS, ApplyResult, ControlStats};
 pub use counter::{BOUNDS_US, BUCKETS, Counter, Gauge, Histogram, HistogramTotal};
 pub use endpoint::{EndpointShard, EndpointStats, EndpointTotal};
 pub use listener::{ListenerShard, ListenerStats};
+pub use quic::{DIRECTIONS, DROPPED, Direction, Dropped, EARLY_DATA, EarlyData, HTTP3_CODES, QuicStats};
 pub use registry::StatsRegistry;
 pub use route::{CLASSES, METHODS, PROTOCOLS, RETRY_OUTCOMES, RetryOutcome, RouteShard, RouteStats, RouteTotal};
 pub use shard::{Driver, LIMITS, Limit, ShardStats};
-pub use tls::{Handshake, HandshakeResult, Handshakes, TLS_GROUPS, TLS_RESULTS, TLS_VERSIONS};
+pub use tls::{Handshake, HandshakeResult, Handshakes, TLS_GROUPS, TLS_RESULTS, TLS_VERSIONS, TRANSPORTS};
 
 const CATEGORIES: usize = crate::message::Category::ALL.len();
 

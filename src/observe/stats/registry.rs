@@ -107,6 +107,12 @@ impl StatsRegistry {
         })
     }
 
+    /// QUIC connections of all shards whose handshake is in progress. One read per shard: cheap enough to be asked for
+    /// each new connection.
+    pub fn quic_half_open(&self) -> i64 {
+        self.shards.iter().map(|shard| shard.quic.half_open.get()).sum()
+    }
+
     /// Every route in use, by id.
     pub fn routes(&self) -> Vec<Arc<RouteStats>> {
         open(&self.routes).alive()

@@ -1,6 +1,7 @@
 //! What a shard counts of itself.
 use super::{
     counter::{Counter, Gauge, Histogram},
+    quic::QuicStats,
     route::RouteShard,
     tls::Handshakes,
 };
@@ -31,12 +32,14 @@ pub enum Limit {
     PoolConnections,
     /// A pool's `max_waiting`: a request was refused.
     PoolWaiting,
-    /// A listener's `max_handshakes`: a connection had to wait for its handshake.
+    /// A listener's `tls.max_handshakes`: a connection had to wait for its handshake.
     Handshakes,
+    /// A listener's `http3.max_handshakes`: a connection was refused.
+    QuicHandshakes,
 }
 
 /// Limits as metric labels, in the order of their discriminants.
-pub const LIMITS: [&str; 8] = [
+pub const LIMITS: [&str; 9] = [
     "connections",
     "descriptors",
     "head_size",
@@ -45,6 +48,7 @@ pub const LIMITS: [&str; 8] = [
     "pool_connections",
     "pool_waiting",
     "handshakes",
+    "quic_handshakes",
 ];
 
 /// How a shard talks to the kernel.
@@ -104,12 +108,14 @@ pub struct ShardStats {
     pub config_version: Gauge,
     /// How late the loop came to what was due.
     pub loop_lag: Histogram,
-    /// TLS handshakes with clients that are over.
+    /// TLS handshakes with clients over TCP that are over.
     pub handshakes: Handshakes,
-    /// TLS handshakes with clients in progress.
+    /// TLS handshakes with clients over TCP in progress.
     pub handshakes_in_progress: Gauge,
     limits: [Counter; LIMITS.len()],
     http2_abuse: [Counter; Abuse::ALL.len()],
+    /// QUIC and HTTP/3.
+    pub quic: QuicStats,
     /// Requests that never found a route: route `_none`.
     pub unrouted: RouteShard,
 }
@@ -139,6 +145,7 @@ impl ShardStats {
             handshakes_in_progress: Gauge::default(),
             limits: Default::default(),
             http2_abuse: Default::default(),
+            quic: QuicStats::default(),
             unrouted: RouteShard::default(),
         }
     }

@@ -25,6 +25,8 @@ pub enum HandshakeResult {
 /// Results as metric labels, in the order of their discriminants.
 pub const TLS_RESULTS: [&str; 7] =
     ["ok", "timeout", "closed", "refused", "client_certificate", "incompatible", "protocol"];
+/// What handshakes go over, as metric labels.
+pub const TRANSPORTS: [&str; 2] = ["tcp", "quic"];
 /// Versions as metric labels; `none` where it was not agreed on.
 pub const TLS_VERSIONS: [&str; 3] = ["1.2", "1.3", "none"];
 /// Key exchange groups as metric labels; `none` where it was not agreed on.

@@ -3,13 +3,12 @@
 //! The driver reads and hands on; streams' tasks put their output into the engine and wake the driver, which runs after
 //! them and writes everything of the turn at once.
 use super::{
-    heads,
     slots::{Slot, Slots},
     stream::Cut,
 };
 use edge_io::{
     buf::{self, Buf},
-    head::Head,
+    head::{Head, spare},
     http2::{self, Connection as Engine, ErrorCode, Event, Fatal, Limits, Role},
     stream::Stream,
 };
@@ -364,7 +363,7 @@ impl Link {
     ) -> Result<bool, Over> {
         let mut arrived = 0;
         let enough = self.frames() + FRAMES_PER_TURN;
-        let mut head = self.spare_head.take().unwrap_or_else(heads::take);
+        let mut head = self.spare_head.take().unwrap_or_else(spare::take);
         loop {
             let (n, event) = self.engine().receive(input.filled(), now_ms, &mut head).map_err(Over::Fatal)?;
             match event {
@@ -374,7 +373,7 @@ impl Link {
                     return Ok(false);
                 }
                 Some(Event::Head { stream, end }) => {
-                    let full = std::mem::replace(&mut head, heads::take());
+                    let full = std::mem::replace(&mut head, spare::take());
                     if self.is_server() {
                         arrived += 1;
                         arrive(stream, end, full);
@@ -387,7 +386,7 @@ impl Link {
                 }
                 Some(Event::Trailers { stream }) => {
                     if let Some(slot) = self.slots().of(stream) {
-                        slot.trailers = Some(std::mem::replace(&mut head, heads::take()));
+                        slot.trailers = Some(std::mem::replace(&mut head, spare::take()));
                         slot.ended = true;
                         self.wake(slot);
                     }

@@ -1,11 +1,14 @@
 //! The server's side of an HTTP/2 connection: its driver, its timeouts, its graceful end.
 use super::{
-    H2Exchange,
+    H2Exchange, H2Stream,
     link::{Link, Over},
 };
 use crate::{
     message::{Deadlines, Peer, Phase},
-    proto::h1::{ListenerShare, PARK_AFTER},
+    proto::{
+        Opening,
+        h1::{ListenerShare, PARK_AFTER},
+    },
 };
 use edge_io::{
     buf::Buf,
@@ -60,7 +63,9 @@ impl Connection {
         }
         self.share.waiting.wait(place, cx);
         let driven = self.link.poll_drive(cx, self.deadlines.now(), &mut |id, end, head| {
-            begin(H2Exchange::new(&self.link, id, end, head, self.peer, &self.share));
+            let opening = Opening { head, end, protocol: self.link.engine().protocol() };
+            let stream = H2Stream::opened(self.link.clone(), id, end);
+            begin(H2Exchange::new(stream, opening, self.peer, &self.share));
         });
         if let Some(abuse) = self.link.abuse() {
             self.share.stats.http2_abused(&abuse);

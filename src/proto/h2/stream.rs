@@ -1,10 +1,14 @@
 //! One stream of an HTTP/2 connection, either role: body source and sink over the shared link.
-use super::{heads, link::Link};
-use crate::message::Fill;
+use super::link::Link;
+use crate::{
+    message::Fill,
+    proto::{self, Ended},
+};
 use edge_io::{
     buf::Buf,
-    head::{FieldRef, Head},
+    head::{FieldRef, Head, spare},
     http2::{ErrorCode, RequestHead},
+    tls,
 };
 use std::{
     rc::Rc,
@@ -175,7 +179,7 @@ impl RecvHalf<'_> {
         let next = self.handle.link.slots().at(self.handle.slot).and_then(|slot| slot.heads.pop_front());
         match next {
             Some((head, end)) => {
-                heads::give(std::mem::replace(into, head));
+                spare::give(std::mem::replace(into, head));
                 self.rx.all |= end;
                 Poll::Ready(Ok(end))
             }
@@ -304,7 +308,91 @@ impl Drop for H2Stream {
         }
         link.stream_closed();
         if let Some(head) = self.rx.trailers.take() {
-            heads::give(head);
+            spare::give(head);
         }
+    }
+}
+
+impl From<Cut> for Ended {
+    fn from(cut: Cut) -> Ended {
+        match (cut.connection, cut.by_peer) {
+            (true, _) => Ended::Connection,
+            (_, true) => Ended::Cancelled,
+            _ => Ended::Broken,
+        }
+    }
+}
+
+impl proto::Stream for H2Stream {
+    type Recv<'s> = RecvHalf<'s>;
+    type Send<'s> = SendHalf<'s>;
+    const PROTOCOL: &'static str = "h2";
+
+    fn halves(&mut self) -> (RecvHalf<'_>, SendHalf<'_>) {
+        H2Stream::halves(self)
+    }
+
+    fn tls(&self) -> Option<&tls::Info> {
+        self.link().stream.tls()
+    }
+
+    fn is_received(&self) -> bool {
+        self.rx.all
+    }
+
+    fn is_sent(&self) -> bool {
+        self.sent_all
+    }
+
+    fn received(&self) -> u64 {
+        self.rx.bytes
+    }
+
+    fn fail(&mut self) {
+        self.code = ErrorCode::INTERNAL_ERROR;
+    }
+
+    fn end_connection(&self) {
+        self.link().go_away_gracefully();
+    }
+}
+
+impl proto::Receive for RecvHalf<'_> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fill, Ended>> {
+        RecvHalf::poll_fill(self, cx).map_err(Ended::from)
+    }
+
+    fn data(&self) -> &[u8] {
+        RecvHalf::data(self)
+    }
+
+    fn consume(&mut self, n: usize) {
+        RecvHalf::consume(self, n);
+    }
+
+    fn trailers(&self) -> Option<&Head> {
+        RecvHalf::trailers(self)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.rx.bytes
+    }
+}
+
+impl proto::Answer for SendHalf<'_> {
+    fn response<'f>(&mut self, status: u16, fields: impl Iterator<Item = FieldRef<'f>>, end: bool) -> u64 {
+        SendHalf::response(self, status, fields, end)
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>, data: &[u8], end: bool) -> Poll<Result<usize, Ended>> {
+        SendHalf::poll_data(self, cx, data, end).map_err(Ended::from)
+    }
+
+    fn trailers<'f>(&mut self, fields: impl Iterator<Item = FieldRef<'f>>) -> Result<(), Ended> {
+        SendHalf::trailers(self, fields).map_err(Ended::from)
+    }
+
+    fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<Ended> {
+        SendHalf::poll_cut(self, cx).map(Ended::from)
     }
 }

@@ -381,12 +381,13 @@ impl Edge {
         self.find_listener(name).unwrap_or_else(|| panic!("no listener {name:?} in {}", self.status()))
     }
 
-    /// Where a listener is, if there is one.
+    /// Where a listener is, if there is one; UDP aside.
     pub fn find_listener(&self, name: &str) -> Option<Vec<Addr>> {
         let status = self.status();
         let listeners = status["listeners"].as_array().cloned().unwrap_or_default();
         let found = listeners.into_iter().find(|l| l["name"] == name)?;
-        let addresses = found["address"].as_array()?.iter().filter_map(|a| a.as_str()).map(Addr::parse);
+        let addresses = found["address"].as_array()?.iter().filter_map(|a| a.as_str());
+        let addresses = addresses.filter(|a| !a.starts_with("udp:")).map(Addr::parse);
         Some(addresses.collect()).filter(|all: &Vec<Addr>| !all.is_empty())
     }
 

@@ -1,17 +1,15 @@
 //! Decodes header blocks (RFC 7541, section 3).
-use super::{
-    FIELD_OVERHEAD, Kind, Pseudo, TABLE_BYTES_DEFAULT, grammar, huffman, integer, static_table,
+use super::{TABLE_BYTES_DEFAULT, static_table};
+use crate::field_codec::{
+    Decoded, Kind, Malformed, grammar, integer,
+    string::{SCRATCH_KEPT, Text, skip_text, text},
     table::{Checked, Name, Table},
 };
-use crate::head::FieldId;
 use std::fmt;
 
 /// Most bytes of names that one block may have copied inside the dynamic table by naming an entry: two octets on the wire
 /// can copy a name as large as the table. More is [`Fault::NameCopies`].
 pub const NAME_COPIES_MAX: usize = 64 * 1024;
-
-/// Strings decoded from the Huffman code keep at most this many bytes between blocks.
-const SCRATCH_KEPT: usize = 16 * 1024;
 
 /// What is wrong with a header block. All but [`Fault::NameCopies`] are connection errors of type COMPRESSION_ERROR
 /// (RFC 9113, section 4.3).
@@ -74,52 +72,21 @@ impl<E> From<Fault> for DecodeError<E> {
     }
 }
 
-/// One decoded field.
-#[derive(Clone, Copy, Debug)]
-pub struct Decoded<'a> {
-    /// The name, with the colon of a pseudo-header field.
-    pub name: &'a [u8],
-    /// The value.
-    pub value: &'a [u8],
-    /// The name's id, exact: `Other` for pseudo-header fields, and for known names with capital letters.
-    pub id: FieldId,
-    /// Which pseudo-header field it is. An unknown one is `None` here, and its name is not checked.
-    pub pseudo: Option<Pseudo>,
-    /// The name is known to be good: [`super::is_name`], or that of a known pseudo-header field. False: not known.
-    pub name_checked: bool,
-    /// The value is known to be good: [`super::is_value`]. What a pseudo-header field asks for beyond is not checked.
-    pub value_checked: bool,
-    /// The peer asks that no one compress it (RFC 7541, section 6.2.3): send it on with
-    /// [`super::Encoder::never_indexed`].
-    pub never_indexed: bool,
-}
-
-impl Decoded<'_> {
-    /// Bytes of the name and the value, and 32 (RFC 9113, section 6.5.2, SETTINGS_MAX_HEADER_LIST_SIZE).
+impl From<Malformed> for Fault {
     #[inline]
-    pub fn size(&self) -> usize {
-        self.name.len() + self.value.len() + FIELD_OVERHEAD
+    fn from(malformed: Malformed) -> Self {
+        match malformed {
+            Malformed::Truncated => Fault::Truncated,
+            Malformed::IntegerOverflow => Fault::IntegerOverflow,
+            Malformed::InvalidHuffman => Fault::InvalidHuffman,
+        }
     }
 }
 
-/// A string of the block.
-#[derive(Clone, Copy)]
-enum Text<'a> {
-    Plain(&'a [u8]),
-    /// Decoded, from here to there in the scratch buffer.
-    Scratch(usize, usize),
-}
-
-impl<'a> Text<'a> {
+impl<E> From<Malformed> for DecodeError<E> {
     #[inline]
-    fn bytes<'b>(self, scratch: &'b [u8]) -> &'b [u8]
-    where
-        'a: 'b,
-    {
-        match self {
-            Text::Plain(bytes) => bytes,
-            Text::Scratch(start, end) => scratch.get(start..end).unwrap_or(&[]),
-        }
+    fn from(malformed: Malformed) -> Self {
+        DecodeError::Fault(malformed.into())
     }
 }
 
@@ -264,7 +231,7 @@ impl Decoder {
             return self.skip_literal(index, input);
         }
         let (name, scratch) = self.name(index, input)?;
-        let value = text(input, &mut self.scratch, scratch)?;
+        let value = text(input, 7, &mut self.scratch, scratch)?;
         let value = value.bytes(&self.scratch);
         let (bytes, kind, mut name_checked) = match name {
             NameAt::Static(entry) => (entry.name.as_bytes(), entry.kind, true),
@@ -314,7 +281,7 @@ impl Decoder {
     #[inline]
     fn name<'a>(&mut self, index: usize, input: &mut &'a [u8]) -> Result<(NameAt<'a>, usize), Fault> {
         if index == 0 {
-            let name = text(input, &mut self.scratch, 0)?;
+            let name = text(input, 7, &mut self.scratch, 0)?;
             let free = if let Text::Scratch(_, end) = name { end } else { 0 };
             return Ok((NameAt::Literal(name), free));
         }
@@ -331,35 +298,6 @@ impl Decoder {
         } else if index > static_table::LEN + self.table.len() {
             return Err(Fault::InvalidIndex);
         }
-        skip_text(input)
+        Ok(skip_text(input)?)
     }
-}
-
-/// Takes the bytes of a string as they are; true: they are Huffman coded.
-#[inline]
-fn coded<'a>(input: &mut &'a [u8]) -> Result<(&'a [u8], bool), Fault> {
-    let is_huffman = input.first().is_some_and(|first| first & 0x80 != 0);
-    let len = integer::read(input, 7)?;
-    let (bytes, rest) = input.split_at_checked(len).ok_or(Fault::Truncated)?;
-    *input = rest;
-    Ok((bytes, is_huffman))
-}
-
-fn skip_text(input: &mut &[u8]) -> Result<(), Fault> {
-    coded(input).map(|_| ())
-}
-
-/// Reads a string (RFC 7541, section 5.2); the scratch buffer is free from `at` on.
-#[inline]
-fn text<'a>(input: &mut &'a [u8], scratch: &mut Vec<u8>, at: usize) -> Result<Text<'a>, Fault> {
-    let (bytes, is_huffman) = coded(input)?;
-    if !is_huffman {
-        return Ok(Text::Plain(bytes));
-    }
-    let end = at + huffman::room(bytes.len());
-    if scratch.len() < end {
-        scratch.resize(end, 0);
-    }
-    let room = scratch.get_mut(at..).unwrap_or(&mut []);
-    Ok(Text::Scratch(at, at + huffman::decode(bytes, room)?))
 }

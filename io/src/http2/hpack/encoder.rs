@@ -1,13 +1,18 @@
 //! Encodes header blocks (RFC 7541, section 6): processor time first, then bytes.
 use super::{
-    FIELD_OVERHEAD, KINDS, Kind, Pseudo, TABLE_BYTES_DEFAULT, integer,
-    learn::Learned,
+    TABLE_BYTES_DEFAULT,
     literal::{self, Form},
-    policy::{self, Policy},
     static_table,
-    table::{Checked, Field, Name, Table},
 };
-use crate::head::FieldId;
+use crate::{
+    field_codec::{
+        FIELD_OVERHEAD, KINDS, Kind, Pseudo, integer,
+        learn::Learned,
+        policy::{self, Policy},
+        table::{Checked, Field, Name, Table},
+    },
+    head::FieldId,
+};
 
 /// How many values of one name are looked at for one that can be sent again by its index.
 const VALUES_COMPARED: usize = 4;
@@ -86,7 +91,7 @@ impl Encoder {
     /// Appends `:status`. `code` has three digits; others are cut to that.
     #[inline]
     pub fn status(&mut self, out: &mut Vec<u8>, code: u16) {
-        match policy::static_status(code) {
+        match static_table::static_status(code) {
             Some(index) => out.push(0x80 | index),
             None => {
                 let digit = |n: u16| b'0' + (n % 10) as u8;
@@ -98,7 +103,7 @@ impl Encoder {
     /// Appends a pseudo-header field.
     pub fn pseudo(&mut self, out: &mut Vec<u8>, pseudo: Pseudo, value: &[u8]) {
         let kind = Kind::pseudo(pseudo);
-        match policy::static_pseudo(pseudo, value) {
+        match static_table::static_pseudo(pseudo, value) {
             Some(index) => out.push(0x80 | index),
             None if pseudo == Pseudo::Path => literal::known(out, Form::Plain, kind, value),
             None => self.repeated(out, kind, value),
@@ -121,7 +126,7 @@ impl Encoder {
     }
 
     /// Appends a field that no one on the way may compress: one that came that way
-    /// ([`super::Decoded::never_indexed`]) has to go on that way (RFC 7541, section 6.2.3).
+    /// ([`crate::field_codec::Decoded::never_indexed`]) has to go on that way (RFC 7541, section 6.2.3).
     pub fn never_indexed(&mut self, out: &mut Vec<u8>, id: FieldId, name: &[u8], value: &[u8]) {
         if id == FieldId::Other {
             literal::other(out, Form::Never, name, value);
@@ -133,8 +138,8 @@ impl Encoder {
     /// A field whose value tends to come again.
     #[inline]
     fn repeated(&mut self, out: &mut Vec<u8>, kind: Kind, value: &[u8]) {
-        if kind.id == FieldId::AcceptEncoding && value == policy::ACCEPT_ENCODING {
-            return out.push(0x80 | policy::ACCEPT_ENCODING_INDEX);
+        if kind.id == FieldId::AcceptEncoding && value == static_table::ACCEPT_ENCODING {
+            return out.push(0x80 | static_table::ACCEPT_ENCODING_INDEX);
         }
         let last = self.last.get(kind.index()).copied().unwrap_or(0);
         let newest = self.table.inserted().wrapping_sub(last) as usize;
@@ -160,7 +165,7 @@ impl Encoder {
 
     #[cold]
     fn insert(&mut self, out: &mut Vec<u8>, kind: Kind, value: &[u8], last: u32) {
-        let name = literal::name(kind);
+        let name = kind.name();
         if !self.is_welcome(name.len() + value.len()) {
             return literal::known(out, Form::Plain, kind, value);
         }

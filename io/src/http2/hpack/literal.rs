@@ -1,9 +1,9 @@
 //! Literal fields (RFC 7541, section 6.2) and their strings (section 5.2).
-use super::{Kind, huffman, integer, static_table};
-
-/// From this length on, in bytes, a string that enters no table is Huffman coded: shorter ones cost more time than the
-/// bytes they save.
-const HUFFMAN_FROM: usize = 512;
+use super::static_table;
+use crate::field_codec::{
+    Kind, integer,
+    string::{self, HUFFMAN_FROM},
+};
 
 /// What the receiver does with a literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +28,6 @@ impl Form {
     }
 }
 
-/// The name of a kind that is not `OTHER`.
-#[inline]
-pub(super) const fn name(kind: Kind) -> &'static str {
-    match kind.pseudo {
-        Some(pseudo) => pseudo.as_str(),
-        None => kind.id.as_str(),
-    }
-}
-
 /// Appends a field whose name is known.
 #[inline]
 pub(super) fn known(out: &mut Vec<u8>, form: Form, kind: Kind, value: &[u8]) {
@@ -45,7 +36,7 @@ pub(super) fn known(out: &mut Vec<u8>, form: Form, kind: Kind, value: &[u8]) {
         Some(index) => integer::write(out, first, bits, index),
         None => {
             out.push(first);
-            string(out, name(kind).as_bytes(), form);
+            string(out, kind.name().as_bytes(), form);
         }
     }
     string(out, value, form);
@@ -67,22 +58,7 @@ pub(super) fn other(out: &mut Vec<u8>, form: Form, name: &[u8], value: &[u8]) {
 #[inline]
 fn string(out: &mut Vec<u8>, text: &[u8], form: Form) {
     if form == Form::Insert || text.len() >= HUFFMAN_FROM {
-        return coded(out, text);
+        return string::write_coded(out, 0, 7, text);
     }
-    plain(out, text);
-}
-
-#[inline]
-fn plain(out: &mut Vec<u8>, text: &[u8]) {
-    integer::write(out, 0, 7, text.len());
-    out.extend_from_slice(text);
-}
-
-fn coded(out: &mut Vec<u8>, text: &[u8]) {
-    let len = huffman::encoded_len(text);
-    if len >= text.len() {
-        return plain(out, text);
-    }
-    integer::write(out, 0x80, 7, len);
-    huffman::encode(text, out);
+    string::write_plain(out, 0, 7, text);
 }

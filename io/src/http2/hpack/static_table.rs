@@ -1,6 +1,8 @@
 //! The static table (RFC 7541, Appendix A), with what is known of each entry.
-use super::{KINDS, Kind, Pseudo};
-use crate::head::FieldId;
+use crate::{
+    field_codec::{KINDS, Kind, Pseudo},
+    head::FieldId,
+};
 
 /// An entry of the static table.
 pub(super) struct Entry {
@@ -118,6 +120,47 @@ pub(super) fn name_index(kind: Kind) -> Option<usize> {
     NAMES.get(kind.index()).map(|&i| usize::from(i)).filter(|&i| i != 0)
 }
 
+/// The one value of a field, not a pseudo-header field, that the static table has.
+pub(super) const ACCEPT_ENCODING: &[u8] = b"gzip, deflate";
+/// Its index.
+pub(super) const ACCEPT_ENCODING_INDEX: u8 = 16;
+
+/// The index of `:status` with this code in the static table.
+#[inline]
+pub(super) const fn static_status(code: u16) -> Option<u8> {
+    Some(match code {
+        200 => 8,
+        204 => 9,
+        206 => 10,
+        304 => 11,
+        400 => 12,
+        404 => 13,
+        500 => 14,
+        _ => return None,
+    })
+}
+
+/// The index of a pseudo-header field with this value in the static table.
+#[inline]
+pub(super) fn static_pseudo(pseudo: Pseudo, value: &[u8]) -> Option<u8> {
+    Some(match (pseudo, value) {
+        (Pseudo::Method, b"GET") => 2,
+        (Pseudo::Method, b"POST") => 3,
+        (Pseudo::Path, b"/") => 4,
+        (Pseudo::Path, b"/index.html") => 5,
+        (Pseudo::Scheme, b"http") => 6,
+        (Pseudo::Scheme, b"https") => 7,
+        (Pseudo::Status, b"200") => 8,
+        (Pseudo::Status, b"204") => 9,
+        (Pseudo::Status, b"206") => 10,
+        (Pseudo::Status, b"304") => 11,
+        (Pseudo::Status, b"400") => 12,
+        (Pseudo::Status, b"404") => 13,
+        (Pseudo::Status, b"500") => 14,
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +200,29 @@ mod tests {
         assert_eq!(name_index(Kind::OTHER), None);
         assert_eq!(name_index(Kind::pseudo(Pseudo::Protocol)), None);
         assert_eq!(name_index(Kind::field(FieldId::Forwarded)), None);
+    }
+
+    #[test]
+    fn every_value_of_the_static_table_is_found() {
+        for index in 1..=LEN {
+            let entry = get(index).expect("an entry");
+            match entry.kind.pseudo {
+                Some(pseudo) if !entry.value.is_empty() => {
+                    assert_eq!(static_pseudo(pseudo, entry.value.as_bytes()), Some(index as u8));
+                    if pseudo == Pseudo::Status {
+                        assert_eq!(entry.value.parse().map(static_status), Ok(Some(index as u8)));
+                    }
+                }
+                None if !entry.value.is_empty() => {
+                    assert_eq!((entry.value.as_bytes(), index as u8), (ACCEPT_ENCODING, ACCEPT_ENCODING_INDEX));
+                    assert_eq!(entry.kind.id, FieldId::AcceptEncoding);
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(static_pseudo(Pseudo::Status, b"\x0000"), None);
+        assert_eq!(static_pseudo(Pseudo::Status, b"1:0"), None);
+        assert_eq!(static_pseudo(Pseudo::Method, b"get"), None);
+        assert_eq!(static_pseudo(Pseudo::Authority, b""), None);
     }
 }

@@ -5,17 +5,17 @@ const SLOTS: usize = 32;
 
 /// What is known of the name that was last seen here.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Slot {
+pub struct Slot {
     /// Hash of the name.
     name: u32,
     /// Hash of its last value; 0: none.
     value: u32,
     /// The number of the insertion; 0: none.
-    pub(super) number: u32,
+    pub number: u32,
 }
 
 /// The slots.
-pub(super) struct Learned {
+pub struct Learned {
     slots: [Slot; SLOTS],
 }
 
@@ -26,7 +26,7 @@ fn mix(hash: u64, word: u64) -> u64 {
 }
 
 /// A hash of all bytes; with `fold`, capital letters count as small ones (and some other bytes as others).
-fn hash(bytes: &[u8], fold: bool) -> u32 {
+pub fn hash(bytes: &[u8], fold: bool) -> u32 {
     let fold = if fold { u64::MAX / 0xff * 0x20 } else { 0 };
     let (words, rest) = bytes.as_chunks::<8>();
     let mut hash = words.iter().fold(bytes.len() as u64, |h, word| mix(h, u64::from_le_bytes(*word) | fold));
@@ -38,14 +38,21 @@ fn hash(bytes: &[u8], fold: bool) -> u32 {
     (hash >> 32) as u32
 }
 
+impl Default for Learned {
+    fn default() -> Learned {
+        Learned::new()
+    }
+}
+
 impl Learned {
-    pub(super) fn new() -> Learned {
+    /// Slots that know nothing.
+    pub fn new() -> Learned {
         Learned { slots: [Slot::default(); SLOTS] }
     }
 
     /// The slot of this name, cleared if another name had it.
     #[inline]
-    pub(super) fn slot(&mut self, name: &[u8]) -> &mut Slot {
+    pub fn slot(&mut self, name: &[u8]) -> &mut Slot {
         let hash = hash(name, true);
         let slot = &mut self.slots[hash as usize % SLOTS];
         if slot.name != hash {
@@ -58,7 +65,7 @@ impl Learned {
 impl Slot {
     /// Whether this value is the one that came last; it is now. A false yes, of one in 2^32, costs an entry.
     #[inline]
-    pub(super) fn has_come(&mut self, value: &[u8]) -> bool {
+    pub fn has_come(&mut self, value: &[u8]) -> bool {
         // Never 0, which stands for none.
         let hash = hash(value, false) | 1;
         std::mem::replace(&mut self.value, hash) == hash

@@ -19,28 +19,35 @@ struct Entry {
 
 /// Which parts of a field are known to be well formed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Checked {
-    pub(super) name: bool,
-    pub(super) value: bool,
+pub struct Checked {
+    /// [`super::is_name`], or the name of a known pseudo-header field.
+    pub name: bool,
+    /// [`super::is_value`].
+    pub value: bool,
 }
 
 /// A field of the table.
-pub(super) struct Field<'a> {
-    pub(super) name: &'a [u8],
-    pub(super) value: &'a [u8],
-    pub(super) kind: Kind,
-    pub(super) checked: Checked,
+pub struct Field<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// The value.
+    pub value: &'a [u8],
+    /// What is known of the name.
+    pub kind: Kind,
+    /// What is known of both.
+    pub checked: Checked,
 }
 
 /// Where the name of a new entry comes from.
-pub(super) enum Name<'a> {
+pub enum Name<'a> {
+    /// These bytes.
     Bytes(&'a [u8]),
     /// The entry with this index, counted from the newest.
     Of(usize),
 }
 
 /// The dynamic table. Entries are counted from the newest, which is 0.
-pub(super) struct Table {
+pub struct Table {
     /// Bytes of the entries, in the order of their insertion; at the front there may be bytes of evicted ones.
     bytes: Vec<u8>,
     /// Position of `bytes[0]`.
@@ -65,33 +72,41 @@ const NO_ENTRY: Entry = Entry {
 
 impl Table {
     /// An empty table of at most `max` bytes as RFC 7541, section 4.1 counts them. It allocates when it is used.
-    pub(super) fn new(max: usize) -> Table {
+    pub fn new(max: usize) -> Table {
         Table { bytes: Vec::new(), base: 0, ring: Vec::new(), inserted: 0, len: 0, size: 0, max }
     }
 
+    /// How many entries there are.
     #[inline]
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.len
     }
 
+    /// Whether there are none.
     #[inline]
-    pub(super) fn max(&self) -> usize {
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The size set, in bytes.
+    #[inline]
+    pub fn max(&self) -> usize {
         self.max
     }
 
-    /// The number of the last insertion.
+    /// The number of the last insertion, modulo 2^32; 0 before the first.
     #[inline]
-    pub(super) fn inserted(&self) -> u32 {
+    pub fn inserted(&self) -> u32 {
         self.inserted
     }
 
     /// Bytes held on the heap.
-    pub(super) fn memory(&self) -> usize {
+    pub fn memory(&self) -> usize {
         self.bytes.capacity() + self.ring.capacity() * size_of::<Entry>()
     }
 
     /// Sets the size and evicts what does not fit it (RFC 7541, section 4.3).
-    pub(super) fn resize(&mut self, max: usize) {
+    pub fn resize(&mut self, max: usize) {
         self.max = max;
         self.evict(max);
         if max == 0 {
@@ -118,7 +133,7 @@ impl Table {
 
     /// The entry `index`.
     #[inline]
-    pub(super) fn get(&self, index: usize) -> Option<Field<'_>> {
+    pub fn get(&self, index: usize) -> Option<Field<'_>> {
         let entry = self.entry(index)?;
         Some(Field {
             name: self.slice(entry.position, entry.name_len),
@@ -130,7 +145,7 @@ impl Table {
 
     /// The entry of the same kind that was inserted before the entry `index`, if it is still there.
     #[inline]
-    pub(super) fn previous(&self, index: usize) -> Option<usize> {
+    pub fn previous(&self, index: usize) -> Option<usize> {
         let entry = self.entry(index)?;
         let previous = index + usize::from(entry.previous);
         (entry.previous != 0 && previous < self.len).then_some(previous)
@@ -138,7 +153,7 @@ impl Table {
 
     /// Inserts a field and evicts what it takes the place of (RFC 7541, section 4.4). One that is larger than the table
     /// empties it. `last` is the number of the last insertion of the same kind, if it is known.
-    pub(super) fn insert(&mut self, name: Name<'_>, value: &[u8], kind: Kind, checked: Checked, last: Option<u32>) {
+    pub fn insert(&mut self, name: Name<'_>, value: &[u8], kind: Kind, checked: Checked, last: Option<u32>) {
         let (from, name_len) = match name {
             Name::Bytes(name) => (None, name.len()),
             Name::Of(index) => match self.entry(index) {
@@ -160,17 +175,49 @@ impl Table {
             _ => {}
         }
         self.bytes.extend_from_slice(value);
-        let number = self.inserted.wrapping_add(1);
-        let distance = last.map_or(0, |last| number.wrapping_sub(last));
+        let previous = self.distance(last);
         self.push(Entry {
             position,
             name_len: name_len as u32,
             value_len: value.len() as u32,
             kind,
             checked,
-            previous: u16::try_from(distance).unwrap_or(0),
+            previous,
         });
         self.size += size;
+    }
+
+    /// Inserts a copy of the entry `index`, if it is there (RFC 9204, section 4.3.4); `last` as for [`Table::insert`].
+    pub fn duplicate(&mut self, index: usize, last: Option<u32>) {
+        let Some(&Entry { position, name_len, value_len, kind, checked, .. }) = self.entry(index) else { return };
+        let bytes = name_len as usize + value_len as usize;
+        let Some(rest) = self.max.checked_sub(bytes + FIELD_OVERHEAD) else { return self.evict(0) };
+        self.evict(rest);
+        self.make_room(bytes, Some(position));
+        let (new, start) = (self.end(), position.wrapping_sub(self.base) as usize);
+        self.bytes.extend_from_within(start..start + bytes);
+        let previous = self.distance(last);
+        self.push(Entry { position: new, name_len, value_len, kind, checked, previous });
+        self.size += bytes + FIELD_OVERHEAD;
+    }
+
+    /// How many insertions the next one is behind the insertion `last`; 0: none that can be told.
+    fn distance(&self, last: Option<u32>) -> u16 {
+        let number = self.inserted.wrapping_add(1);
+        last.and_then(|last| u16::try_from(number.wrapping_sub(last)).ok()).unwrap_or(0)
+    }
+
+    /// How many of the oldest entries an entry of `bytes` bytes, with its overhead, would evict; `None` if it is larger than
+    /// the table.
+    pub fn would_evict(&self, bytes: usize) -> Option<usize> {
+        let room = self.max.checked_sub(bytes)?;
+        let (mut size, mut count) = (self.size, 0);
+        while size > room {
+            let oldest = self.entry(self.len.checked_sub(count + 1)?)?;
+            size -= oldest.name_len as usize + oldest.value_len as usize + FIELD_OVERHEAD;
+            count += 1;
+        }
+        Some(count)
     }
 
     fn end(&self) -> u32 {
@@ -298,7 +345,7 @@ mod tests {
                         table.insert(Name::Bytes(&name), &value, Kind::OTHER, Checked::default(), None);
                         model.insert(name, value);
                     }
-                    Step::Named(at, v) if table.len() > 0 => {
+                    Step::Named(at, v) if !table.is_empty() => {
                         let (index, value) = (at * table.len() / 100, vec![i as u8; v]);
                         table.insert(Name::Of(index), &value, Kind::OTHER, Checked::default(), None);
                         let name = model.fields[index].0.clone();

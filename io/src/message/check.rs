@@ -1,9 +1,8 @@
-//! Decoded fields become a head, if they make a well-formed message (RFC 9113, sections 8.1 to 8.5; RFC 8441).
-use super::{
-    Abuse, Limits,
-    hpack::{Decoded, Pseudo, is_name, is_value},
-};
+//! Decoded fields become a head, if they make a well-formed message (RFC 9113, sections 8.1 to 8.5; RFC 8441; RFC 9114,
+//! sections 4.1 to 4.4; RFC 9220).
+use super::{Protocol, Scheme};
 use crate::{
+    field_codec::{Decoded, Pseudo, is_name, is_value},
     head::{FieldId, Head, Method, Span, Version},
     http1::{
         chars::{TOKEN, is, plain_target_run, run},
@@ -11,66 +10,59 @@ use crate::{
     },
 };
 
-/// The scheme of a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Scheme {
-    /// `http`
-    Http,
-    /// `https`
-    Https,
-    /// None (CONNECT), or another.
-    #[default]
-    Other,
-}
-
-/// What an extended CONNECT asks for (RFC 8441, section 4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protocol {
-    /// The request is no extended CONNECT.
-    #[default]
-    None,
-    /// `websocket` (RFC 8441, section 5).
-    WebSocket,
-    /// A protocol that the house does not know.
-    Other,
-}
-
 /// What kind of header block is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Section {
+pub enum Section {
+    /// The head of a request.
     Request,
+    /// The head of an interim or final response.
     Response,
+    /// The trailers of either.
     Trailers,
     /// Nobody wants it; only the decoder's table must see it.
     Ignored,
 }
 
-/// What a finished block is worth.
+/// Which of its limits a block exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The head is filled.
-    Good,
-    /// A stream error (RFC 9113, section 8.1.1).
-    Malformed,
-    /// Too many fields, or too much of them, but not more than can be answered.
-    TooLarge(Abuse),
+pub enum Excess {
+    /// The bytes, each field with 32 more, or the room of a [`Head`].
+    Bytes,
+    /// The number of fields, without pseudo-header fields.
+    Fields,
 }
 
-/// A block is this many times larger than allowed: no answer, the connection ends.
-pub(super) struct FarTooLarge(pub(super) Abuse);
+/// What a finished block is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The head is filled.
+    Good,
+    /// A stream error (RFC 9113, section 8.1.1; RFC 9114, section 4.1.2).
+    Malformed,
+    /// Too many fields, or too much of them, but not more than can be answered.
+    TooLarge(Excess),
+}
+
+/// A block is so many times larger than allowed that it gets no answer: the connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FarTooLarge(
+    /// The limit.
+    pub Excess,
+);
 
 /// How far above the limits a block may go before the connection ends instead of the stream.
 const FAR: usize = 4;
 
 /// The last authority that was found good: most requests of a connection repeat it.
-#[derive(Clone, Copy)]
-pub(super) struct KnownAuthority {
+#[derive(Clone, Copy, Debug)]
+pub struct KnownAuthority {
     bytes: [u8; 47],
     len: u8,
 }
 
 impl KnownAuthority {
-    pub(super) const NONE: KnownAuthority = KnownAuthority { bytes: [0; 47], len: 0 };
+    /// None yet.
+    pub const NONE: KnownAuthority = KnownAuthority { bytes: [0; 47], len: 0 };
 
     #[inline]
     fn is(&self, authority: &[u8]) -> bool {
@@ -114,7 +106,7 @@ const STATUS: u8 = 1 << Pseudo::Status as u8;
 const PROTOCOL: u8 = 1 << Pseudo::Protocol as u8;
 
 /// One header block on its way into a [`Head`].
-pub(super) struct Message<'a> {
+pub struct Message<'a> {
     head: &'a mut Head,
     known_authority: &'a mut KnownAuthority,
     section: Section,
@@ -122,36 +114,43 @@ pub(super) struct Message<'a> {
     from_server: bool,
     bytes_max: usize,
     fields_max: usize,
-    /// Fields with 32 bytes each, as the limit counts them.
+    /// Names and values so far, and 32 bytes for each field, as the limit counts them.
     pub bytes: usize,
     fields: usize,
     verdict: Verdict,
     pseudo_seen: u8,
     /// A regular field has come: pseudo-header fields may not follow.
     regular_seen: bool,
+    /// Of a request.
     pub scheme: Scheme,
+    /// Of a request that is an extended CONNECT.
     pub protocol: Protocol,
     /// The `content-length`, if there is one.
     pub content_length: Option<u64>,
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn new(
+    /// A block whose fields go into `head`, which is cleared. `from_server`: it is a server's (a response, or the
+    /// trailers of one). It may have `bytes_max` of fields, each counted with 32 bytes more, and `fields_max` of them,
+    /// pseudo-header fields aside.
+    #[inline]
+    pub fn new(
         head: &'a mut Head,
         known_authority: &'a mut KnownAuthority,
+        version: Version,
         section: Section,
         from_server: bool,
-        limits: &Limits,
+        (bytes_max, fields_max): (usize, usize),
     ) -> Self {
         head.clear();
-        head.set_version(Version::Http2);
+        head.set_version(version);
         Message {
             head,
             known_authority,
             section,
             from_server,
-            bytes_max: limits.head_bytes,
-            fields_max: limits.fields,
+            bytes_max,
+            fields_max,
             bytes: 0,
             fields: 0,
             verdict: Verdict::Good,
@@ -168,7 +167,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// When the block is so large that it is not worth decoding to its end.
     #[inline]
-    pub(super) fn field(&mut self, field: &Decoded<'_>) -> Result<(), FarTooLarge> {
+    pub fn field(&mut self, field: &Decoded<'_>) -> Result<(), FarTooLarge> {
         self.bytes += field.size();
         self.fields += usize::from(field.pseudo.is_none());
         if self.bytes > self.bytes_max || self.fields > self.fields_max {
@@ -189,12 +188,12 @@ impl<'a> Message<'a> {
 
     #[cold]
     fn over(&mut self) -> Result<(), FarTooLarge> {
-        let abuse = if self.bytes > self.bytes_max { Abuse::HeadBytes } else { Abuse::HeadFields };
+        let excess = if self.bytes > self.bytes_max { Excess::Bytes } else { Excess::Fields };
         if self.bytes > self.bytes_max.saturating_mul(FAR) || self.fields > self.fields_max.saturating_mul(FAR) {
-            return Err(FarTooLarge(abuse));
+            return Err(FarTooLarge(excess));
         }
         if self.verdict == Verdict::Good {
-            self.verdict = Verdict::TooLarge(abuse);
+            self.verdict = Verdict::TooLarge(excess);
         }
         Ok(())
     }
@@ -227,7 +226,7 @@ impl<'a> Message<'a> {
     fn append(&mut self, value: &[u8]) -> Option<Span> {
         let span = self.head.append(value).ok();
         if span.is_none() {
-            self.verdict = Verdict::TooLarge(Abuse::HeadBytes);
+            self.verdict = Verdict::TooLarge(Excess::Bytes);
         }
         span
     }
@@ -290,7 +289,7 @@ impl<'a> Message<'a> {
         let [a @ b'1'..=b'5', b @ b'0'..=b'9', c @ b'0'..=b'9'] = *value else { return false };
         let status = u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0');
         self.head.set_status(status);
-        // 101 is about connections that HTTP/2 does not have (RFC 9113, section 8.6).
+        // 101 is about connections that these versions do not have (RFC 9113, section 8.6; RFC 9114, section 4.5).
         status != 101
     }
 
@@ -320,7 +319,7 @@ impl<'a> Message<'a> {
             id => self.head.push_known(id, field.name, field.value),
         };
         if pushed.is_err() {
-            self.verdict = Verdict::TooLarge(Abuse::HeadBytes);
+            self.verdict = Verdict::TooLarge(Excess::Bytes);
         }
         pushed.is_ok()
     }
@@ -334,7 +333,7 @@ impl<'a> Message<'a> {
     }
 
     /// Judges the whole: `end` says that no body follows, `connect_protocol` that extended CONNECT was offered.
-    pub(super) fn finish(&mut self, end: bool, connect_protocol: bool) -> Verdict {
+    pub fn finish(&mut self, end: bool, connect_protocol: bool) -> Verdict {
         if self.verdict != Verdict::Good {
             return self.verdict;
         }

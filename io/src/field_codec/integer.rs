@@ -1,13 +1,13 @@
-//! Integers with a prefix (RFC 7541, section 5.1).
-use super::Fault;
+//! Integers with a prefix (RFC 7541, section 5.1; RFC 9204, section 4.1.1).
+use super::Malformed;
 
 /// Continuation octets that are read: 28 bits, above every length, index and size that is accepted anywhere here.
 const CONTINUATION_MAX: u32 = 4;
 
 /// Reads an integer whose first octet is `input[0]`, with a prefix of `bits` bits, and moves `input` past it.
 #[inline]
-pub(super) fn read(input: &mut &[u8], bits: u32) -> Result<usize, Fault> {
-    let Some((&first, rest)) = input.split_first() else { return Err(Fault::Truncated) };
+pub fn read(input: &mut &[u8], bits: u32) -> Result<usize, Malformed> {
+    let Some((&first, rest)) = input.split_first() else { return Err(Malformed::Truncated) };
     let mask = u8::MAX >> (8 - bits);
     *input = rest;
     let prefix = first & mask;
@@ -15,22 +15,43 @@ pub(super) fn read(input: &mut &[u8], bits: u32) -> Result<usize, Fault> {
 }
 
 /// The rest of an integer that does not fit its prefix.
-fn read_long(input: &mut &[u8], prefix: usize) -> Result<usize, Fault> {
+fn read_long(input: &mut &[u8], prefix: usize) -> Result<usize, Malformed> {
     let mut value = prefix;
     for i in 0..CONTINUATION_MAX {
-        let Some((&octet, rest)) = input.split_first() else { return Err(Fault::Truncated) };
+        let Some((&octet, rest)) = input.split_first() else { return Err(Malformed::Truncated) };
         *input = rest;
         value += usize::from(octet & 0x7f) << (7 * i);
         if octet & 0x80 == 0 {
             return Ok(value);
         }
     }
-    Err(Fault::IntegerOverflow)
+    Err(Malformed::IntegerOverflow)
+}
+
+/// Reads an integer of up to 62 bits, as stream numbers and counts are (RFC 9204, section 4.1.1); else as [`read`].
+pub fn read_62(input: &mut &[u8], bits: u32) -> Result<u64, Malformed> {
+    let Some((&first, rest)) = input.split_first() else { return Err(Malformed::Truncated) };
+    let mask = u8::MAX >> (8 - bits);
+    *input = rest;
+    let mut value = u64::from(first & mask);
+    if value != u64::from(mask) {
+        return Ok(value);
+    }
+    // Nine octets: 63 bits.
+    for i in 0..9 {
+        let Some((&octet, rest)) = input.split_first() else { return Err(Malformed::Truncated) };
+        *input = rest;
+        value += u64::from(octet & 0x7f) << (7 * i);
+        if octet & 0x80 == 0 {
+            return if value >> 62 == 0 { Ok(value) } else { Err(Malformed::IntegerOverflow) };
+        }
+    }
+    Err(Malformed::IntegerOverflow)
 }
 
 /// Writes an integer with a prefix of `bits` bits; the other bits of the first octet are those of `first`.
 #[inline]
-pub(super) fn write(out: &mut Vec<u8>, first: u8, bits: u32, value: usize) {
+pub fn write(out: &mut Vec<u8>, first: u8, bits: u32, value: usize) {
     let mask = (1usize << bits) - 1;
     if value < mask {
         out.push(first | value as u8);
@@ -82,16 +103,35 @@ mod tests {
                 assert_eq!(input, [0xaa]);
                 octets.pop();
                 for cut in 0..octets.len() {
-                    assert_eq!(read(&mut &octets[..cut], bits), Err(Fault::Truncated));
+                    assert_eq!(read(&mut &octets[..cut], bits), Err(Malformed::Truncated));
                 }
             }
         }
     }
 
     #[test]
+    fn integers_of_62_bits() {
+        for bits in 3..=8 {
+            for value in [0, 1, 254, 255, 256, 1 << 35, (1 << 62) - 1] {
+                let mut octets = written(0, bits, value);
+                octets.push(0xaa);
+                let mut input = &octets[..];
+                assert_eq!(read_62(&mut input, bits), Ok(value as u64));
+                assert_eq!(input, [0xaa]);
+                octets.pop();
+                for cut in 0..octets.len() {
+                    assert_eq!(read_62(&mut &octets[..cut], bits), Err(Malformed::Truncated));
+                }
+            }
+            assert_eq!(read_62(&mut &written(0, bits, 1 << 62)[..], bits), Err(Malformed::IntegerOverflow));
+            assert_eq!(read_62(&mut &[0xff; 20][..], bits), Err(Malformed::IntegerOverflow));
+        }
+    }
+
+    #[test]
     fn long_integers_are_refused() {
-        assert_eq!(read(&mut &[0x7f, 0x80, 0x80, 0x80, 0x80, 0x00][..], 7), Err(Fault::IntegerOverflow));
-        assert_eq!(read(&mut &[0xff; 20][..], 7), Err(Fault::IntegerOverflow));
+        assert_eq!(read(&mut &[0x7f, 0x80, 0x80, 0x80, 0x80, 0x00][..], 7), Err(Malformed::IntegerOverflow));
+        assert_eq!(read(&mut &[0xff; 20][..], 7), Err(Malformed::IntegerOverflow));
         assert_eq!(read(&mut &[0x7f, 0x80, 0x80, 0x80, 0x00][..], 7), Ok(127), "leading zeros are allowed");
     }
 }

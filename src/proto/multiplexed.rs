@@ -1,29 +1,23 @@
-//! One stream of a downstream HTTP/2 connection as the house's `Exchange`: request body in, answer out.
+//! One stream of a multiplexed downstream connection (HTTP/2, HTTP/3) as the house's `Exchange`: request body in,
+//! answer out. What differs between the protocols is behind [`Stream`].
 use super::{
-    heads,
-    link::Link,
-    stream::{Cut, H2Stream, RecvHalf, SendHalf},
+    ClientTimeouts, Patience,
+    h1::ListenerShare,
+    hop,
+    websocket::{self, Frames, GOING_AWAY},
 };
-use crate::{
-    message::{
-        BodySink, BodySize, BodySource, Category, Deadlines, Exchange, Fault, Fill, Peer, Phase, ResponseHead,
-        ResponseSink, Side,
-    },
-    proto::{
-        ClientTimeouts, Patience,
-        h1::ListenerShare,
-        hop,
-        websocket::{self, Frames, GOING_AWAY},
-    },
+use crate::message::{
+    BodySink, BodySize, BodySource, Category, Deadlines, Exchange, Fault, Fill, Peer, Phase, ResponseHead,
+    ResponseSink, Side,
 };
+use bytes::Bytes;
 use edge_io::{
-    head::{FieldId, FieldRef, Head, Method},
+    head::{FieldId, FieldRef, Head, Method, spare},
     http1::Decimal,
-    http2::ErrorCode,
+    http2::Protocol,
     tls,
 };
 use std::{
-    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -36,12 +30,103 @@ const TOO_SLOW: Fault = Fault::new(Category::BodyTimeout, Side::Downstream, "the
 /// Frame and field overhead that a request's log line counts beside its fields, bytes.
 const FRAME_BYTES: u64 = 9;
 
-fn fault_of(cut: Cut) -> Fault {
-    match (cut.connection, cut.by_peer) {
-        (true, _) => CLOSED,
-        (_, true) => CANCELLED,
-        _ => BROKEN,
+/// Why a stream goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The whole connection is gone.
+    Connection,
+    /// The peer gave the stream up.
+    Cancelled,
+    /// The peer broke the protocol on it.
+    Broken,
+}
+
+impl From<Ended> for Fault {
+    fn from(ended: Ended) -> Fault {
+        match ended {
+            Ended::Connection => CLOSED,
+            Ended::Cancelled => CANCELLED,
+            Ended::Broken => BROKEN,
+        }
     }
+}
+
+/// A stream that the peer opened with a request, as its exchange needs it. Dropped before both directions are through,
+/// it is reset.
+pub trait Stream {
+    /// The peer's direction.
+    type Recv<'s>: Receive
+    where
+        Self: 's;
+    /// Our direction.
+    type Send<'s>: Answer
+    where
+        Self: 's;
+    /// What the access log and the metrics call it.
+    const PROTOCOL: &'static str;
+
+    /// Both directions, borrowed apart.
+    fn halves(&mut self) -> (Self::Recv<'_>, Self::Send<'_>);
+    /// The handshake, if its connection is encrypted.
+    fn tls(&self) -> Option<&tls::Info>;
+    /// Whether the peer's direction was read to its end.
+    fn is_received(&self) -> bool;
+    /// Whether our direction is through.
+    fn is_sent(&self) -> bool;
+    /// Body bytes that came.
+    fn received(&self) -> u64;
+    /// The answer cannot be completed: a reset says that it is our fault.
+    fn fail(&mut self);
+    /// The connection takes no more requests.
+    fn end_connection(&self);
+    /// The request came before the handshake was complete, and may be a replay (RFC 8470).
+    fn is_early(&self) -> bool {
+        false
+    }
+}
+
+/// The peer's direction of a stream.
+pub trait Receive {
+    /// Waits for body data, or the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fill, Ended>>;
+    /// Body bytes that wait.
+    fn data(&self) -> &[u8];
+    /// The first `n` of them are done with.
+    fn consume(&mut self, n: usize);
+    /// Trailer fields that came with the end.
+    fn trailers(&self) -> Option<&Head>;
+    /// Body bytes that came so far.
+    fn bytes(&self) -> u64;
+}
+
+/// Our direction of a stream.
+pub trait Answer {
+    /// Sends a response head, also an interim one: the bytes it took.
+    fn response<'f>(&mut self, status: u16, fields: impl Iterator<Item = FieldRef<'f>>, end: bool) -> u64;
+    /// How long the body will be, if that is known and it can be framed as one.
+    fn announce(&mut self, _length: u64) {}
+    /// Takes some of `data`: how many bytes. `end` ends our direction with the last of them.
+    fn poll_data(&mut self, cx: &mut Context<'_>, data: &[u8], end: bool) -> Poll<Result<usize, Ended>>;
+    /// The same of bytes that are shared.
+    fn poll_shared(&mut self, cx: &mut Context<'_>, data: &Bytes, end: bool) -> Poll<Result<usize, Ended>> {
+        self.poll_data(cx, data, end)
+    }
+    /// Ends our direction with trailers.
+    fn trailers<'f>(&mut self, fields: impl Iterator<Item = FieldRef<'f>>) -> Result<(), Ended>;
+    /// What was held back to go out together with more goes out now.
+    fn flush(&mut self) {}
+    /// Ready when the stream is gone.
+    fn poll_cut(&self, cx: &mut Context<'_>) -> Poll<Ended>;
+}
+
+/// How a stream begins.
+pub struct Opening {
+    /// Its request.
+    pub head: Box<Head>,
+    /// Nothing follows it.
+    pub end: bool,
+    /// What an extended CONNECT asks for.
+    pub protocol: Protocol,
 }
 
 /// How far the answer is.
@@ -57,8 +142,8 @@ struct State {
 }
 
 /// One request and its answer.
-pub struct H2Exchange {
-    stream: H2Stream,
+pub struct StreamExchange<S: Stream> {
+    stream: S,
     head: Option<Box<Head>>,
     peer: Peer,
     deadlines: Deadlines,
@@ -70,22 +155,15 @@ pub struct H2Exchange {
     state: State,
 }
 
-impl H2Exchange {
-    pub(super) fn new(
-        link: &Rc<Link>,
-        id: u32,
-        end: bool,
-        mut head: Box<Head>,
-        peer: Peer,
-        share: &Rc<ListenerShare>,
-    ) -> H2Exchange {
-        let protocol = link.engine().protocol();
-        let stream = H2Stream::opened(link.clone(), id, end);
+impl<S: Stream> StreamExchange<S> {
+    /// A request on a stream.
+    pub fn new(stream: S, opening: Opening, peer: Peer, share: &ListenerShare) -> StreamExchange<S> {
+        let Opening { mut head, end, protocol } = opening;
         let deadlines = Deadlines::new(&share.timers);
-        let websocket = head.method() == Method::Connect && protocol == edge_io::http2::Protocol::WebSocket;
+        let websocket = head.method() == Method::Connect && protocol == Protocol::WebSocket;
         let refused = refusal(&head, protocol, websocket, share.limits.get().line_bytes);
         if websocket {
-            // It is the handshake that HTTP/1.1 makes with GET (RFC 8441 5): routes know it as such.
+            // It is the handshake that HTTP/1.1 makes with GET (RFC 8441 5, RFC 9220 3): routes know it as such.
             head.set_method_name(b"GET");
         }
         let size = match head.get(FieldId::ContentLength).and_then(decimal) {
@@ -105,7 +183,7 @@ impl H2Exchange {
             frames: Frames::default(),
         };
         let timeouts = share.timeouts.get();
-        H2Exchange {
+        StreamExchange {
             stream,
             head: Some(head),
             peer,
@@ -126,20 +204,19 @@ impl H2Exchange {
 
     /// The connection takes no more requests.
     pub fn end_connection(&self) {
-        self.stream.link().go_away_gracefully();
+        self.stream.end_connection();
     }
 
     fn request(&self) -> &Head {
         match &self.head {
             Some(head) => head,
-            None => heads::empty(),
+            None => spare::empty(),
         }
     }
 }
 
 /// CONNECT asks for a tunnel, which only WebSocket gets (RFC 9110 9.3.6, RFC 8441 4).
-fn refusal(head: &Head, protocol: edge_io::http2::Protocol, websocket: bool, target_bytes_max: usize) -> Option<Fault> {
-    use edge_io::http2::Protocol;
+fn refusal(head: &Head, protocol: Protocol, websocket: bool, target_bytes_max: usize) -> Option<Fault> {
     let fault = |category, detail| Fault::new(category, Side::Downstream, detail);
     if head.path_and_query().len() > target_bytes_max {
         return Some(fault(Category::HeadTooLarge, "the request target is too long").with_status(414));
@@ -159,20 +236,26 @@ fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-impl Drop for H2Exchange {
+impl<S: Stream> Drop for StreamExchange<S> {
     fn drop(&mut self) {
         if !self.stream.is_sent() && self.state.status != 0 {
-            self.stream.code = ErrorCode::INTERNAL_ERROR; // an answer that was cut off is not a cancelled one
+            self.stream.fail(); // an answer that was cut off is not a cancelled one
         }
         if let Some(head) = self.head.take() {
-            heads::give(head);
+            spare::give(head);
         }
     }
 }
 
-impl Exchange for H2Exchange {
-    type Source<'a> = RequestBody<'a>;
-    type Sink<'a> = Response<'a>;
+impl<S: Stream> Exchange for StreamExchange<S> {
+    type Source<'a>
+        = RequestBody<'a, S::Recv<'a>>
+    where
+        Self: 'a;
+    type Sink<'a>
+        = Response<'a, S::Send<'a>>
+    where
+        Self: 'a;
 
     fn head(&self) -> &Head {
         self.request()
@@ -199,11 +282,15 @@ impl Exchange for H2Exchange {
     }
 
     fn tls(&self) -> Option<&tls::Info> {
-        self.stream.link().stream.tls()
+        self.stream.tls()
+    }
+
+    fn early_data(&self) -> bool {
+        self.stream.is_early()
     }
 
     fn protocol(&self) -> &'static str {
-        "h2"
+        S::PROTOCOL
     }
 
     fn deadlines(&self) -> &Deadlines {
@@ -240,11 +327,11 @@ impl Exchange for H2Exchange {
         self.state.bytes_out
     }
 
-    fn parts(&mut self) -> (&Head, RequestBody<'_>, Response<'_>, &Deadlines) {
-        let H2Exchange { stream, head, deadlines, timeouts, patience, state, .. } = self;
+    fn parts(&mut self) -> (&Head, Self::Source<'_>, Self::Sink<'_>, &Deadlines) {
+        let StreamExchange { stream, head, deadlines, timeouts, patience, state, .. } = self;
         let request = match head {
             Some(head) => &**head,
-            None => heads::empty(),
+            None => spare::empty(),
         };
         let (recv, send) = stream.halves();
         let source = RequestBody { recv, deadlines, timeouts: *timeouts, patience };
@@ -254,14 +341,14 @@ impl Exchange for H2Exchange {
 }
 
 /// The request's body as it comes.
-pub struct RequestBody<'a> {
-    recv: RecvHalf<'a>,
+pub struct RequestBody<'a, R> {
+    recv: R,
     deadlines: &'a Deadlines,
     timeouts: ClientTimeouts,
     patience: &'a Patience,
 }
 
-impl BodySource for RequestBody<'_> {
+impl<R: Receive> BodySource for RequestBody<'_, R> {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<Fill, Fault>> {
         match self.recv.poll_fill(cx) {
             Poll::Ready(done) => {
@@ -270,7 +357,7 @@ impl BodySource for RequestBody<'_> {
                 if matches!(done, Ok(Fill::Data)) && self.patience.is_over(self.recv.bytes(), &self.timeouts) {
                     return Poll::Ready(Err(TOO_SLOW));
                 }
-                Poll::Ready(done.map_err(fault_of))
+                Poll::Ready(done.map_err(Fault::from))
             }
             Poll::Pending => {
                 self.patience.waits(self.deadlines.now());
@@ -292,7 +379,7 @@ impl BodySource for RequestBody<'_> {
     }
 
     fn trailers(&self) -> &Head {
-        self.recv.trailers().unwrap_or(heads::empty())
+        self.recv.trailers().unwrap_or(spare::empty())
     }
 
     fn upgrade(&mut self) {
@@ -306,22 +393,28 @@ impl BodySource for RequestBody<'_> {
 }
 
 /// The way of the answer.
-pub struct Response<'a> {
-    send: SendHalf<'a>,
+pub struct Response<'a, A> {
+    send: A,
     deadlines: &'a Deadlines,
     write_timeout: Duration,
     patience: &'a Patience,
     state: &'a mut State,
 }
 
-impl BodySink for Response<'_> {
-    fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Fault>> {
-        let last = self.state.left == Some(data.len() as u64);
-        if self.state.left.is_some_and(|left| left < data.len() as u64) {
-            let fault = Fault::new(Category::UpstreamProtocol, Side::Upstream, "more body than its length");
-            return Poll::Ready(Err(fault));
+impl<A: Answer> Response<'_, A> {
+    /// Whether so many bytes are what was still to come.
+    fn is_last(&self, bytes: usize) -> Result<bool, Fault> {
+        match self.state.left {
+            Some(left) if left < bytes as u64 => {
+                Err(Fault::new(Category::UpstreamProtocol, Side::Upstream, "more body than its length"))
+            }
+            left => Ok(left == Some(bytes as u64)),
         }
-        match self.send.poll_data(cx, data, last) {
+    }
+
+    /// What became of `data`.
+    fn pushed(&mut self, pushed: Poll<Result<usize, Ended>>, data: &[u8]) -> Poll<Result<usize, Fault>> {
+        match pushed {
             Poll::Ready(Ok(n)) => {
                 self.deadlines.clear(Phase::ClientWrite);
                 self.state.bytes_out += n as u64;
@@ -333,7 +426,7 @@ impl BodySink for Response<'_> {
                 }
                 Poll::Ready(Ok(n))
             }
-            Poll::Ready(Err(cut)) => Poll::Ready(Err(fault_of(cut))),
+            Poll::Ready(Err(ended)) => Poll::Ready(Err(ended.into())),
             Poll::Pending => {
                 if !self.deadlines.is_set(Phase::ClientWrite) {
                     self.deadlines.set(Phase::ClientWrite, self.write_timeout);
@@ -342,6 +435,20 @@ impl BodySink for Response<'_> {
             }
         }
     }
+}
+
+impl<A: Answer> BodySink for Response<'_, A> {
+    fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Fault>> {
+        let last = self.is_last(data.len())?;
+        let pushed = self.send.poll_data(cx, data, last);
+        self.pushed(pushed, data)
+    }
+
+    fn poll_push_shared(&mut self, cx: &mut Context<'_>, data: &Bytes) -> Poll<Result<usize, Fault>> {
+        let last = self.is_last(data.len())?;
+        let pushed = self.send.poll_shared(cx, data, last);
+        self.pushed(pushed, data)
+    }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>, trailers: &Head) -> Poll<Result<(), Fault>> {
         if self.state.left.is_some_and(|left| left > 0) {
@@ -349,20 +456,21 @@ impl BodySink for Response<'_> {
             return Poll::Ready(Err(fault));
         }
         if !trailers.is_empty() {
-            return Poll::Ready(self.send.trailers(hop::trailer_fields(trailers)).map_err(fault_of));
+            return Poll::Ready(self.send.trailers(hop::trailer_fields(trailers)).map_err(Fault::from));
         }
         match ready!(self.send.poll_data(cx, b"", true)) {
             Ok(_) => Poll::Ready(Ok(())),
-            Err(cut) => Poll::Ready(Err(fault_of(cut))),
+            Err(ended) => Poll::Ready(Err(ended.into())),
         }
     }
 
     fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
-        Poll::Ready(Ok(())) // the connection's driver writes what is there at the end of each turn
+        self.send.flush(); // the connection's driver writes what is there at the end of each turn
+        Poll::Ready(Ok(()))
     }
 }
 
-impl ResponseSink for Response<'_> {
+impl<A: Answer> ResponseSink for Response<'_, A> {
     fn inform(&mut self, status: u16, fields: &mut dyn Iterator<Item = FieldRef<'_>>) {
         if self.state.status == 0 {
             self.state.bytes_out += self.send.response(status, fields, false);
@@ -407,6 +515,9 @@ impl ResponseSink for Response<'_> {
             None => self.send.response(status, rest, end),
         };
         self.state.bytes_out += written;
+        if let Some(left) = self.state.left {
+            self.send.announce(left);
+        }
     }
 
     fn started(&self) -> bool {
@@ -416,7 +527,7 @@ impl ResponseSink for Response<'_> {
     fn close_after(&mut self) {}
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
-        self.send.poll_cut(cx).map(fault_of)
+        self.send.poll_cut(cx).map(Fault::from)
     }
 
     fn is_stream(&self) -> bool {

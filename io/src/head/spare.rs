@@ -1,5 +1,5 @@
 //! Heads that wait to be used again, per thread: a stream needs one for as long as it lives.
-use edge_io::head::Head;
+use super::Head;
 use std::cell::RefCell;
 
 /// Spare heads kept per thread.

@@ -1,6 +1,6 @@
 //! The Huffman code of RFC 7541, Appendix B. It is canonical, so the lengths say everything: codes and decoding tables
 //! are computed from them when this is compiled.
-use super::Fault;
+use super::Malformed;
 
 /// End of string: never sent, its first bits are the padding.
 const EOS: usize = 256;
@@ -159,7 +159,7 @@ const fn steps() -> [Step; 1 << WINDOW] {
 
 /// Most bytes that `coded` coded bytes become, and what the decoder writes beyond them: the room [`decode`] needs.
 #[inline]
-pub(super) const fn room(coded: usize) -> usize {
+pub const fn room(coded: usize) -> usize {
     coded * 8 / 5 + 2
 }
 
@@ -198,16 +198,16 @@ impl Reader<'_> {
 
     /// The symbol of a code longer than [`WINDOW`], or of any code when few bits are left.
     #[cold]
-    fn long(&mut self) -> Result<u8, Fault> {
+    fn long(&mut self) -> Result<u8, Malformed> {
         let top = self.bits >> 32;
         let len = (5..=LONGEST).find(|&len| top < LIMIT[len]).unwrap_or(LONGEST);
         if len as u32 > self.count {
-            return Err(Fault::InvalidHuffman);
+            return Err(Malformed::InvalidHuffman);
         }
         let nth = (top >> (32 - len)) as u32 - FIRST[len];
         let symbol = SORTED.get(usize::from(START[len]) + nth as usize).copied().unwrap_or(EOS as u16);
         self.skip(len as u32);
-        u8::try_from(symbol).map_err(|_| Fault::InvalidHuffman)
+        u8::try_from(symbol).map_err(|_| Malformed::InvalidHuffman)
     }
 
     /// Whether what is left is padding: fewer than 8 bits, all of them ones (RFC 7541, section 5.2).
@@ -218,7 +218,7 @@ impl Reader<'_> {
 }
 
 /// Decodes `input` into the start of `out`, which has [`room`], and says how many bytes came of it.
-pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
+pub fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, Malformed> {
     let mut reader = Reader { input, bits: 0, count: 0 };
     let mut n = 0;
     reader.fill();
@@ -226,7 +226,7 @@ pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
         // As many steps as the bits surely suffice for, so that what is left is asked once for all of them.
         for _ in 0..reader.count / WINDOW {
             let step = STEPS[(reader.bits >> (64 - WINDOW)) as usize];
-            let Some(place) = out.get_mut(n..n + 2) else { return Err(Fault::InvalidHuffman) };
+            let Some(place) = out.get_mut(n..n + 2) else { return Err(Malformed::InvalidHuffman) };
             if step.count() == 0 {
                 reader.fill();
                 place[0] = reader.long()?;
@@ -244,9 +244,9 @@ pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
         let step = STEPS[(reader.bits >> (64 - WINDOW)) as usize];
         let first = step.first_bits();
         if first == 0 || first > reader.count {
-            return Err(Fault::InvalidHuffman);
+            return Err(Malformed::InvalidHuffman);
         }
-        let Some(place) = out.get_mut(n) else { return Err(Fault::InvalidHuffman) };
+        let Some(place) = out.get_mut(n) else { return Err(Malformed::InvalidHuffman) };
         *place = step.symbols()[0];
         n += 1;
         reader.skip(first);
@@ -256,7 +256,7 @@ pub(super) fn decode(input: &[u8], out: &mut [u8]) -> Result<usize, Fault> {
 
 /// How many bytes `text` takes when coded.
 #[inline]
-pub(super) fn encoded_len(text: &[u8]) -> usize {
+pub fn encoded_len(text: &[u8]) -> usize {
     let bits: usize = text.iter().map(|&b| usize::from(LENGTHS_BY_BYTE[usize::from(b)])).sum();
     bits.div_ceil(8)
 }
@@ -273,7 +273,7 @@ static LENGTHS_BY_BYTE: [u8; 256] = {
 };
 
 /// Appends `text`, coded and padded.
-pub(super) fn encode(text: &[u8], out: &mut Vec<u8>) {
+pub fn encode(text: &[u8], out: &mut Vec<u8>) {
     // `count` stays below 32 between symbols, so that the longest code fits.
     let (mut bits, mut count) = (0u64, 0u32);
     for &b in text {
@@ -298,7 +298,7 @@ pub(super) fn encode(text: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn decoded(input: &[u8]) -> Result<Vec<u8>, Fault> {
+    fn decoded(input: &[u8]) -> Result<Vec<u8>, Malformed> {
         let mut out = vec![0; room(input.len())];
         let n = decode(input, &mut out)?;
         out.truncate(n);
@@ -374,8 +374,8 @@ mod tests {
         for n in 1..200 {
             let mut padded = encoded(&vec![b'a'; n]);
             padded.push(0xff);
-            assert_eq!(decoded(&padded), Err(Fault::InvalidHuffman), "{n}");
-            assert_eq!(decoded(&vec![0xff; n]), Err(Fault::InvalidHuffman), "{n}");
+            assert_eq!(decoded(&padded), Err(Malformed::InvalidHuffman), "{n}");
+            assert_eq!(decoded(&vec![0xff; n]), Err(Malformed::InvalidHuffman), "{n}");
         }
     }
 

@@ -1,0 +1,99 @@
+//! The way out of an endpoint: packets are made into one buffer, batch by batch, and wait there if the socket is full.
+use crate::socket::{Socket, Transmit};
+use quinn_proto::Connection;
+use std::{
+    io,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+/// Batches of one connection before others get their turn.
+const BATCHES_PER_TURN: u32 = 8;
+/// Datagrams in one batch, at most: so many of 1,452 bytes are what the kernel takes as one message (64 KiB).
+const SEGMENTS_MAX: usize = 44;
+
+/// What `transmit` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// So many datagrams, and there are no more for now.
+    All(u64),
+    /// So many, and there are more.
+    Some(u64),
+}
+
+/// Packets on their way out.
+#[derive(Default)]
+pub struct Outbox {
+    buffer: Vec<u8>,
+    /// What of it the socket did not take.
+    waiting: Option<quinn_proto::Transmit>,
+    /// For packets of no connection.
+    answer: Vec<u8>,
+}
+
+impl Outbox {
+    /// Room for one packet of no connection.
+    pub fn answer(&mut self) -> &mut Vec<u8> {
+        self.answer.clear();
+        &mut self.answer
+    }
+
+    /// What was put there.
+    pub fn answered(&self) -> &[u8] {
+        &self.answer
+    }
+
+    /// Sends it; nobody misses it if the socket is full.
+    pub fn send_answer(&mut self, socket: &Socket, transmit: &quinn_proto::Transmit) {
+        let _ = send(socket, transmit, &self.answer);
+    }
+
+    /// Whether the socket is full.
+    pub fn is_blocked(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Whether nothing waits any more.
+    pub fn unblock(&mut self, socket: &Socket, cx: &mut Context<'_>) -> bool {
+        while let Some(waiting) = &self.waiting {
+            match send(socket, waiting, &self.buffer) {
+                Ok(()) => self.waiting = None,
+                Err(_) => match socket.poll_writable(cx) {
+                    Poll::Ready(()) => {}
+                    Poll::Pending => return false,
+                },
+            }
+        }
+        true
+    }
+
+    /// Sends what a connection has to send.
+    pub fn transmit(&mut self, socket: &Socket, quic: &mut Connection, now: Instant, cx: &mut Context<'_>) -> Sent {
+        let mut sent = 0;
+        let segments = socket.max_gso_segments().min(SEGMENTS_MAX);
+        for _ in 0..BATCHES_PER_TURN {
+            if !self.unblock(socket, cx) {
+                return Sent::Some(sent);
+            }
+            self.buffer.clear();
+            let Some(transmit) = quic.poll_transmit(now, segments, &mut self.buffer) else {
+                return Sent::All(sent);
+            };
+            sent += transmit.segment_size.map_or(1, |segment| transmit.size.div_ceil(segment.max(1)) as u64);
+            if send(socket, &transmit, &self.buffer).is_err() {
+                self.waiting = Some(transmit);
+            }
+        }
+        Sent::Some(sent)
+    }
+}
+
+fn send(socket: &Socket, transmit: &quinn_proto::Transmit, buffer: &[u8]) -> io::Result<()> {
+    socket.try_send(&Transmit {
+        remote: transmit.destination,
+        local_ip: transmit.src_ip,
+        ecn: transmit.ecn,
+        segment: transmit.segment_size,
+        data: buffer.get(..transmit.size).unwrap_or(buffer),
+    })
+}
