@@ -10,7 +10,7 @@ use crate::harness::{
 };
 
 crate::suite!("convert";
-    from_h2:
+    from_streams:
         malformed_http2_requests_reach_no_origin,
         bodies_of_another_length_look_whole_to_no_origin,
         host_stands_in_for_authority,

@@ -25,7 +25,7 @@ crate::suite!("drain";
         websocket_is_told_that_the_edge_goes_away,
         removed_listener_finishes_what_is_in_flight,
         sigint_drains_too;
-    from_h2:
+    from_streams:
         goaway_is_said_twice;
     each_driver:
         socket_files_are_removed;
@@ -71,14 +71,14 @@ fn requests_in_flight_finish(at: Pair) {
     edge.signal(Signal::TERM);
     eventually("no new connections", || Wire::try_connect(&addr).is_err().then_some(()));
     assert_eq!(edge.ended(), None);
-    if at.down.http2() {
-        clients.iter().for_each(|c| c.session().wait_go_away().expect("GOAWAY while streams are open"));
+    if at.down.multiplexed() {
+        clients.iter().for_each(|c| c.wait_go_away().expect("GOAWAY while streams are open"));
     }
     gate.open();
     for call in calls {
         let got = call.response();
         assert_eq!((got.status(), got.text().as_str()), (200, "finished"));
-        let close = (!at.down.http2()).then_some("close");
+        let close = (!at.down.multiplexed()).then_some("close");
         assert_eq!(got.get("connection").map(str::to_ascii_lowercase).as_deref(), close, "{got:?}");
     }
     clients.iter().for_each(ends_in_order);
@@ -191,7 +191,7 @@ fn websocket_is_told_that_the_edge_goes_away(at: Pair) {
     let took = begun.elapsed();
     assert!(took < Duration::from_millis(2_500), "ended after {took:?}");
     let line = edge.wait_log_path("/ws");
-    let status = if at.down.http2() { 200 } else { 101 };
+    let status = if at.down.multiplexed() { 200 } else { 101 };
     assert_eq!((line["status"].as_u64(), line["category"].as_str()), (Some(status), Some("draining")), "{line}");
 }
 
@@ -256,8 +256,8 @@ fn removed_listener_finishes_what_is_in_flight(at: Pair) {
     assert_eq!(edge.reload().code, 0);
     eventually("the second listener to be gone", || Wire::try_connect(&second).is_err().then_some(()));
     ends_in_order(&idle);
-    if at.down.http2() {
-        client.session().wait_go_away().expect("GOAWAY while the stream is open");
+    if at.down.multiplexed() {
+        client.wait_go_away().expect("GOAWAY while the stream is open");
     }
     gate.open();
     assert_eq!(call.response().text(), "finished");

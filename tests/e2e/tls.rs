@@ -338,7 +338,7 @@ fn endpoints_may_see_a_certificate(at: Pair) {
 fn plain_requests_for_hosts_with_a_certificate_go_to_https(at: Pair) {
     let origin = Origin::fine(at.up);
     // The listener under test has no TLS whatever the pair says; its protocols are the pair's.
-    let down = if at.down.http2() { Protocol::H2c } else { Protocol::H1 };
+    let down = if at.down.multiplexed() { Protocol::H2c } else { Protocol::H1 };
     let text = |keys: &str, route: &str| {
         listener_text("web", down, keys)
             + &listener_text("secure", Protocol::H1Tls, "")

@@ -151,15 +151,16 @@ pub struct Extra<'a> {
 
 /// A listener on a free port that speaks a protocol, with more keys.
 pub fn listener_text(name: &str, down: Protocol, keys: &str) -> String {
-    let own = match down {
+    let protocols = match down {
         Protocol::H1 => "",
-        Protocol::H2c => "protocols = [\"h1\", \"h2\"]\n",
-        Protocol::H1Tls | Protocol::H2 => {
-            "protocols = [\"h1\", \"h2\"]\n\
-             tls = { certificates = [{ cert = \"@DIR@/edge.pem\", key = \"@DIR@/edge.key\" }] }\n"
-        }
+        Protocol::H1Tls | Protocol::H2 | Protocol::H2c => "protocols = [\"h1\", \"h2\"]\n",
+        Protocol::H3 => "protocols = [\"h1\", \"h2\", \"h3\"]\n",
     };
-    format!("[[listener]]\nname = \"{name}\"\naddress = [\"127.0.0.1:0\"]\n{own}{keys}\n\n")
+    let tls = match down.tls() {
+        true => "tls = { certificates = [{ cert = \"@DIR@/edge.pem\", key = \"@DIR@/edge.key\" }] }\n",
+        false => "",
+    };
+    format!("[[listener]]\nname = \"{name}\"\naddress = [\"127.0.0.1:0\"]\n{protocols}{tls}{keys}\n\n")
 }
 
 /// A pool of these origins, with more keys.
