@@ -1,10 +1,11 @@
 //! The end of the process: what is in flight is finished, what is idle is closed, what hangs is cut off.
 use crate::harness::{
-    Ask, Call, Client, Edge, Origin, Pair, Reply, Setup, Wire,
+    Ask, Call, Client, Edge, Origin, Pair, Protocol, Reply, Setup, Wire,
     edge::{Extra, listener_text, proxy_text_over},
     eventually,
     frames::{RawClient, kind},
     http2::is_go_away,
+    http3,
 };
 use rustix::process::Signal;
 use std::{
@@ -216,6 +217,9 @@ fn goaway_is_said_twice(at: Pair) {
     let gate = Gate::default();
     let origin = gated(at, &gate);
     let edge = Setup::pair(at, &origin).start();
+    if at.down == Protocol::H3 {
+        return goaway_is_said_twice_by_http3(&gate, &origin, &edge);
+    }
     let scheme = at.down.scheme();
     let ask = |path: &'static [u8]| -> Vec<(&[u8], &[u8])> {
         vec![(b":method", b"GET"), (b":scheme", scheme.as_bytes()), (b":authority", b"a"), (b":path", path)]
@@ -239,6 +243,26 @@ fn goaway_is_said_twice(at: Pair) {
     }
     assert!(answered, "the stream is finished");
     assert_eq!(last, first, "the last stream that was taken");
+    assert_eq!(edge.wait_exit(), 0);
+}
+
+fn goaway_is_said_twice_by_http3(gate: &Gate, origin: &Origin, edge: &Edge) {
+    let client = edge.client();
+    let session = client.http3();
+    let call = client.begin(Ask::get("/hold"));
+    origin.wait_requests(1);
+    edge.signal(Signal::TERM);
+    let first = session.wait_said(|s| !s.go_away.is_empty()).expect("GOAWAY").go_away[0];
+    assert_eq!(first, (1 << 62) - 4, "the largest number of a request: nothing is lost yet (RFC 9114 5.2)");
+    // A request that was on its way when GOAWAY was sent is served.
+    let late = session.stream().expect("a stream");
+    late.raw(&http3::request(&Ask::get("/late"))).and_then(|()| late.end()).expect("the edge takes it");
+    assert_eq!(late.head(false).expect("an answer").status(), 200);
+    gate.open();
+    assert_eq!(call.response().text(), "finished");
+    let last = session.wait_said(|s| s.go_away.len() > 1).expect("a second GOAWAY").go_away[1];
+    assert_eq!(last, late.id() + 4, "the first request that was not taken");
+    session.wait_end().expect("an end in order");
     assert_eq!(edge.wait_exit(), 0);
 }
 

@@ -3,8 +3,9 @@
 use super::{
     Addr, Message, PATIENCE,
     exchange::{Ask, Body, Fields},
+    frames::Outcome,
     http2::Engine,
-    qpack,
+    qpack, tls,
 };
 use bytes::{Bytes, BytesMut};
 use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
@@ -131,7 +132,7 @@ pub fn frame_bytes(kind: u64, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A request's head as fields, pseudo-header fields first.
-pub fn request_fields(ask: &Ask) -> Fields {
+fn request_fields(ask: &Ask) -> Fields {
     let pseudo = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     let mut fields = vec![pseudo(":method", &ask.method)];
     fields.extend(ask.protocol.map(|p| pseudo(":protocol", p)));
@@ -149,9 +150,18 @@ pub fn request_fields(ask: &Ask) -> Fields {
     fields
 }
 
+/// The HEADERS frame of a request.
+pub fn request(ask: &Ask) -> Vec<u8> {
+    headers(pairs(&request_fields(ask)))
+}
+
 /// A HEADERS frame.
-pub fn headers(fields: &Fields) -> Vec<u8> {
-    frame_bytes(frame::HEADERS, &qpack::encode(fields.iter().map(|(n, v)| (n.as_bytes(), v.as_slice()))))
+pub fn headers<'a>(fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Vec<u8> {
+    frame_bytes(frame::HEADERS, &qpack::encode(fields))
+}
+
+fn pairs(fields: &Fields) -> impl Iterator<Item = (&[u8], &[u8])> {
+    fields.iter().map(|(n, v)| (n.as_bytes(), v.as_slice()))
 }
 
 /// What a server has said on its control stream.
@@ -159,8 +169,8 @@ pub fn headers(fields: &Fields) -> Vec<u8> {
 pub struct Said {
     /// Its SETTINGS came.
     pub settings: Option<Vec<(u64, u64)>>,
-    /// The last GOAWAY.
-    pub go_away: Option<u64>,
+    /// The identifiers of every GOAWAY.
+    pub go_away: Vec<u64>,
 }
 
 /// What a client does differently.
@@ -288,7 +298,7 @@ impl Session {
     /// # Errors
     /// `TimedOut`, or the error that ended the connection instead.
     pub fn wait_go_away(&self) -> io::Result<()> {
-        self.wait_said(|s| s.go_away.is_some()).map(drop)
+        self.wait_said(|s| !s.go_away.is_empty()).map(drop)
     }
 
     /// Waits until the connection ends.
@@ -333,7 +343,7 @@ impl Session {
     /// # Errors
     /// As QUIC says; the server's GOAWAY.
     pub fn begin(&self, ask: &Ask) -> io::Result<Http3Call> {
-        if self.link.said.borrow().go_away.is_some() {
+        if !self.link.said.borrow().go_away.is_empty() {
             let why = Ended {
                 code: Some(code::NO_ERROR),
                 connection: true,
@@ -350,7 +360,7 @@ impl Session {
             }
         }
         let duplex = self.stream()?;
-        duplex.raw(&headers(&request_fields(ask)))?;
+        duplex.raw(&request(ask))?;
         match &ask.body {
             Body::None => duplex.end()?,
             // A refusal that comes while the body is on its way is what the caller then reads.
@@ -361,14 +371,38 @@ impl Session {
     }
 }
 
+/// What becomes of a request that is sent as it is, over a connection of its own, in the words of [`super::frames`]: an
+/// answer of 200 begins with the byte that it begins with there.
+///
+/// # Panics
+/// When nothing comes in time, or no connection.
+pub fn outcome(to: &Addr, lines: &[(&[u8], &[u8])], body: Option<&[u8]>) -> Outcome {
+    let session = Session::open(to, tls::client(&["h3"]), tls::EDGE_NAME).expect("a connection");
+    let stream = session.stream().expect("a stream");
+    let sent = stream.raw(&headers(lines.iter().copied())).and_then(|()| stream.send(body.unwrap_or_default()));
+    // A refusal that comes while this is on its way is what is then read.
+    let _ = sent.and_then(|()| stream.end());
+    match stream.head(false) {
+        Ok(head) => Outcome::Answer(if head.status() == 200 { 0x88 } else { 0 }),
+        Err(e) => match why(&e) {
+            Some(Ended { code: Some(code), connection: true, .. }) => Outcome::GoAway(*code as u32),
+            Some(Ended { code: Some(code), .. }) => Outcome::Reset(*code as u32),
+            Some(_) => Outcome::Closed,
+            None => panic!("neither an answer nor a refusal: {e}"),
+        },
+    }
+}
+
 /// Reads the server's streams: the control stream means something, QPACK's have nothing to say to one without a table.
 async fn accept_streams(quic: quinn::Connection, tell: watch::Sender<Said>) {
     let tell = Arc::new(tell);
     while let Ok(recv) = quic.accept_uni().await {
         let (tell, quic) = (Arc::clone(&tell), quic.clone());
         tokio::spawn(async move {
-            if let Err(e) = read_stream(recv, &tell).await {
-                // Of a critical stream only the connection's end is in order.
+            // The end of the connection is not the stream's fault.
+            if let Err(e) = read_stream(recv, &tell).await
+                && !why(&e).is_some_and(|e| e.connection)
+            {
                 quic.close(VarInt::from_u32(code::GENERAL_PROTOCOL_ERROR as u32), e.to_string().as_bytes());
             }
         });
@@ -400,7 +434,7 @@ async fn read_stream(recv: RecvStream, tell: &watch::Sender<Said>) -> io::Result
             }
             frame::GOAWAY => {
                 let id = take_varint(&mut rest).ok_or_else(|| invalid("cut GOAWAY"))?;
-                tell.send_modify(|s| s.go_away = Some(id));
+                tell.send_modify(|s| s.go_away.push(id));
             }
             frame::DATA | frame::HEADERS => return Err(invalid("a request's frame on the control stream")),
             _ => {}
@@ -694,8 +728,8 @@ impl Duplex {
     /// # Errors
     /// Why the stream is no more.
     pub fn end_with(&self, trailers: &Fields) -> io::Result<()> {
-        let lower = trailers.iter().map(|(n, v)| (n.to_ascii_lowercase(), v.clone())).collect();
-        self.raw(&headers(&lower))?;
+        let lower: Fields = trailers.iter().map(|(n, v)| (n.to_ascii_lowercase(), v.clone())).collect();
+        self.raw(&headers(pairs(&lower)))?;
         self.end()
     }
 
@@ -725,7 +759,7 @@ impl Duplex {
     ///
     /// # Errors
     /// `TimedOut`, why the stream is no more, or `InvalidData`.
-    fn head(&self, to_head: bool) -> io::Result<Message> {
+    pub fn head(&self, to_head: bool) -> io::Result<Message> {
         let mut body = self.0.body.lock().expect("streams do not panic");
         let fields = match self.wait(body.next())?? {
             Got::Headers(fields) => plain(fields)?,
