@@ -145,7 +145,7 @@ fn read_respond(section: Section<'_>, base: &Path) -> Option<RespondConfig> {
     let file = section.text_not_empty("body_file").and_then(|path| read_body(&section, &base.join(path.value)));
     if section.has("body") && section.has("body_file") {
         section.scene.mistake(section.span_of_key("body_file"), |at| {
-            Problem::new(at, "there are body and body_file").help("leave one of them out")
+            Problem::new(at, "the response has both body and body_file").help("leave one of them out")
         });
     }
     let respond = RespondConfig {

@@ -301,3 +301,21 @@ proptest! {
         prop_assert_eq!(glued, text);
     }
 }
+
+#[test]
+fn a_body_comes_from_a_file_and_what_is_wrong_with_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("page.html"), "<p>back soon").unwrap();
+    let read = |name: &str| {
+        let text = format!("version = 1\n[[listener]]\naddress = \"127.0.0.1:1\"\n[[route]]\nrespond = {{ {name} }}\n");
+        parse(&text, &dir.path().join("edge.toml"))
+    };
+    let config = read("body_file = \"page.html\"").unwrap_or_else(|e| panic!("{e}"));
+    let raw::Action::Respond(respond) = &config.routes[0].action else { panic!("a response") };
+    assert_eq!((&respond.body[..], respond.from_file), (&b"<p>back soon"[..], true));
+    assert!(read("body_file = \"none.html\"").unwrap_err().to_string().contains("none.html"));
+    assert!(read("body_file = \"page.html\", body = \"x\"").unwrap_err().to_string().contains("has both"));
+    let file = std::fs::File::create(dir.path().join("large")).unwrap();
+    file.set_len((16 << 20) + 1).unwrap();
+    assert!(read("body_file = \"large\"").unwrap_err().to_string().contains("at most 16777216"));
+}

@@ -316,6 +316,8 @@ mod tests {
         Insert(u8, usize, usize),
         /// With the name of the entry that is this many per cent from the newest.
         Named(usize, usize),
+        /// The entry that is this many per cent from the newest, again.
+        Duplicate(usize),
         Resize(usize),
     }
 
@@ -324,6 +326,7 @@ mod tests {
             6 => (any::<u8>(), 0..40usize, 0..200usize).prop_map(|(b, n, v)| Step::Insert(b, n, v)),
             1 => (any::<u8>(), 0..1000usize, 0..1000usize).prop_map(|(b, n, v)| Step::Insert(b, n, v)),
             4 => (0..100usize, 0..300usize).prop_map(|(at, v)| Step::Named(at, v)),
+            2 => (0..100usize).prop_map(Step::Duplicate),
             1 => prop_oneof![Just(0), 0..3000usize, Just(1024)].prop_map(Step::Resize),
         ]
     }
@@ -351,7 +354,17 @@ mod tests {
                         let name = model.fields[index].0.clone();
                         model.insert(name, value);
                     }
-                    Step::Named(..) => {}
+                    Step::Duplicate(at) if !table.is_empty() => {
+                        let index = at * table.len() / 100;
+                        let (name, value) = model.fields[index].clone();
+                        let (size, before) = (name.len() + value.len() + 32, table.len());
+                        let evicted = table.would_evict(size);
+                        table.duplicate(index, None);
+                        prop_assert_eq!(evicted, Some(before + 1 - table.len()));
+                        prop_assert_eq!(table.would_evict(table.max() + 1), None);
+                        model.insert(name, value);
+                    }
+                    Step::Named(..) | Step::Duplicate(_) => {}
                     Step::Resize(max) => {
                         largest = largest.max(max);
                         table.resize(max);

@@ -130,7 +130,7 @@ fn only_a_listener_that_speaks_h3_has_quic() {
 fn ciphers_must_have_one_for_quic() {
     let house = House::new();
     let old = ListenerConfig { ciphers: vec!["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"], ..house.config() };
-    let problems = house.store.listener(&old).err().expect("QUIC has no suite");
+    let problems = house.store.listener(&old).expect_err("QUIC has no suite");
     assert_eq!((problems.len(), problems[0].place), (1, Place::Table));
     assert!(problems[0].message.contains("TLS 1.3 only"), "{problems:?}");
     assert!(problems[0].help.contains("TLS_AES_128_GCM_SHA256"), "{problems:?}");
