@@ -260,8 +260,7 @@ impl Session {
         })??;
         let (tell, said) = watch::channel(Said::default());
         engine.spawn(accept_streams(quic.clone(), tell));
-        let link =
-            Link { engine, quic, said, control: Mutex::new(Some(control)), _endpoint: endpoint, early_accepted };
+        let link = Link { engine, quic, said, control: Mutex::new(Some(control)), _endpoint: endpoint, early_accepted };
         Ok(Session { link: Arc::new(link) })
     }
 
