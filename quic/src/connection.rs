@@ -736,7 +736,6 @@ impl Connection {
             *self.nascent.borrow_mut() = HashMap::new();
         }
     }
-
 }
 
 /// An HTTP/3 error code as QUIC sends it: all of ours are far below its bound of 62 bits.
