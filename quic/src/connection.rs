@@ -69,8 +69,9 @@ enum Going {
     No,
     /// "No new requests" was said; the last one is named at this time.
     Announced(Instant),
-    /// Requests from this id on are not answered.
-    Last(u64),
+    /// Requests from this id on are not answered; the connection stays until this time at least, so that its peer hears
+    /// of that before the end.
+    Last(u64, Instant),
 }
 
 /// One connection.
@@ -228,9 +229,13 @@ impl Connection {
             return self.close(ErrorCode::H3_NO_ERROR, b"");
         }
         self.engine().go_away(NO_LAST_REQUEST);
-        let late = (self.quic.borrow().rtt() * 2).min(LATE_REQUESTS);
-        self.going.set(Going::Announced(self.core.now() + late));
+        self.going.set(Going::Announced(self.core.now() + self.late()));
         self.touch();
+    }
+
+    /// How long what was said takes to have an effect on what arrives.
+    fn late(&self) -> Duration {
+        (self.quic.borrow().rtt() * 2).min(LATE_REQUESTS)
     }
 
     /// Ends the connection at once.
@@ -371,7 +376,7 @@ impl Connection {
             let id = self.quic().streams().accept(Dir::Bi);
             let Some(id) = id else { return false };
             *opened += 1;
-            if let Going::Last(last) = self.going.get()
+            if let Going::Last(last, _) = self.going.get()
                 && u64::from(id) >= last
             {
                 self.refuse(id, ErrorCode::H3_REQUEST_REJECTED);
@@ -637,7 +642,7 @@ impl Connection {
         {
             let last = self.next_request.get();
             self.engine().go_away(last);
-            self.going.set(Going::Last(last));
+            self.going.set(Going::Last(last, now + self.late()));
             self.flush_own();
         }
         let busy = self.requests.get() > 0;
@@ -650,7 +655,7 @@ impl Connection {
             if now.saturating_duration_since(self.idle_since.get()) >= self.policy.keepalive {
                 self.go_away();
             }
-            self.close_when_done();
+            self.close_when_done(now);
         }
     }
 
@@ -671,9 +676,9 @@ impl Connection {
     }
 
     /// A graceful end is complete when every answer has arrived.
-    fn close_when_done(self: &Rc<Self>) {
+    fn close_when_done(self: &Rc<Self>, now: Instant) {
         let own = self.own.get().iter().flatten().count();
-        let done = matches!(self.going.get(), Going::Last(_))
+        let done = matches!(self.going.get(), Going::Last(_, heard) if heard <= now)
             && self.nascent.borrow().is_empty()
             && self.tails.borrow().is_empty()
             && self.quic().streams().send_streams() <= own;
@@ -696,8 +701,11 @@ impl Connection {
             self.idle_since.get() + self.policy.keepalive
         };
         let mut first = quic.map_or(own, |quic| quic.min(own));
-        if let Going::Announced(at) = self.going.get() {
-            first = first.min(at);
+        match self.going.get() {
+            Going::Announced(at) => first = first.min(at),
+            // Afterwards the end waits for events, not for time.
+            Going::Last(_, heard) if heard > self.core.now() => first = first.min(heard),
+            Going::Last(..) | Going::No => {}
         }
         let nascent = self.nascent.borrow();
         match nascent.values().map(|n| n.since).min() {
