@@ -16,6 +16,7 @@ mod framing;
 mod grpc;
 mod harness;
 mod headers;
+mod http3;
 mod limits;
 mod observe;
 mod reload;
@@ -60,6 +61,7 @@ fn suites() -> Vec<Test> {
         framing::tests(),
         grpc::tests(),
         headers::tests(),
+        http3::tests(),
         limits::tests(),
         observe::tests(),
         reload::tests(),
