@@ -89,6 +89,8 @@ pub struct Connection {
     tails: RefCell<Tails>,
     /// Priorities that came before their requests.
     early: RefCell<Vec<(u64, Priority)>>,
+    /// Streams that got room in this turn, with quinn-proto's priority of each.
+    writable: RefCell<Vec<(i32, StreamId)>>,
     info: OnceCell<tls::Info>,
     pub(crate) entry: Cell<Entry>,
     pub(crate) dirty: Cell<bool>,
@@ -131,6 +133,7 @@ impl Connection {
             own: Cell::new([None; 3]),
             tails: RefCell::default(),
             early: RefCell::default(),
+            writable: RefCell::default(),
             info: OnceCell::new(),
             entry: Cell::default(),
             dirty: Cell::new(false),
@@ -300,6 +303,7 @@ impl Connection {
                 Some(quinn_proto::Event::DatagramReceived | quinn_proto::Event::DatagramsUnblocked) => {}
             }
         }
+        self.wake_writable();
         self.after_events();
         self.keep_time(now);
         self.woken.get().wrapping_sub(before)
@@ -325,7 +329,8 @@ impl Connection {
             StreamEvent::Readable { id } => self.on_readable(id),
             StreamEvent::Writable { id } => {
                 self.flush_tail(id);
-                self.wake(id);
+                let priority = self.quic().send_stream(id).priority().unwrap_or_default();
+                self.writable.borrow_mut().push((priority, id));
             }
             StreamEvent::Stopped { id, .. } => {
                 self.tails().remove(id.into());
@@ -358,6 +363,13 @@ impl Connection {
     fn on_lost(&self, reason: &ConnectionError) {
         self.core.count_lost(reason);
         self.end(reason);
+    }
+
+    /// Who is woken first takes what room there is: the most urgent (RFC 9218, section 10), and of those the oldest.
+    fn wake_writable(&self) {
+        let mut writable = self.writable.borrow_mut();
+        writable.sort_unstable_by_key(|(priority, id)| (-priority, *id));
+        writable.drain(..).for_each(|(_, id)| self.wake(id));
     }
 
     fn wake(&self, id: StreamId) {
@@ -729,6 +741,7 @@ impl Connection {
     pub fn release_memory(&self) {
         self.engine().release_memory();
         self.waiters().release_memory();
+        self.writable.take();
         if self.nascent.borrow().is_empty() {
             *self.nascent.borrow_mut() = HashMap::new();
         }

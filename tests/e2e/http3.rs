@@ -1,7 +1,7 @@
 //! What only HTTP/3 has: early data, Retry, its error codes, priorities of streams, the limits of a QUIC connection.
 use crate::harness::{
     Ask, Call, Client, Driver, Edge, Origin, Pair, Protocol, Reply, Setup,
-    edge::Extra,
+    edge::{Extra, listener_text},
     eventually,
     http3::{Duplex, Options, Session, code, frame, frame_bytes, request, transport, varint, why},
     pattern,
@@ -257,10 +257,25 @@ fn narrow(edge: &Edge) -> Session {
 
 const NARROW: u32 = 64 << 10;
 const BULK: usize = 3 << 20;
-const URGENT: usize = 200_000;
+const URGENT: usize = 400_000;
 
-/// Reads two answers at once; how much of the first has come when the second is complete.
-fn race(bulk: &Duplex, urgent: &Duplex) -> usize {
+/// An edge with both answers in memory.
+fn with_both() -> Edge {
+    let setup = Setup::over(over(Driver::IoUring));
+    let mut text = listener_text("web", Protocol::H3, "");
+    for (name, size) in [("bulk", BULK), ("urgent", URGENT)] {
+        std::fs::write(setup.dir().join(name), pattern(size)).expect("the temporary directory takes files");
+        text += &format!(
+            "[[route]]\nid = \"{name}\"\nmatch = {{ path = \"/{name}\" }}\nrespond = {{ body_file = \"@DIR@/{name}\" }}\n"
+        );
+    }
+    setup.text(&text).start()
+}
+
+/// Reads both answers once the edge is at both; how much of the bulk has come when the urgent one is complete.
+fn race(edge: &Edge, bulk: &Duplex, urgent: &Duplex) -> usize {
+    let both = || edge.metrics().sum("edge_shard_requests_in_flight", &[]) == 2.0;
+    eventually("two answers under way", || both().then_some(()));
     let read = AtomicUsize::new(0);
     std::thread::scope(|s| {
         s.spawn(|| {
@@ -268,21 +283,13 @@ fn race(bulk: &Duplex, urgent: &Duplex) -> usize {
                 read.fetch_add(piece.len(), Ordering::SeqCst);
             }
         });
-        let mut got = 0;
-        let mut head = false;
-        while got < URGENT {
-            if !head {
-                assert_eq!(urgent.head(false).expect("a head").status(), 200);
-                head = true;
-            }
-            got += urgent.next().expect("more of it").expect("all of it").len();
+        assert_eq!(urgent.head(false).expect("a head").status(), 200);
+        let mut left = URGENT;
+        while left > 0 {
+            left -= urgent.next().expect("more of it").expect("all of it").len();
         }
         read.load(Ordering::SeqCst)
     })
-}
-
-fn sized(r: &crate::harness::Message) -> Reply {
-    Reply::new(200, pattern(if r.target() == "/urgent" { URGENT } else { BULK }))
 }
 
 fn ask_with(session: &Session, path: &str, priority: &str) -> Duplex {
@@ -291,20 +298,17 @@ fn ask_with(session: &Session, path: &str, priority: &str) -> Duplex {
 }
 
 fn urgent_answers_overtake() {
-    let origin = Origin::replying(Protocol::H1, sized);
-    let edge = Setup::pair(Pair { up: Protocol::H1, ..over(Driver::IoUring) }, &origin).start();
+    let edge = with_both();
     let session = narrow(&edge);
     let bulk = ask_with(&session, "/bulk", "u=7");
     assert_eq!(bulk.head(false).expect("a head").status(), 200);
     let urgent = ask_with(&session, "/urgent", "u=0");
-    origin.wait_requests(2);
-    let before = race(&bulk, &urgent);
+    let before = race(&edge, &bulk, &urgent);
     assert!(before < URGENT / 2, "{before} bytes of the less urgent answer came first");
 }
 
 fn priority_update_reorders() {
-    let origin = Origin::replying(Protocol::H1, sized);
-    let edge = Setup::pair(Pair { up: Protocol::H1, ..over(Driver::IoUring) }, &origin).start();
+    let edge = with_both();
     let session = narrow(&edge);
     let bulk = ask_with(&session, "/bulk", "u=3");
     assert_eq!(bulk.head(false).expect("a head").status(), 200);
@@ -313,8 +317,7 @@ fn priority_update_reorders() {
     varint(&mut update, urgent.id());
     update.extend_from_slice(b"u=0");
     session.send_control(&frame_bytes(frame::PRIORITY_UPDATE, &update)).expect("the edge reads");
-    origin.wait_requests(2);
-    let before = race(&bulk, &urgent);
+    let before = race(&edge, &bulk, &urgent);
     assert!(before < URGENT / 2, "{before} bytes of the less urgent answer came first");
 }
 
