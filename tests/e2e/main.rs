@@ -17,6 +17,7 @@ mod grpc;
 mod harness;
 mod headers;
 mod http3;
+mod http3_listeners;
 mod limits;
 mod observe;
 mod reload;
@@ -62,6 +63,7 @@ fn suites() -> Vec<Test> {
         grpc::tests(),
         headers::tests(),
         http3::tests(),
+        http3_listeners::tests(),
         limits::tests(),
         observe::tests(),
         reload::tests(),
