@@ -69,8 +69,9 @@ enum Going {
     No,
     /// "No new requests" was said; the last one is named at this time.
     Announced(Instant),
-    /// Requests from this id on are not answered.
-    Last(u64),
+    /// Requests from this id on are not answered; the connection stays until this time at least, so that its peer hears
+    /// of that before the end.
+    Last(u64, Instant),
 }
 
 /// One connection.
@@ -88,6 +89,8 @@ pub struct Connection {
     tails: RefCell<Tails>,
     /// Priorities that came before their requests.
     early: RefCell<Vec<(u64, Priority)>>,
+    /// Streams that got room in this turn, with quinn-proto's priority of each.
+    writable: RefCell<Vec<(i32, StreamId)>>,
     info: OnceCell<tls::Info>,
     pub(crate) entry: Cell<Entry>,
     pub(crate) dirty: Cell<bool>,
@@ -131,6 +134,7 @@ impl Connection {
             own: Cell::new([None; 3]),
             tails: RefCell::default(),
             early: RefCell::default(),
+            writable: RefCell::default(),
             info: OnceCell::new(),
             entry: Cell::default(),
             dirty: Cell::new(false),
@@ -230,9 +234,13 @@ impl Connection {
             return self.close(ErrorCode::H3_NO_ERROR, b"");
         }
         self.engine().go_away(NO_LAST_REQUEST);
-        let late = (self.quic.borrow().rtt() * 2).min(LATE_REQUESTS);
-        self.going.set(Going::Announced(self.core.now() + late));
+        self.going.set(Going::Announced(self.core.now() + self.late()));
         self.touch();
+    }
+
+    /// How long what was said takes to have an effect on what arrives.
+    fn late(&self) -> Duration {
+        (self.quic.borrow().rtt() * 2).min(LATE_REQUESTS)
     }
 
     /// Ends the connection at once.
@@ -298,6 +306,7 @@ impl Connection {
                 Some(quinn_proto::Event::DatagramReceived | quinn_proto::Event::DatagramsUnblocked) => {}
             }
         }
+        self.wake_writable();
         self.after_events();
         self.keep_time(now);
         self.woken.get().wrapping_sub(before)
@@ -323,7 +332,8 @@ impl Connection {
             StreamEvent::Readable { id } => self.on_readable(id),
             StreamEvent::Writable { id } => {
                 self.flush_tail(id);
-                self.wake(id);
+                let priority = self.quic().send_stream(id).priority().unwrap_or_default();
+                self.writable.borrow_mut().push((priority, id));
             }
             StreamEvent::Stopped { id, .. } => {
                 self.tails().remove(id.into());
@@ -358,6 +368,13 @@ impl Connection {
         self.end(reason);
     }
 
+    /// Who is woken first takes what room there is: the most urgent (RFC 9218, section 10), and of those the oldest.
+    fn wake_writable(&self) {
+        let mut writable = self.writable.borrow_mut();
+        writable.sort_unstable_by_key(|(priority, id)| (-priority, *id));
+        writable.drain(..).for_each(|(_, id)| self.wake(id));
+    }
+
     fn wake(&self, id: StreamId) {
         if self.waiters().wake(id.into()) {
             self.woken.set(self.woken.get().wrapping_add(1));
@@ -374,7 +391,7 @@ impl Connection {
             let id = self.quic().streams().accept(Dir::Bi);
             let Some(id) = id else { return false };
             *opened += 1;
-            if let Going::Last(last) = self.going.get()
+            if let Going::Last(last, _) = self.going.get()
                 && u64::from(id) >= last
             {
                 self.refuse(id, ErrorCode::H3_REQUEST_REJECTED);
@@ -645,7 +662,7 @@ impl Connection {
         {
             let last = self.next_request.get();
             self.engine().go_away(last);
-            self.going.set(Going::Last(last));
+            self.going.set(Going::Last(last, now + self.late()));
             self.flush_own();
         }
         let busy = self.requests.get() > 0;
@@ -658,7 +675,7 @@ impl Connection {
             if now.saturating_duration_since(self.idle_since.get()) >= self.policy.keepalive {
                 self.go_away();
             }
-            self.close_when_done();
+            self.close_when_done(now);
         }
     }
 
@@ -679,9 +696,9 @@ impl Connection {
     }
 
     /// A graceful end is complete when every answer has arrived.
-    fn close_when_done(self: &Rc<Self>) {
+    fn close_when_done(self: &Rc<Self>, now: Instant) {
         let own = self.own.get().iter().flatten().count();
-        let done = matches!(self.going.get(), Going::Last(_))
+        let done = matches!(self.going.get(), Going::Last(_, heard) if heard <= now)
             && self.nascent.borrow().is_empty()
             && self.tails.borrow().is_empty()
             && self.quic().streams().send_streams() <= own;
@@ -704,8 +721,11 @@ impl Connection {
             self.idle_since.get() + self.policy.keepalive
         };
         let mut first = quic.map_or(own, |quic| quic.min(own));
-        if let Going::Announced(at) = self.going.get() {
-            first = first.min(at);
+        match self.going.get() {
+            Going::Announced(at) => first = first.min(at),
+            // Afterwards the end waits for events, not for time.
+            Going::Last(_, heard) if heard > self.core.now() => first = first.min(heard),
+            Going::Last(..) | Going::No => {}
         }
         let nascent = self.nascent.borrow();
         match nascent.values().map(|n| n.since).min() {
@@ -732,6 +752,7 @@ impl Connection {
         }
         self.engine().release_memory();
         self.waiters().release_memory();
+        self.writable.take();
         if self.nascent.borrow().is_empty() {
             *self.nascent.borrow_mut() = HashMap::new();
         }
