@@ -234,6 +234,7 @@ impl Connection {
             return self.close(ErrorCode::H3_NO_ERROR, b"");
         }
         self.engine().go_away(NO_LAST_REQUEST);
+        self.flush_own();
         self.going.set(Going::Announced(self.core.now() + self.late()));
         self.touch();
     }
@@ -339,6 +340,8 @@ impl Connection {
                 self.tails().remove(id.into());
                 if self.own.get().contains(&Some(id)) {
                     self.fail(Fatal::new(ErrorCode::H3_CLOSED_CRITICAL_STREAM, "a critical stream was stopped"));
+                } else {
+                    self.count_reset();
                 }
                 self.wake(id);
             }
@@ -373,6 +376,21 @@ impl Connection {
         let mut writable = self.writable.borrow_mut();
         writable.sort_unstable_by_key(|(priority, id)| (-priority, *id));
         writable.drain(..).for_each(|(_, id)| self.wake(id));
+    }
+
+    /// The client reset a request. If it stopped the answer as well, that counts for both.
+    pub(crate) fn given_up(self: &Rc<Self>, id: StreamId) {
+        let stopped = self.quic().send_stream(id).stopped();
+        if stopped == Ok(None) {
+            self.count_reset();
+        }
+    }
+
+    fn count_reset(self: &Rc<Self>) {
+        let counted = self.engine().reset_by_peer(self.core.now_ms());
+        if let Err(fatal) = counted {
+            self.fail(fatal);
+        }
     }
 
     fn wake(&self, id: StreamId) {
@@ -428,11 +446,8 @@ impl Connection {
             Step::Waiting => {}
             Step::Complete { end } => self.begin(id, nascent, end),
             Step::Reset => {
-                let counted = self.engine().reset_by_peer(self.core.now_ms());
+                self.given_up(id);
                 self.refuse(id, ErrorCode::H3_REQUEST_CANCELLED);
-                if let Err(fatal) = counted {
-                    self.fail(fatal);
-                }
             }
             Step::Refused { code, respond } => self.refuse_with(id, nascent, code, respond),
             Step::Fatal(fatal) => self.fail(fatal),

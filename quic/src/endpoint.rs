@@ -449,7 +449,10 @@ impl Endpoint {
         let handled = catch_unwind(AssertUnwindSafe(|| connection.quic().handle_event(event)));
         match handled {
             Ok(()) => self.mark(&connection),
-            Err(_) => self.remove(&connection, true),
+            Err(_) => {
+                edge_io::tasks::note_panic();
+                self.remove(&connection, true);
+            }
         }
     }
 

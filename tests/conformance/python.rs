@@ -1,0 +1,79 @@
+//! What the conformance suites share: a Python with the packages of `requirements.txt`, and how a suite's results are read.
+use serde_json::Value;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::OnceLock,
+};
+
+/// The entries with one of these verdicts, a line each.
+pub fn listed(entries: &Value, key: &str, verdicts: &[&str]) -> Vec<String> {
+    let entries = entries.as_array().expect("a list").iter();
+    let bad = entries.filter(|e| verdicts.iter().any(|v| e["verdict"] == *v));
+    bad.map(|e| format!("{} {} {}: {}", e["verdict"], e[key], e["about"], e["seen"])).collect()
+}
+
+/// A file of the suites.
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance").join(name)
+}
+
+/// Runs it to its end.
+pub fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().expect("the interpreter was there a moment ago")
+}
+
+/// Everything it wrote.
+pub fn text(out: &Output) -> String {
+    String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
+}
+
+/// A Python with those packages, made once and kept under `target/`.
+///
+/// # Panics
+/// With `EDGE_TEST_REQUIRE=all`, when there is none.
+pub fn python() -> Option<&'static Path> {
+    static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match PYTHON.get_or_init(environment) {
+        Ok(python) => Some(python),
+        Err(why) => {
+            let required = std::env::var("EDGE_TEST_REQUIRE").as_deref() == Ok("all");
+            assert!(!required, "EDGE_TEST_REQUIRE=all, and no Python for the conformance suites: {why}");
+            println!("not run: the conformance suites: {why}");
+            None
+        }
+    }
+}
+
+fn environment() -> Result<PathBuf, String> {
+    let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let ready = base.join("conformance-venv");
+    let python = ready.join("bin/python");
+    if imports(&python) {
+        return Ok(python);
+    }
+    // Made elsewhere and moved, so that another run never meets half of it.
+    let new = tempfile::Builder::new().prefix("venv-").tempdir_in(base).map_err(|e| e.to_string())?;
+    let venv = new.path().join("venv");
+    ask(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+    ask(Command::new(venv.join("bin/python")).args(pip).arg(script("requirements.txt")))?;
+    let _ = std::fs::remove_dir_all(&ready);
+    let moved = std::fs::rename(&venv, &ready);
+    match imports(&python) {
+        true => Ok(python),
+        false => Err(format!("{}: {moved:?}", ready.display())),
+    }
+}
+
+fn imports(python: &Path) -> bool {
+    Command::new(python).args(["-c", "import hyperframe, hpack, aioquic"]).output().is_ok_and(|o| o.status.success())
+}
+
+fn ask(command: &mut Command) -> Result<(), String> {
+    match command.stdin(Stdio::null()).output() {
+        Ok(out) if out.status.success() => Ok(()),
+        Ok(out) => Err(format!("{command:?}: {}", text(&out))),
+        Err(e) => Err(format!("{command:?}: {e}")),
+    }
+}
