@@ -1,6 +1,6 @@
 //! A client of HTTP/3 that shares nothing with the edge's side of it: quinn, with the h3 crate.
 use crate::{
-    harness::tls,
+    harness::{PATIENCE, tls},
     relay,
     site::{Body, Hash},
 };
@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use h3::client::{RequestStream, SendRequest};
 use h3_quinn::{BidiStream, OpenStreams};
 use quinn::crypto::rustls::QuicClientConfig;
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::{Duration, Instant}};
 
 /// What is downloaded or told in one piece.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +44,18 @@ pub fn run<T>(what: impl Future<Output = T>) -> T {
     runtime
         .block_on(async { tokio::time::timeout(Duration::from_secs(60), what).await })
         .expect("all of it takes less than a minute")
+}
+
+/// Waits without keeping the client from its work.
+///
+/// # Panics
+/// After the harness's patience.
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "still waiting after {PATIENCE:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// What a client offers and knows, for quinn.
@@ -98,11 +110,6 @@ impl Client {
             .body(())
             .expect("a request");
         self.send.clone().send_request(request).await.map_err(|e| format!("{target}: request: {e}"))
-    }
-
-    /// GET.
-    pub async fn get(&self, target: &str) -> Result<Answer, Failed> {
-        self.get_watched(target, |_| {}).await
     }
 
     /// GET; `watch` is told how many bytes of the body there are so far.

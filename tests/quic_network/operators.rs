@@ -1,6 +1,6 @@
 //! Reloads, new certificates, removed listeners and stops, while HTTP/3 is in use.
 use crate::{
-    client::{Client, answer, config, run},
+    client::{Client, answer, config, run, until},
     harness::{Driver, Edge, eventually, tls},
     relay::{Relay, Weather},
     site::{Body, Hash, MIB, Site, udp_addr, udp_addr_of},
@@ -35,7 +35,7 @@ fn version(site: &Site, i: usize) -> String {
         more += "[[listener]]\nname = \"second\"\naddress = [\"127.0.0.1:0\"]\nprotocols = [\"h1\", \"h3\"]\n\
                  tls = { certificates = [{ cert = \"@DIR@/edge.pem\", key = \"@DIR@/edge.key\" }] }\n";
     }
-    let keys = format!("http3 = {{ max_concurrent_streams = 300, stream_window = {} }}\n", 256 * 1024 + i * 1024);
+    let keys = format!("http3 = {{ max_concurrent_streams = 300, stream_window = \"{}KiB\" }}\n", 256 + i);
     site.text("127.0.0.1:0", &keys, &more)
 }
 
@@ -63,7 +63,7 @@ fn reloads_during_requests(driver: Driver) {
         let client = Client::connect(udp_addr(&edge)).await;
         let (allow, allowed) = watch::channel(MIB);
         let held: Vec<_> = futures(&client, HELD).await;
-        site.origin.wait_begun(HELD);
+        until("all requests to arrive", || site.origin.begun().len() >= HELD).await;
         let before = edge.version();
         let reloading = reload_often(&edge, &site, allow);
         metered(&client, (RELOADS + 2) * MIB, allowed).await;
@@ -148,14 +148,10 @@ fn a_silent_client_is_forgotten() {
         let client = Client::connect(relay.addr()).await;
         client.download(1000).await;
         let _held = futures(&client, 1).await;
-        site.origin.wait_begun(2);
+        until("both requests to arrive", || site.origin.begun().len() >= 2).await;
         assert_eq!(open_connections(&edge), 1.0);
         relay.shrink(0);
-        tokio::task::spawn_blocking(move || {
-            eventually("the connection to be forgotten", || Some(()).filter(|()| open_connections(&edge) == 0.0));
-        })
-        .await
-        .expect("it was forgotten");
+        until("the connection to be forgotten", || open_connections(&edge) == 0.0).await;
     });
     site.gate.open();
 }
@@ -237,7 +233,7 @@ fn a_removed_listener_drains(driver: Driver) {
         run(async {
             let addr = udp_addr(&edge);
             let under = under_way(&edge, length).await;
-            site.origin.wait_begun(2 * CLIENTS);
+            until("all downloads to begin", || site.origin.begun().len() >= 2 * CLIENTS).await;
             edge.rewrite(&version(&site, 1).replace("name = \"web\"", "name = \"elsewhere\"").replace(
                 "protocols = [\"h1\", \"h2\", \"h3\"]",
                 "protocols = [\"h1\", \"h2\"]",
@@ -312,7 +308,7 @@ fn a_stop_drains(driver: Driver) {
         run(async {
             let addr = udp_addr(&edge);
             let under = under_way(&edge, length).await;
-            site.origin.wait_begun(2 * CLIENTS);
+            until("all downloads to begin", || site.origin.begun().len() >= 2 * CLIENTS).await;
             let begun = Instant::now();
             edge.signal(Signal::TERM);
             while !tls_refused(addr).await {}
