@@ -6,6 +6,7 @@ use crate::{
     crypto,
     deadlines::Entry,
     endpoint::{Core, Count},
+    group::Member,
     h3::{self, Control, ErrorCode, Fatal, Own, Uni, UniNext},
     inflow::{Inflow, State},
     nascent::{Nascent, Step},
@@ -51,6 +52,13 @@ pub trait Handler {
     fn request(&self, request: Request);
 }
 
+/// Whom a connection belongs to, for as long as it is not over.
+pub(crate) struct Owned {
+    pub handler: Rc<dyn Handler>,
+    /// Keeps the sockets of its address read, on all shards.
+    pub _member: Member,
+}
+
 /// A request whose head is complete.
 pub struct Request {
     /// The stream, for its body and its answer.
@@ -80,7 +88,7 @@ pub struct Connection {
     quic: RefCell<quinn_proto::Connection>,
     engine: RefCell<h3::Connection>,
     policy: Arc<Policy>,
-    handler: RefCell<Option<Rc<dyn Handler>>>,
+    owned: RefCell<Option<Owned>>,
     waiters: RefCell<Waiters>,
     nascent: RefCell<HashMap<u64, Box<Nascent>>>,
     uni: RefCell<Vec<(StreamId, Uni)>>,
@@ -113,7 +121,7 @@ impl Connection {
         index: usize,
         quic: quinn_proto::Connection,
         policy: Arc<Policy>,
-        handler: Rc<dyn Handler>,
+        owned: Owned,
         now: Instant,
     ) -> Rc<Connection> {
         let remote = quic.remote_address();
@@ -123,7 +131,7 @@ impl Connection {
             index,
             quic: RefCell::new(quic),
             policy,
-            handler: RefCell::new(Some(handler)),
+            owned: RefCell::new(Some(owned)),
             waiters: RefCell::default(),
             nascent: RefCell::default(),
             uni: RefCell::default(),
@@ -248,18 +256,22 @@ impl Connection {
         }
     }
 
+    fn handler(&self) -> Option<Rc<dyn Handler>> {
+        self.owned.borrow().as_ref().map(|owned| owned.handler.clone())
+    }
+
     /// No stream goes on, and its owner is told.
     fn end(&self, why: &ConnectionError) {
         self.over.set(true);
         self.nascent.borrow_mut().clear();
         self.tails().clear();
         self.waiters().wake_all();
-        let handler = self.handler.take();
+        let owned = self.owned.take();
         if !self.established.replace(true) {
             self.core.half_open(-1);
-            if let Some(handler) = handler {
+            if let Some(owned) = owned {
                 let error = crypto::failure(why, Some(&self.quic.borrow()));
-                handler.failed(&error);
+                owned.handler.failed(&error);
             }
         }
     }
@@ -344,7 +356,7 @@ impl Connection {
         if let Some(info) = crypto::info(&self.quic.borrow()) {
             let _ = self.info.set(info);
         }
-        let handler = self.handler.borrow().clone();
+        let handler = self.handler();
         if let (Some(handler), Some(info)) = (handler, self.info.get()) {
             handler.established(info);
         }
@@ -421,7 +433,7 @@ impl Connection {
     }
 
     fn begin(self: &Rc<Self>, id: StreamId, nascent: Nascent, end: bool) {
-        let handler = self.handler.borrow().clone();
+        let handler = self.handler();
         let Some(handler) = handler else { return };
         let protocol = self.engine.borrow().protocol();
         self.prioritize(id, &nascent.head);
