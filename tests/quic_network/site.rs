@@ -14,11 +14,13 @@ use std::{
 
 /// Bytes of one piece of a body.
 const PIECE: usize = 64 * 1024;
+/// Bytes of a little piece.
+const BIT: usize = 3000;
 /// A mebibyte.
 pub const MIB: usize = 1 << 20;
 
 /// What an origin answers by the target: `/bytes/N` with N bytes; `/hash` with the hash of the request's body;
-/// `/held/N` with N bytes as soon as the gate is open.
+/// `/held/N` with N bytes as soon as the gate is open; `/bits/N` with N bytes in little pieces.
 pub struct Site {
     /// The origin.
     pub origin: Origin,
@@ -95,10 +97,13 @@ fn serve(served: &mut Served<'_>, gate: &Gate) -> io::Result<()> {
     }
     let digits = target.rsplit('/').next().unwrap_or_default();
     let length = digits.parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    served.begin(200, &Vec::new(), Some(length))?;
+    served.begin(200, &Vec::new(), Some(length).filter(|_| !target.starts_with("/bits")))?;
     let mut body = Body::new(length);
+    let most = if target.starts_with("/bits") { BIT } else { PIECE };
     while let Some(piece) = body.next() {
-        served.send(piece)?;
+        for part in piece.chunks(most) {
+            served.send(part)?;
+        }
     }
     served.finish(&Vec::new())
 }

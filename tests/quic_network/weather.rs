@@ -3,7 +3,7 @@ use crate::{
     client::{Client, run},
     harness::Driver,
     relay::{Relay, Weather},
-    site::{MIB, Site, udp_addr},
+    site::{Body, MIB, Site, udp_addr},
     suite,
 };
 use std::{
@@ -14,7 +14,8 @@ use std::{
 suite! {
     "weather";
     each_driver: light_loss, everything_at_once;
-    once: heavy_loss, many_small_requests, a_narrow_path, a_path_that_becomes_narrow, several_seeds;
+    once: heavy_loss, many_small_requests, a_narrow_path, a_path_that_becomes_narrow, several_seeds,
+        small_pieces_for_slow_acknowledgements;
 }
 
 /// Everything happens, moderately.
@@ -114,4 +115,40 @@ fn a_path_that_becomes_narrow() {
         client.upload(2 * MIB).await;
     });
     assert!(relay.counts().too_long.load(SeqCst) > 0, "larger packets were in use: {:?}", relay.counts());
+}
+
+/// Little pieces, of which the edge has more than it may send: what waits in front of the next goes out as soon as
+/// there is room, be it in parts.
+fn small_pieces_for_slow_acknowledgements() {
+    const LENGTH: usize = 4 * MIB;
+    let site = Site::new();
+    let text = site.text("127.0.0.1:0", "http3 = { send_buffer = \"64KiB\" }\n", "");
+    let edge = site.setup(Driver::IoUring, 1, "auto").text(&text).start();
+    let relay = Relay::start(udp_addr(&edge), Weather { delay: Duration::from_millis(1), ..Weather::fair() });
+    run(async {
+        let client = Client::connect(relay.addr()).await;
+        let all = (0..4).map(|_| client.get_watched("/bits/4194304", |_| {}));
+        for got in futures_of(all).await {
+            let got = got.expect("a download");
+            assert_eq!((got.status, got.length, got.hash), (200, LENGTH, Body::hash(LENGTH)));
+        }
+    });
+}
+
+/// The results of all of them, which go on at the same time.
+async fn futures_of<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = all.map(|one| (Box::pin(one), None)).collect();
+    std::future::poll_fn(|cx| {
+        for (one, done) in running.iter_mut().filter(|(_, done)| done.is_none()) {
+            if let std::task::Poll::Ready(got) = one.as_mut().poll(cx) {
+                *done = Some(got);
+            }
+        }
+        match running.iter().all(|(_, done)| done.is_some()) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, done)| done).collect()
 }
