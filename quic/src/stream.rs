@@ -371,6 +371,13 @@ impl SendHalf<'_> {
         if !self.write_out()? {
             return Ok(None);
         }
+        if self.tx.frame_left == 0 && !data.is_empty() {
+            // There was too much in front for a frame to begin behind it.
+            self.begin_frame(data.len());
+            if !self.write_out()? {
+                return Ok(None);
+            }
+        }
         let most = data.len().min(self.tx.frame_left as usize);
         let n = self.write(data.get(..most).unwrap_or_default())?;
         self.tx.frame_left -= n as u64;
