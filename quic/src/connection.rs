@@ -701,21 +701,20 @@ impl Connection {
             return quic;
         }
         let own = if !self.established.get() {
-            self.born + self.policy.handshake_timeout
+            Some(self.born + self.policy.handshake_timeout)
         } else if self.requests.get() > 0 {
-            self.ping_at.get()
+            Some(self.ping_at.get())
         } else {
-            self.idle_since.get() + self.policy.keepalive
+            // Once it has passed, it is the client's acknowledgements that are waited for.
+            (self.going.get() == Going::No).then(|| self.idle_since.get() + self.policy.keepalive)
         };
-        let mut first = quic.map_or(own, |quic| quic.min(own));
-        if let Going::Announced(at) = self.going.get() {
-            first = first.min(at);
-        }
-        let nascent = self.nascent.borrow();
-        match nascent.values().map(|n| n.since).min() {
-            Some(oldest) => Some(first.min(oldest + self.policy.header_timeout)),
-            None => Some(first),
-        }
+        let going = match self.going.get() {
+            Going::Announced(at) => Some(at),
+            Going::No | Going::Last(_) => None,
+        };
+        let nascent = self.nascent.borrow().values().map(|n| n.since).min();
+        let head = nascent.map(|oldest| oldest + self.policy.header_timeout);
+        [quic, own, going, head].into_iter().flatten().min()
     }
 
     /// Whether the client has moved since the last call.
