@@ -16,11 +16,19 @@ const READ: u8 = 1;
 const WRITE: u8 = 2;
 /// The peer is done sending, or the socket failed: reads do not block any more, whatever their length.
 const CLOSED: u8 = 4;
+/// The slot's registration is gone.
+const UNARMED: u8 = 8;
+/// A datagram socket: it tells of room for writing only while a writer waits.
+const DATAGRAMS: u8 = 16;
+/// A writer of a datagram socket waits.
+const WRITER: u8 = 32;
 const INTEREST: u32 = (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP) as u32;
 /// Events taken from the kernel in one go.
 const BATCH: usize = 512;
 /// Completion entries: more than one shard's bursts; an overflow is kept by the kernel and counted.
 const COMPLETIONS: u32 = 8192;
+/// In a key's index: the request is for one event alone, apart from the slot's registration.
+const ONE_SHOT: u64 = 1 << 31;
 /// User data of requests whose completion nobody waits for.
 const IGNORED: u64 = u64::MAX;
 
@@ -93,30 +101,47 @@ impl Reactor {
         self.turn.get()
     }
 
-    /// Watches `fd` until the returned source is dropped, which closes it.
+    /// Watches `fd` until the returned source is dropped, which closes it. `fd` is the only descriptor of its file.
     pub fn register(self: &Rc<Self>, fd: OwnedFd) -> io::Result<Source> {
-        let (index, generation) = self.slots.borrow_mut().insert();
+        self.watch(fd, 0)
+    }
+
+    /// Watches a datagram socket, of which there may be other descriptors. It counts as writable until a write said
+    /// `WouldBlock`: unlike a stream, it would else tell of its room after each datagram that goes out.
+    pub fn register_datagrams(self: &Rc<Self>, fd: OwnedFd) -> io::Result<Source> {
+        self.watch(fd, DATAGRAMS | WRITE)
+    }
+
+    fn watch(self: &Rc<Self>, fd: OwnedFd, ready: u8) -> io::Result<Source> {
+        let (index, generation) = self.slots.borrow_mut().insert(ready);
         let source = Source { reactor: self.clone(), index, fd: std::mem::ManuallyDrop::new(fd) };
         let key = u64::from(generation) << 32 | u64::from(index);
-        self.arm(source.as_raw_fd(), key)?;
+        self.arm(source.as_raw_fd(), key, ready)?;
         Ok(source)
     }
 
-    fn arm(&self, fd: RawFd, key: u64) -> io::Result<()> {
+    /// Registers the slot whose state is `ready`.
+    fn arm(&self, fd: RawFd, key: u64, ready: u8) -> io::Result<()> {
         match &self.backend {
             Backend::Uring(ring) => {
-                let poll = io_uring::opcode::PollAdd::new(io_uring::types::Fd(fd), INTEREST).multi(true);
+                let poll = io_uring::opcode::PollAdd::new(io_uring::types::Fd(fd), interest(ready & !WRITER));
                 // SAFETY: a poll request points to no memory.
-                unsafe { submit(&mut ring.borrow_mut(), &poll.build().user_data(key)) }
+                unsafe { submit(&mut ring.borrow_mut(), &poll.multi(true).build().user_data(key)) }
             }
-            Backend::Epoll(set, _) => {
-                let mut event = libc::epoll_event { events: INTEREST | libc::EPOLLET as u32, u64: key };
-                // SAFETY: `event` lives through the call; both descriptors are open.
-                match unsafe { libc::epoll_ctl(set.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &mut event) } {
-                    0 => Ok(()),
-                    _ => Err(io::Error::last_os_error()),
-                }
+            Backend::Epoll(set, _) => control(set, libc::EPOLL_CTL_ADD, fd, interest(ready), key),
+        }
+    }
+
+    /// Begins or ends telling of a datagram socket's room, as `ready` says. What is the case already is told at once.
+    fn arm_writer(&self, fd: RawFd, key: u64, ready: u8) -> io::Result<()> {
+        match &self.backend {
+            Backend::Uring(ring) if ready & WRITER != 0 => {
+                let poll = io_uring::opcode::PollAdd::new(io_uring::types::Fd(fd), libc::EPOLLOUT as u32);
+                // SAFETY: a poll request points to no memory.
+                unsafe { submit(&mut ring.borrow_mut(), &poll.build().user_data(key | ONE_SHOT)) }
             }
+            Backend::Uring(_) => Ok(()), // it was for one event
+            Backend::Epoll(set, _) => control(set, libc::EPOLL_CTL_MOD, fd, interest(ready), key),
         }
     }
 
@@ -147,12 +172,15 @@ impl Reactor {
                 continue;
             }
             let mut mask = if result < 0 { libc::EPOLLERR as u32 } else { result as u32 };
-            if !io_uring::cqueue::more(event.flags()) {
+            if key & ONE_SHOT == 0 && !io_uring::cqueue::more(event.flags()) {
                 // The kernel ended a multishot poll (it may, under memory pressure): the socket's task looks for
                 // itself, and arms it anew at its next wait.
                 mask |= (libc::EPOLLIN | libc::EPOLLOUT) as u32 | LOST;
             }
-            slots.mark(key, mask);
+            slots.mark(key & !ONE_SHOT, mask);
+            if key & ONE_SHOT != 0 {
+                slots.told(key & !ONE_SHOT);
+            }
         }
         taken
     }
@@ -171,25 +199,36 @@ impl Reactor {
 
 /// A bit no poll mask has: the registration itself is gone.
 const LOST: u32 = 1 << 29;
-/// The slot's registration is gone.
-const UNARMED: u8 = 8;
 
 impl Slots {
-    fn insert(&mut self) -> (u32, u32) {
+    fn insert(&mut self, ready: u8) -> (u32, u32) {
         match self.free.pop() {
-            Some(index) => (index, self.entries[index as usize].generation),
+            Some(index) => {
+                let slot = &mut self.entries[index as usize];
+                slot.ready = ready;
+                (index, slot.generation)
+            }
             None => {
-                self.entries.push(Slot::default());
+                self.entries.push(Slot { ready, ..Slot::default() });
                 (self.entries.len() as u32 - 1, 0)
             }
         }
     }
 
+    /// `None` for a socket that is gone.
+    fn find(&mut self, key: u64) -> Option<&mut Slot> {
+        self.entries.get_mut(key as u32 as usize).filter(|s| s.generation == (key >> 32) as u32)
+    }
+
+    /// A request for one event is over: who waits again must ask again.
+    fn told(&mut self, key: u64) {
+        if let Some(slot) = self.find(key) {
+            slot.ready &= !WRITER;
+        }
+    }
+
     fn mark(&mut self, key: u64, mask: u32) {
-        let Some(slot) = self.entries.get_mut(key as u32 as usize).filter(|s| s.generation == (key >> 32) as u32)
-        else {
-            return; // for a socket that is gone
-        };
+        let Some(slot) = self.find(key) else { return };
         let broken = mask & (libc::EPOLLHUP | libc::EPOLLERR) as u32 != 0;
         if mask & LOST != 0 {
             slot.ready |= UNARMED;
@@ -209,6 +248,25 @@ impl Slots {
                 waker.wake();
             }
         }
+    }
+}
+
+/// The events that a slot in the state `ready` wants to hear of.
+fn interest(ready: u8) -> u32 {
+    match (ready & DATAGRAMS != 0, ready & WRITER != 0) {
+        (false, _) => INTEREST,
+        (true, false) => libc::EPOLLIN as u32,
+        (true, true) => (libc::EPOLLIN | libc::EPOLLOUT) as u32,
+    }
+}
+
+/// One `epoll_ctl(2)`.
+fn control(set: &OwnedFd, operation: libc::c_int, fd: RawFd, interest: u32, key: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events: interest | libc::EPOLLET as u32, u64: key };
+    // SAFETY: `event` lives through the call; both descriptors are open.
+    match unsafe { libc::epoll_ctl(set.as_raw_fd(), operation, fd, &mut event) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -249,6 +307,11 @@ impl Source {
     fn poll(&self, cx: &mut Context<'_>, bit: u8) -> Poll<()> {
         let mut slots = self.reactor.slots.borrow_mut();
         let slot = &mut slots.entries[self.index as usize];
+        if slot.ready & (WRITER | WRITE) == WRITER | WRITE {
+            slot.ready &= !WRITER; // it has what it waited for
+            // Should this fail, there are events that nobody needs.
+            let _ = self.reactor.arm_writer(self.as_raw_fd(), self.key(slot), slot.ready);
+        }
         if slot.ready & bit != 0 {
             return Poll::Ready(());
         }
@@ -257,16 +320,31 @@ impl Source {
             Some(w) if w.will_wake(cx.waker()) => {}
             _ => *place = Some(cx.waker().clone()),
         }
-        if slot.ready & UNARMED != 0 {
-            slot.ready &= !UNARMED;
-            let key = u64::from(slot.generation) << 32 | u64::from(self.index);
-            drop(slots);
-            if self.reactor.arm(self.as_raw_fd(), key).is_err() {
-                self.reactor.slots.borrow_mut().mark(key, LOST);
-                return Poll::Ready(());
-            }
+        let lost = slot.ready & UNARMED != 0;
+        let waits = bit == WRITE && slot.ready & (DATAGRAMS | WRITER) == DATAGRAMS;
+        if !lost && !waits {
+            return Poll::Pending;
+        }
+        slot.ready &= !UNARMED;
+        slot.ready |= if waits { WRITER } else { 0 };
+        let (key, ready) = (self.key(slot), slot.ready);
+        drop(slots);
+        let fd = self.as_raw_fd();
+        let mut armed = if lost { self.reactor.arm(fd, key, ready) } else { Ok(()) };
+        if waits {
+            armed = armed.and(self.reactor.arm_writer(fd, key, ready));
+        }
+        if armed.is_err() {
+            let mut slots = self.reactor.slots.borrow_mut();
+            slots.mark(key, LOST);
+            slots.entries[self.index as usize].ready &= !WRITER;
+            return Poll::Ready(());
         }
         Poll::Pending
+    }
+
+    fn key(&self, slot: &Slot) -> u64 {
+        u64::from(slot.generation) << 32 | u64::from(self.index)
     }
 
     /// Whether a read is known to be possible, without asking to be woken.
@@ -313,19 +391,28 @@ impl AsRawFd for Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        let key = {
+        let (key, ready) = {
             let mut slots = self.reactor.slots.borrow_mut();
             let slot = &mut slots.entries[self.index as usize];
-            let key = u64::from(slot.generation) << 32 | u64::from(self.index);
+            let was = (self.key(slot), slot.ready);
             *slot = Slot { generation: slot.generation.wrapping_add(1), ..Slot::default() };
             slots.free.push(self.index);
-            key
+            was
         };
-        if let Backend::Uring(ring) = &self.reactor.backend {
-            // A poll request holds the file: without this the peer would never see the end.
-            let remove = io_uring::opcode::PollRemove::new(key).build().user_data(IGNORED);
-            // SAFETY: the request points to no memory.
-            let _ = unsafe { submit(&mut ring.borrow_mut(), &remove) };
+        match &self.reactor.backend {
+            Backend::Uring(ring) => {
+                // A poll request holds the file: without this the peer would never see the end.
+                for key in [Some(key), (ready & WRITER != 0).then_some(key | ONE_SHOT)].into_iter().flatten() {
+                    let remove = io_uring::opcode::PollRemove::new(key).build().user_data(IGNORED);
+                    // SAFETY: the request points to no memory.
+                    let _ = unsafe { submit(&mut ring.borrow_mut(), &remove) };
+                }
+            }
+            // Others hold the file: closing our descriptor would leave the registration.
+            Backend::Epoll(set, _) if ready & DATAGRAMS != 0 => {
+                let _ = control(set, libc::EPOLL_CTL_DEL, self.as_raw_fd(), 0, key);
+            }
+            Backend::Epoll(..) => {} // closing is enough
         }
         // SAFETY: dropped once, here, and not used after.
         unsafe { std::mem::ManuallyDrop::drop(&mut self.fd) };

@@ -136,3 +136,20 @@ impl Key {
         hasher.finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_belong_to_their_shard_from_the_first_to_the_last() {
+        for shards in 1..=MAX_SHARDS as u16 {
+            for shard in 0..shards {
+                assert_eq!(word(0, shard, shards), shard);
+                let last = word(u32::MAX, shard, shards);
+                assert_eq!(last % shards, shard);
+                assert!(last > u16::MAX - shards);
+            }
+        }
+    }
+}

@@ -113,6 +113,7 @@ pub struct Connection {
     ping_at: Cell<Instant>,
     /// How often a stream's task was woken.
     woken: Cell<u32>,
+    released: Cell<bool>,
 }
 
 impl Connection {
@@ -152,6 +153,7 @@ impl Connection {
             idle_since: Cell::new(now),
             ping_at: Cell::new(now),
             woken: Cell::new(0),
+            released: Cell::new(false),
         })
     }
 
@@ -289,6 +291,7 @@ impl Connection {
     /// Looks at everything that has happened. Answers how many tasks were woken: they may have something to say that
     /// can go out together with what there is now.
     pub(crate) fn process(self: &Rc<Self>, now: Instant) -> u32 {
+        self.released.set(false);
         let before = self.woken.get();
         let mut opened = 0;
         loop {
@@ -569,8 +572,13 @@ impl Connection {
         self.flush_own();
     }
 
-    fn on_priority(&self, id: u64, priority: Priority) {
-        if id >= self.next_request.get() {
+    fn on_priority(self: &Rc<Self>, id: u64, priority: Priority) {
+        let next = self.next_request.get();
+        if id >= next + 4 * u64::from(self.policy.streams) {
+            // RFC 9218 7.2: a request that it may not make.
+            return self.fail(Fatal::new(ErrorCode::H3_ID_ERROR, "the priority of a request beyond the limit"));
+        }
+        if id >= next {
             let mut early = self.early.borrow_mut();
             early.retain(|(e, _)| *e != id);
             if early.len() < self.policy.streams as usize {
@@ -728,8 +736,11 @@ impl Connection {
         self.waiters().wait(id.into(), cx);
     }
 
-    /// What it holds beyond its fixed size is given back.
-    pub fn release_memory(&self) {
+    /// What it holds beyond its fixed size is given back, if nothing has happened since the last call.
+    pub(crate) fn release_memory(&self) {
+        if self.requests.get() > 0 || self.released.replace(true) {
+            return;
+        }
         self.engine().release_memory();
         self.waiters().release_memory();
         if self.nascent.borrow().is_empty() {
@@ -737,10 +748,6 @@ impl Connection {
         }
     }
 
-    /// Counts of one kind of abuse, for tests.
-    pub fn is_idle(&self) -> bool {
-        self.requests.get() == 0 && self.nascent.borrow().is_empty()
-    }
 }
 
 /// An HTTP/3 error code as QUIC sends it: all of ours are far below its bound of 62 bits.

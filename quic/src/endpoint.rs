@@ -232,6 +232,7 @@ impl Endpoint {
         let (shards, key) = (group.shards(), keys.cid());
         config.cid_generator(move || Box::new(Generator::new(shard, shards, key, cid_lifetime)));
         config.max_udp_payload_size(max_udp_payload).map_err(io::Error::other)?;
+        config.supported_versions(vec![crypto::VERSION]);
         let server = Some(policy.server.clone());
         let proto = quinn_proto::Endpoint::new(Arc::new(config), server, true, None);
         let core = Core {
@@ -308,7 +309,7 @@ impl Endpoint {
 
     /// Frees what idle connections do not need.
     pub fn trim(&self) {
-        for connection in self.each().filter(|c| c.is_idle()) {
+        for connection in self.connections.borrow().iter().flatten() {
             connection.release_memory();
         }
         self.core.scratches.borrow_mut().clear();

@@ -158,8 +158,9 @@ fn open(addr: SocketAddr, buffers: Buffers) -> io::Result<Socket> {
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.set_recv_buffer_size(buffers.receive)?;
-    socket.set_send_buffer_size(buffers.send)?;
+    let most = i32::MAX as usize; // what the system call can say
+    socket.set_recv_buffer_size(buffers.receive.min(most))?;
+    socket.set_send_buffer_size(buffers.send.min(most))?;
     sockopt::prepare(&socket, addr)?;
     Ok(socket)
 }
@@ -180,4 +181,18 @@ fn steer(sockets: &[Socket], wanted: Wanted) -> io::Result<Steering> {
 fn granted(socket: &Socket) -> io::Result<Buffers> {
     // Linux books twice what was asked, for its own overhead, and tells that.
     Ok(Buffers { receive: socket.recv_buffer_size()? / 2, send: socket.send_buffer_size()? / 2 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_filter_is_refused_only_the_operators_wish_is_an_error() {
+        let group = Group::bind(([127, 0, 0, 1], 0).into(), 2, Wanted::Forward, Buffers::default()).unwrap();
+        let sockets: Vec<_> = (0..2).map(|n| Socket::from(group.fd(n).unwrap())).collect();
+        sockopt::set(&sockets[0], libc::SOL_SOCKET, libc::SO_LOCK_FILTER, 1).unwrap();
+        assert!(steer(&sockets, Wanted::Kernel).is_err());
+        assert_eq!(steer(&sockets, Wanted::Auto).unwrap(), Steering::Forward);
+    }
 }

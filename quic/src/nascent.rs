@@ -47,12 +47,7 @@ pub enum Step {
 impl Nascent {
     /// A stream that was just opened.
     pub fn new(now: Instant) -> Nascent {
-        Nascent {
-            engine: h3::Stream::new(h3::Role::Server),
-            head: spare::take(),
-            inflow: Inflow::default(),
-            since: now,
-        }
+        Nascent { engine: h3::Stream::new(), head: spare::take(), inflow: Inflow::default(), since: now }
     }
 
     /// Reads what has come.

@@ -111,7 +111,7 @@ impl Socket {
         let local = local_addr(&fd)?;
         let state = sockopt::prepare(&fd, local)?;
         Ok(Socket {
-            source: reactor.register(fd)?,
+            source: reactor.register_datagrams(fd)?,
             state: RefCell::new(state),
             local,
             healing: Cell::new(0),

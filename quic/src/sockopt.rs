@@ -20,7 +20,8 @@ pub(crate) fn prepare(socket: &impl AsFd, local: SocketAddr) -> io::Result<UdpSo
     Ok(state)
 }
 
-fn set(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+/// Sets one option that is a number.
+pub(crate) fn set(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     let len = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the kernel reads `len` bytes of `value`, which lives through the call.
     let done = unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, (&raw const value).cast(), len) };

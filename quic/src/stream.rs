@@ -4,6 +4,7 @@ use crate::{
     h3::{self, Error, ErrorCode, Event},
     inflow::{Inflow, State},
 };
+use bytes::Bytes;
 use edge_io::head::{FieldRef, Head, spare};
 use quinn_proto::{StreamId, WriteError};
 use std::{
@@ -331,8 +332,17 @@ impl SendHalf<'_> {
 
     /// Takes some of `data`: how many bytes. `end` ends our direction with the last of them.
     pub fn poll_data(&mut self, cx: &mut Context<'_>, data: &[u8], end: bool) -> Poll<Result<usize, Cut>> {
+        self.poll(cx, Piece::Copied(data), end)
+    }
+
+    /// The same of bytes that are shared: they are kept until they have arrived, rather than a copy.
+    pub fn poll_shared(&mut self, cx: &mut Context<'_>, data: &Bytes, end: bool) -> Poll<Result<usize, Cut>> {
+        self.poll(cx, Piece::Shared(data), end)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, data: Piece<'_>, end: bool) -> Poll<Result<usize, Cut>> {
         if self.tx.all {
-            return Poll::Ready(Ok(data.len())); // behind an answer without a body nothing is missed
+            return Poll::Ready(Ok(data.bytes().len())); // behind an answer without a body nothing is missed
         }
         match self.data(data, end) {
             Ok(Some(n)) => {
@@ -348,15 +358,15 @@ impl SendHalf<'_> {
     }
 
     /// `None`: nothing is taken now.
-    fn data(&mut self, data: &[u8], end: bool) -> Result<Option<usize>, Cut> {
+    fn data(&mut self, piece: Piece<'_>, end: bool) -> Result<Option<usize>, Cut> {
+        let data = piece.bytes();
         let begins = self.tx.frame_left == 0 && !data.is_empty();
         if data.len() <= SMALL && self.tx.out.len() <= SMALL {
             let n = if begins { self.begin_frame(data.len()) } else { data.len().min(self.tx.frame_left as usize) };
-            let piece = data.get(..n).unwrap_or_default();
             if self.tx.out.capacity() == 0 {
                 self.tx.out = self.connection.core().scratch();
             }
-            self.tx.out.extend_from_slice(piece);
+            self.tx.out.extend_from_slice(data.get(..n).unwrap_or_default());
             self.tx.frame_left -= n as u64;
             if end && n == data.len() {
                 self.finish()?;
@@ -379,7 +389,10 @@ impl SendHalf<'_> {
             }
         }
         let most = data.len().min(self.tx.frame_left as usize);
-        let n = self.write(data.get(..most).unwrap_or_default())?;
+        let n = match piece {
+            Piece::Copied(data) => write(self.connection, self.id, data.get(..most).unwrap_or_default())?,
+            Piece::Shared(data) => write_shared(self.connection, self.id, data.slice(..most))?,
+        };
         self.tx.frame_left -= n as u64;
         if end && n == data.len() {
             self.finish()?;
@@ -416,10 +429,6 @@ impl SendHalf<'_> {
             self.connection.core().give_scratch(std::mem::take(&mut self.tx.out));
         }
         Ok(true)
-    }
-
-    fn write(&self, data: &[u8]) -> Result<usize, Cut> {
-        write(self.connection, self.id, data)
     }
 
     /// Ends our direction behind what waits; what does not go out at once goes when it can.
@@ -475,12 +484,40 @@ impl SendHalf<'_> {
     }
 }
 
+/// A piece of a body.
+#[derive(Clone, Copy)]
+enum Piece<'a> {
+    Copied(&'a [u8]),
+    Shared(&'a Bytes),
+}
+
+impl<'a> Piece<'a> {
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Piece::Copied(data) => data,
+            Piece::Shared(data) => data,
+        }
+    }
+}
+
+/// How many bytes QUIC takes now, without a copy.
+fn write_shared(connection: &Connection, id: StreamId, data: Bytes) -> Result<usize, Cut> {
+    if connection.is_over() {
+        return Err(Cut::Connection);
+    }
+    taken(connection.quic().send_stream(id).write_chunks(&mut [data]).map(|written| written.bytes))
+}
+
 /// How many bytes QUIC takes now.
 fn write(connection: &Connection, id: StreamId, data: &[u8]) -> Result<usize, Cut> {
     if connection.is_over() {
         return Err(Cut::Connection);
     }
-    match connection.quic().send_stream(id).write(data) {
+    taken(connection.quic().send_stream(id).write(data))
+}
+
+fn taken(written: Result<usize, WriteError>) -> Result<usize, Cut> {
+    match written {
         Ok(n) => Ok(n),
         Err(WriteError::Blocked) => Ok(0),
         Err(WriteError::Stopped(_) | WriteError::ClosedStream) => Err(Cut::Cancelled),
@@ -489,7 +526,8 @@ fn write(connection: &Connection, id: StreamId, data: &[u8]) -> Result<usize, Cu
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if !self.connection.is_over() && !(self.tx.all && self.rx.all) {
+        let through = self.tx.all && self.rx.all;
+        if !through && !self.connection.is_over() {
             self.give_up();
         }
         if let Some(head) = self.rx.trailers.take() {

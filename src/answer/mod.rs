@@ -4,4 +4,4 @@ pub mod grpc;
 pub mod redirect;
 pub mod respond;
 pub use redirect::{RedirectConfig, RedirectRule};
-pub use respond::{RespondConfig, RespondRule};
+pub use respond::{BODY_FILE_BYTES_MAX, RespondConfig, RespondRule};

@@ -2,8 +2,10 @@
 use crate::message::FieldError;
 use bytes::Bytes;
 
-/// The largest body, in bytes.
+/// The largest body in the configuration itself, in bytes.
 pub const BODY_BYTES_MAX: usize = 64 << 10;
+/// The largest body from a file, in bytes: it stays in memory.
+pub const BODY_FILE_BYTES_MAX: usize = 16 << 20;
 
 /// A `respond` section.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,13 +16,15 @@ pub struct RespondConfig {
     pub content_type: Option<String>,
     /// Further fields, in order.
     pub headers: Vec<(String, String)>,
-    /// At most [`BODY_BYTES_MAX`].
-    pub body: String,
+    /// At most [`BODY_BYTES_MAX`], or [`BODY_FILE_BYTES_MAX`] from a file.
+    pub body: Bytes,
+    /// It is from a file.
+    pub from_file: bool,
 }
 
 impl Default for RespondConfig {
     fn default() -> RespondConfig {
-        RespondConfig { status: 200, content_type: None, headers: Vec::new(), body: String::new() }
+        RespondConfig { status: 200, content_type: None, headers: Vec::new(), body: Bytes::new(), from_file: false }
     }
 }
 
@@ -56,13 +60,19 @@ impl RespondRule {
         if !(200..=599).contains(&config.status) {
             return Err(FieldError::new("status", format!("{} is no final status", config.status), "200 to 599"));
         }
-        if config.body.len() > BODY_BYTES_MAX {
-            let message = format!("{} bytes; at most {BODY_BYTES_MAX}", config.body.len());
-            return Err(FieldError::new("body", message, "serve it from an origin"));
+        let (key, most) = if config.from_file { ("body_file", BODY_FILE_BYTES_MAX) } else { ("body", BODY_BYTES_MAX) };
+        if config.body.len() > most {
+            let message = format!("{} bytes; at most {most}", config.body.len());
+            let help = if config.from_file {
+                "serve it from an origin"
+            } else {
+                "put it into a file, and name that as body_file"
+            };
+            return Err(FieldError::new(key, message, help));
         }
         if matches!(config.status, 204 | 205 | 304) && !config.body.is_empty() {
             let message = format!("a {} has no body", config.status);
-            return Err(FieldError::new("body", message, "leave the body out, or use another status"));
+            return Err(FieldError::new(key, message, "leave the body out, or use another status"));
         }
         if let Some(value) = &config.content_type {
             check_value("content_type", value)?;
@@ -72,7 +82,7 @@ impl RespondRule {
             status: config.status,
             content_type: config.content_type.as_deref().or(default).map(Into::into),
             headers: config.headers.iter().map(header).collect::<Result<_, _>>()?,
-            body: Bytes::copy_from_slice(config.body.as_bytes()),
+            body: config.body.clone(),
         })
     }
 }
@@ -129,7 +139,11 @@ mod tests {
         for (config, key) in [
             (RespondConfig { status: 100, ..base.clone() }, "status"),
             (RespondConfig { status: 204, body: "x".into(), ..base.clone() }, "body"),
-            (RespondConfig { body: "x".repeat(BODY_BYTES_MAX + 1), ..base.clone() }, "body"),
+            (RespondConfig { body: "x".repeat(BODY_BYTES_MAX + 1).into(), ..base.clone() }, "body"),
+            (
+                RespondConfig { body: vec![0; BODY_FILE_BYTES_MAX + 1].into(), from_file: true, ..base.clone() },
+                "body_file",
+            ),
             (RespondConfig { content_type: Some("a\r\nb: c".into()), ..base }, "content_type"),
             (header("a b", "c"), "headers"),
             (header("a", "b\r\nc: d"), "headers"),

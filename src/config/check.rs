@@ -11,10 +11,12 @@ use crate::upstream::EndpointAddr;
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
+    path::Path,
 };
 
-/// The names that routes may refer to.
+/// What routes may refer to: names, and files.
 pub(crate) struct Names<'r> {
+    base: &'r Path,
     pools: Table<'r>,
     policies: Table<'r>,
 }
@@ -34,10 +36,15 @@ impl<'r> Table<'r> {
 }
 
 impl<'r> Names<'r> {
-    /// The names of `pools`; `complete` says whether these are all there are.
-    pub fn new(pools: &'r [Pool], complete: bool) -> Names<'r> {
+    /// The names of `pools`; `complete` says whether these are all there are. Relative paths start at `base`.
+    pub fn new(pools: &'r [Pool], complete: bool, base: &'r Path) -> Names<'r> {
         let pools = Table::new(pools.iter().map(|pool| pool.name.as_str()), complete);
-        Names { pools, policies: Table::default() }
+        Names { base, pools, policies: Table::default() }
+    }
+
+    /// Where relative paths start.
+    pub fn base(&self) -> &Path {
+        self.base
     }
 
     /// With the names of `policies`.

@@ -600,6 +600,12 @@ pub static RESPOND: Shape = Shape {
         count("status", 200, 200, 599, "Status code"),
         Key { name: "body", kind: Kind::Text("text"), default: "\"\"", example: "", about: "Body, at most 64 KiB" },
         text(
+            "body_file",
+            "path",
+            "\"maintenance.html\"",
+            "Instead of `body`: a file, at most 16 MiB; read with the configuration and kept in memory",
+        ),
+        text(
             "content_type",
             "media type",
             "\"text/html\"",

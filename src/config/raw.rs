@@ -308,7 +308,7 @@ pub(crate) fn read(text: &str, base: &Path, log: &Log) -> Read {
     let mut read = read_top(&top, base);
     // After some mistakes it is not known what pools there are: then only the routes' own mistakes are told.
     let complete = |key: &str, read: usize| parsed.is_some() && all_read(&top, key, read);
-    let names = Names::new(&read.pools, complete("pool", read.pools.len()))
+    let names = Names::new(&read.pools, complete("pool", read.pools.len()), base)
         .with_policies(&read.policies, complete("policy", read.policies.len()));
     read.routes = routes::read(text, &top, &cut.routes, &names, log);
     if parsed.is_some() {
@@ -471,7 +471,7 @@ fn read_listener(
     let (protocols, h3) = tls::read_protocols(&section);
     let limits = read_listener_limits(&section);
     let http3 = http3::read(&section, &limits);
-    let tls = tls::read_listener(&section, protocols, base);
+    let tls = tls::read_listener(&section, protocols, http3.early_data, base);
     if let Some(at) = h3 {
         let sockets = sockets.get(known..).unwrap_or_default();
         http3::check(&section, at, sockets, tls.as_ref().map(|(config, _)| config));

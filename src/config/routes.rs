@@ -7,8 +7,17 @@ use super::{
     report::{Log, Problem},
     section::{Origin, Scene, Section, Text, cut},
 };
-use crate::{answer::RespondConfig, policy::rewrite::RewriteConfig};
-use std::ops::Range;
+use crate::{
+    answer::{BODY_FILE_BYTES_MAX, RespondConfig},
+    policy::rewrite::RewriteConfig,
+};
+use bytes::Bytes;
+use std::{
+    fs::File,
+    io::{self, Read},
+    ops::Range,
+    path::Path,
+};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -83,7 +92,7 @@ fn read_route(section: Section<'_>, number: usize, place: Place, names: &Names<'
 /// What the route does. After a mistake it is something, so that the rest of the route is looked at too.
 fn read_action(section: &Section<'_>, names: &Names<'_>) -> Action {
     let redirect = section.table("redirect").and_then(read_redirect);
-    let respond = section.table("respond").and_then(read_respond);
+    let respond = section.table("respond").and_then(|respond| read_respond(respond, names.base()));
     let rewrite = section.table("rewrite").and_then(read_rewrite);
     let pool = section.text("pool").map(|text| names.pool(section.scene, &text));
     let preserve_host = section.flag("preserve_host");
@@ -130,16 +139,44 @@ fn read_redirect(section: Section<'_>) -> Option<Redirect> {
     Some(Redirect { to: to?.value.to_owned(), status, append })
 }
 
-fn read_respond(section: Section<'_>) -> Option<RespondConfig> {
+fn read_respond(section: Section<'_>, base: &Path) -> Option<RespondConfig> {
     let content_type = section.text_not_empty("content_type").map(|text| text.value.to_owned());
+    let text = section.text("body").map(|text| text.value.to_owned()).unwrap_or_default();
+    let file = section.text_not_empty("body_file").and_then(|path| read_body(&section, &base.join(path.value)));
+    if section.has("body") && section.has("body_file") {
+        section.scene.mistake(section.span_of_key("body_file"), |at| {
+            Problem::new(at, "the response has both body and body_file").help("leave one of them out")
+        });
+    }
     let respond = RespondConfig {
         status: to_u16(section.count("status")),
-        body: section.text("body").map(|text| text.value.to_owned()).unwrap_or_default(),
+        from_file: file.is_some(),
+        body: file.unwrap_or_else(|| text.into()),
         content_type,
         headers: read_headers(&section),
     };
     section.finish();
     Some(respond)
+}
+
+/// A body from a file, which is read with the configuration and stays in memory.
+fn read_body(section: &Section<'_>, path: &Path) -> Option<Bytes> {
+    let most = BODY_FILE_BYTES_MAX as u64 + 1; // one more than is allowed: the check behind this sees it
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    match read() {
+        Ok(bytes) => Some(bytes.into()),
+        Err(e) => {
+            section.scene.mistake(section.span_of_key("body_file"), |at| {
+                Problem::new(at, format!("{}: {e}", path.display()))
+                    .help("relative paths start at the configuration file")
+            });
+            None
+        }
+    }
 }
 
 fn read_headers(section: &Section<'_>) -> Vec<(String, String)> {

@@ -47,6 +47,38 @@ fn the_example_of_http3_speaks_it_beside_the_others() {
 }
 
 #[test]
+fn tls_is_told_of_http3_and_early_data() {
+    let told = |protocols: &str, early: bool| {
+        let listener =
+            format!("protocols = {protocols}\ntls = \"self-signed\"\nhttp3 = {{ early_data = {early} }}\n[pool.app]");
+        let (tls, _) = parsed(&MINIMAL.replace("[pool.app]", &listener)).listeners[0].tls.clone().unwrap();
+        (tls.h1, tls.h2, tls.h3, tls.early_data)
+    };
+    assert_eq!(told("[\"h3\"]", false), (false, false, true, false));
+    assert_eq!(told("[\"h2\", \"h3\"]", true), (false, true, true, true));
+    assert_eq!(told("[\"h1\", \"h2\"]", true), (true, true, false, false), "there is nothing to take it");
+}
+
+#[test]
+fn what_clients_are_granted_is_told_apart() {
+    let granted = |key: &str| {
+        let text = MINIMAL.replace("[pool.app]", &format!("[listener.http3]\n{key}\n[pool.app]"));
+        parsed(&text).listeners[0].http3.granted()
+    };
+    for (key, same) in [
+        ("stream_window = \"64KiB\"", false),
+        ("max_concurrent_streams = 7", false),
+        ("qpack_table = \"0B\"", false),
+        ("connect_protocol = false", false),
+        ("migration = false", false),
+        ("resets = 7", true),
+        ("alt_svc_max_age = \"1h\"", true),
+    ] {
+        assert_eq!(granted(key) == granted(""), same, "{key}");
+    }
+}
+
+#[test]
 fn a_time_of_zero_turns_off_what_it_is_the_time_of() {
     let text = |http3: &str| MINIMAL.replace("[pool.app]", &format!("[listener.http3]\n{http3}\n[pool.app]"));
     let read = |http3: &str| parsed(&text(http3)).listeners[0].http3.clone();
@@ -268,4 +300,22 @@ proptest! {
         let glued: String = ranges.iter().map(|r| &text[r.clone()]).collect();
         prop_assert_eq!(glued, text);
     }
+}
+
+#[test]
+fn a_body_comes_from_a_file_and_what_is_wrong_with_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("page.html"), "<p>back soon").unwrap();
+    let read = |name: &str| {
+        let text = format!("version = 1\n[[listener]]\naddress = \"127.0.0.1:1\"\n[[route]]\nrespond = {{ {name} }}\n");
+        parse(&text, &dir.path().join("edge.toml"))
+    };
+    let config = read("body_file = \"page.html\"").unwrap_or_else(|e| panic!("{e}"));
+    let raw::Action::Respond(respond) = &config.routes[0].action else { panic!("a response") };
+    assert_eq!((&respond.body[..], respond.from_file), (&b"<p>back soon"[..], true));
+    assert!(read("body_file = \"none.html\"").unwrap_err().to_string().contains("none.html"));
+    assert!(read("body_file = \"page.html\", body = \"x\"").unwrap_err().to_string().contains("has both"));
+    let file = std::fs::File::create(dir.path().join("large")).unwrap();
+    file.set_len((16 << 20) + 1).unwrap();
+    assert!(read("body_file = \"large\"").unwrap_err().to_string().contains("at most 16777216"));
 }

@@ -106,10 +106,11 @@ pub(super) fn read_http2(listener: &Section<'_>, head: usize, fields: usize) -> 
     })
 }
 
-/// A listener's `tls`.
+/// A listener's `tls`; `early_data` is what `http3` says of it.
 pub(super) fn read_listener(
     listener: &Section<'_>,
     protocols: Protocols,
+    early_data: bool,
     base: &Path,
 ) -> Option<(ListenerConfig, TlsSpans)> {
     let value = listener.value("tls")?;
@@ -136,6 +137,7 @@ pub(super) fn read_listener(
     let (mut config, mut spans) = (ListenerConfig::default(), TlsSpans::default());
     spans.table = section.scene.origin.locate(value.span());
     (config.h1, config.h2, config.h3) = (protocols.h1, protocols.h2, protocols.h3);
+    config.early_data = early_data && protocols.h3;
     read_certificates(&section, base, &mut config, &mut spans);
     config.self_signed = match section.value("self_signed") {
         None => value.get_ref().as_str().is_some(),

@@ -12,7 +12,7 @@ use crate::{
         notice,
         stats::ApplyResult,
     },
-    snapshot::{self, AccessLogTarget, Snapshot},
+    snapshot::{self, AccessLogTarget, ListenerRule, Snapshot},
 };
 use std::{
     path::PathBuf,
@@ -228,6 +228,8 @@ fn counted(outcome: Outcome) -> Option<ApplyResult> {
 
 /// Settings that only a restart changes, for all or for what is open already.
 fn needs_restart(old: &Snapshot, new: &Snapshot, udp_stays: bool) -> Vec<String> {
+    let endpoints = new.listeners.iter().flat_map(|listener| of_endpoints(old, listener));
+    let endpoints: Vec<String> = endpoints.collect();
     let (old, new) = (&old.server, &new.server);
     let (was, is) = (&old.quic, &new.quic);
     let all = [
@@ -245,7 +247,25 @@ fn needs_restart(old: &Snapshot, new: &Snapshot, udp_stays: bool) -> Vec<String>
     let open = open.into_iter().filter(|(_, changed)| *changed && udp_stays);
     let open = open
         .map(|(key, _)| format!("server.quic.{key} changes for new UDP sockets; for open ones with a restart only"));
-    all.chain(open).collect()
+    all.chain(open).chain(endpoints).collect()
+}
+
+/// The same for settings of HTTP/3 that hold for an address as long as it is open, whatever connections come.
+fn of_endpoints(old: &Snapshot, new: &ListenerRule) -> Vec<String> {
+    let same = |old: &&Arc<ListenerRule>| old.h3 && new.h3 && old.address.iter().any(|addr| new.address.contains(addr));
+    let Some(old) = old.listeners.iter().find(same) else { return Vec::new() };
+    let (was, is) = (&old.http3, &new.http3);
+    let changed = [
+        ("cid_lifetime", was.cid_lifetime != is.cid_lifetime),
+        ("max_udp_payload", was.max_udp_payload != is.max_udp_payload),
+    ];
+    let changed = changed.into_iter().filter(|(_, changed)| *changed);
+    let name = &*new.name;
+    changed
+        .map(|(key, _)| {
+            format!("listener {name:?}: http3.{key} changes for new addresses; for open ones with a restart only")
+        })
+        .collect()
 }
 
 /// What the log room calls it.

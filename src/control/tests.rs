@@ -245,6 +245,8 @@ fn settings_that_need_a_restart_are_told() {
         assert!(!about(&reload, "steering"), "the first ones have it: {:?}", reload.warnings);
         let reload = house.load(&h3("[server.quic]\nforward_queue = 99\nsteering = \"auto\"\n")).await;
         assert!(about(&reload, "server.quic.steering"), "{:?}", reload.warnings);
+        let reload = house.load(&h3("").replace("tls =", "http3 = { cid_lifetime = \"0s\" }\ntls =")).await;
+        assert!(about(&reload, "\"u\": http3.cid_lifetime") && !about(&reload, "max_udp"), "{:?}", reload.warnings);
     });
 }
 

@@ -1,5 +1,6 @@
 //! A request's whole life, in order, on one screen. The same for every protocol.
 mod account;
+mod fields;
 mod forwarding;
 mod ids;
 mod secure;
@@ -20,7 +21,9 @@ use crate::{
     upstream::{self, PoolRule, Trace, Tunnel},
 };
 use account::Account;
+use bytes::Bytes;
 use edge_io::head::{FieldId, Head, Version};
+use fields::Fields;
 use std::{
     future::poll_fn,
     task::{Context, Poll},
@@ -55,7 +58,8 @@ pub async fn handle<E: Exchange>(shard: &Shard, listener: &ListenerRule, exchang
         Err(fault) => {
             account.fault = Some(fault);
             // A client that cannot be told either is counted with the first fault.
-            let _ = Box::pin(refuse(shard, exchange, fault, account.allow.as_deref(), &mut scratch)).await;
+            let allow = account.allow.as_deref();
+            let _ = Box::pin(refuse(shard, listener, exchange, fault, allow, &mut scratch)).await;
         }
     }
     account.finish(listener, exchange, &scratch);
@@ -109,10 +113,10 @@ async fn respond<E: Exchange>(
             forwarding::fields(shard, listener, head, exchange.peer(), scratch);
             secure::early_data(early, head, scratch);
             secure::client_cert(&route.policy, exchange.tls(), &mut scratch.ours);
-            proxy(shard, pool, route, exchange, scratch, &mut account.trace).await
+            proxy(shard, listener, pool, route, exchange, scratch, &mut account.trace).await
         }
-        Action::Redirect(rule) => Box::pin(redirect(shard, rule, exchange, scratch)).await.map(|()| None),
-        Action::Respond(rule) => fixed(shard, rule, exchange, scratch).await.map(|()| None),
+        Action::Redirect(rule) => Box::pin(redirect(shard, listener, rule, exchange, scratch)).await.map(|()| None),
+        Action::Respond(rule) => fixed(shard, listener, rule, exchange, scratch).await.map(|()| None),
     }
 }
 
@@ -142,8 +146,17 @@ fn target(head: &Head, rewrite: Option<&RewriteRule>, preserve_host: bool, scrat
     Ok(())
 }
 
+/// What an answer says of HTTP/3, where the client speaks something else and might come back by it (RFC 7838 3).
+fn alt_svc<'l, E: Exchange>(listener: &'l ListenerRule, exchange: &E) -> Option<&'l [u8]> {
+    match exchange.head().version() {
+        Version::Http3 => None,
+        _ => listener.alt_svc.at(exchange.peer().local_port),
+    }
+}
+
 async fn proxy<E: Exchange>(
     shard: &Shard,
+    listener: &ListenerRule,
     pool: &PoolRule,
     route: &RouteRule,
     exchange: &mut E,
@@ -168,6 +181,7 @@ async fn proxy<E: Exchange>(
     }
     let (expects_continue, websocket) = (exchange.expects_continue(), exchange.wants_websocket());
     let (te_trailers, may_trail) = (exchange.takes_trailers(), exchange.may_trail());
+    let alt_svc = alt_svc(listener, exchange);
     let (head, mut source, mut sink, deadlines) = exchange.parts();
     if grpc {
         source.take_time(); // a call may be a conversation
@@ -179,12 +193,15 @@ async fn proxy<E: Exchange>(
         }
     }
     let date = shard.date();
+    let response_fields: [(&[u8], &[u8]); 2] =
+        [(b"x-request-id", &scratch.id), (b"alt-svc", alt_svc.unwrap_or_default())];
     let request = upstream::Request {
         date: &date,
         target: &scratch.target,
         host: &scratch.host,
         our_fields: &scratch.ours,
-        response_fields: &[(b"x-request-id", &scratch.id)],
+        response_fields: if alt_svc.is_some() { &response_fields } else { &response_fields[..1] },
+        alt_svc: alt_svc.is_some(),
         body,
         expects_continue,
         websocket,
@@ -234,6 +251,7 @@ fn websocket_key(shard: &Shard, head: &Head, websocket: bool) -> Option<String> 
 
 async fn redirect<E: Exchange>(
     shard: &Shard,
+    listener: &ListenerRule,
     rule: &RedirectRule,
     exchange: &mut E,
     scratch: &mut Scratch,
@@ -243,43 +261,43 @@ async fn redirect<E: Exchange>(
     let path: &[u8] = if scratch.rewritten { &scratch.path } else { head.path() };
     scratch.target.clear();
     rule.location(head, path, scheme, &mut scratch.target)?;
-    let fields: [(&[u8], &[u8]); 3] =
-        [(b"location", &scratch.target), (b"date", &shard.date()), (b"x-request-id", &scratch.id)];
-    send(exchange, rule.status, &fields, b"").await
+    let date = shard.date();
+    let fields = Fields::of(&[(b"location", &scratch.target), (b"date", &date), (b"x-request-id", &scratch.id)])
+        .maybe(b"alt-svc", alt_svc(listener, exchange));
+    send(exchange, rule.status, fields.all(), Whole::Copied(b"")).await
 }
 
 /// Sends the client to `scratch.target`, for good and with the same method.
 async fn to_https<E: Exchange>(shard: &Shard, exchange: &mut E, scratch: &Scratch) -> Result<(), Fault> {
     let fields: [(&[u8], &[u8]); 3] =
         [(b"location", &scratch.target), (b"date", &shard.date()), (b"x-request-id", &scratch.id)];
-    send(exchange, 308, &fields, b"").await
+    send(exchange, 308, &fields, Whole::Copied(b"")).await
 }
 
 async fn fixed<E: Exchange>(
     shard: &Shard,
+    listener: &ListenerRule,
     rule: &RespondRule,
     exchange: &mut E,
     scratch: &mut Scratch,
 ) -> Result<(), Fault> {
     let date = shard.date();
-    let mut fields: Vec<(&[u8], &[u8])> = Vec::new();
-    let own: [(&[u8], &[u8]); 3] = [
-        (b"date", &date),
-        (b"x-request-id", &scratch.id),
-        (b"content-type", rule.content_type.as_deref().unwrap_or_default().as_bytes()),
-    ];
-    let own = if rule.content_type.is_some() { &own[..] } else { &own[..2] };
+    let said = rule.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("alt-svc"));
+    let own = Fields::of(&[(b"date", &date), (b"x-request-id", &scratch.id)])
+        .maybe(b"content-type", rule.content_type.as_deref().map(str::as_bytes))
+        .maybe(b"alt-svc", alt_svc(listener, exchange).filter(|_| !said));
     if rule.headers.is_empty() {
-        return send(exchange, rule.status, own, &rule.body).await;
+        return send(exchange, rule.status, own.all(), Whole::of(&rule.body)).await;
     }
-    fields.extend_from_slice(own);
-    fields.extend(rule.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())));
-    send(exchange, rule.status, &fields, &rule.body).await
+    let headers = rule.headers.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
+    let fields: Vec<(&[u8], &[u8])> = own.all().iter().copied().chain(headers).collect();
+    send(exchange, rule.status, &fields, Whole::of(&rule.body)).await
 }
 
 /// Tells the client what went wrong, if it can still be told.
 async fn refuse<E: Exchange>(
     shard: &Shard,
+    listener: &ListenerRule,
     exchange: &mut E,
     fault: Fault,
     allow: Option<&str>,
@@ -291,7 +309,7 @@ async fn refuse<E: Exchange>(
     }
     // What came too early is sent again below gRPC, by whoever sent it early.
     if answer::grpc::is_grpc(exchange.head()) && fault.category != Category::TooEarly {
-        return refuse_grpc(shard, exchange, fault, scratch).await;
+        return refuse_grpc(shard, listener, exchange, fault, scratch).await;
     }
     let mut body = std::mem::take(&mut scratch.body);
     body.clear();
@@ -299,20 +317,18 @@ async fn refuse<E: Exchange>(
     let accept = exchange.head().get(FieldId::Accept);
     let content_type = answer::error::render(&fault, accept, id, &mut body);
     let date = shard.date();
-    let mut fields: Vec<(&[u8], &[u8])> = vec![
+    let of_method = (fault.status == 405).then(|| allow.unwrap_or(METHODS).as_bytes());
+    let fields = Fields::of(&[
         (b"content-type", content_type.as_bytes()),
         (b"cache-control", b"no-store"),
         (b"date", &date),
         (b"x-request-id", &scratch.id),
         (b"proxy-status", answer::error::proxy_status(&fault).as_bytes()),
-    ];
-    if fault.status == 405 {
-        fields.push((b"allow", allow.unwrap_or(METHODS).as_bytes()));
-    }
-    if fault.status == 503 {
-        fields.push((b"retry-after", b"1"));
-    }
-    let sent = send(exchange, fault.status, &fields, &body).await;
+    ])
+    .maybe(b"allow", of_method)
+    .maybe(b"retry-after", (fault.status == 503).then_some(b"1"))
+    .maybe(b"alt-svc", alt_svc(listener, exchange));
+    let sent = send(exchange, fault.status, fields.all(), Whole::Copied(&body)).await;
     scratch.body = body;
     sent
 }
@@ -320,24 +336,62 @@ async fn refuse<E: Exchange>(
 /// The same for a gRPC client, which looks for `grpc-status` alone: no body, and everything in the head.
 async fn refuse_grpc<E: Exchange>(
     shard: &Shard,
+    listener: &ListenerRule,
     exchange: &mut E,
     fault: Fault,
     scratch: &Scratch,
 ) -> Result<(), Fault> {
     let date = shard.date();
-    let fields: [(&[u8], &[u8]); 6] = [
+    let fields = Fields::of(&[
         (b"content-type", b"application/grpc"),
         (b"grpc-status", answer::grpc::status(&fault).as_bytes()),
         (b"grpc-message", fault.category.as_str().as_bytes()),
         (b"date", &date),
         (b"x-request-id", &scratch.id),
         (b"proxy-status", answer::error::proxy_status(&fault).as_bytes()),
-    ];
-    send(exchange, 200, &fields, b"").await
+    ])
+    .maybe(b"alt-svc", alt_svc(listener, exchange));
+    send(exchange, 200, fields.all(), Whole::Copied(b"")).await
+}
+
+/// From this size on a body is shared with the protocol rather than copied, if both can, bytes.
+const SHARED: usize = 8 * 1024;
+
+/// A body of our own.
+#[derive(Clone, Copy)]
+enum Whole<'a> {
+    Copied(&'a [u8]),
+    Shared(&'a Bytes),
+}
+
+impl<'a> Whole<'a> {
+    fn of(body: &'a Bytes) -> Whole<'a> {
+        if body.len() < SHARED { Whole::Copied(body) } else { Whole::Shared(body) }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Whole::Copied(body) => body.len(),
+            Whole::Shared(body) => body.len(),
+        }
+    }
+
+    /// Gives the sink what is behind the first `at` bytes.
+    fn push(&self, sink: &mut impl BodySink, cx: &mut Context<'_>, at: usize) -> Poll<Result<usize, Fault>> {
+        match self {
+            Whole::Copied(body) => sink.poll_push(cx, body.get(at..).unwrap_or_default()),
+            Whole::Shared(body) => sink.poll_push_shared(cx, &body.slice(at.min(body.len())..)),
+        }
+    }
 }
 
 /// Sends an answer of our own.
-async fn send<E: Exchange>(exchange: &mut E, status: u16, fields: &[(&[u8], &[u8])], body: &[u8]) -> Result<(), Fault> {
+async fn send<E: Exchange>(
+    exchange: &mut E,
+    status: u16,
+    fields: &[(&[u8], &[u8])],
+    body: Whole<'_>,
+) -> Result<(), Fault> {
     if !exchange.is_body_read() {
         exchange.close_after(); // nobody will read it, and the next request is behind it
     }
@@ -350,15 +404,15 @@ async fn send<E: Exchange>(exchange: &mut E, status: u16, fields: &[(&[u8], &[u8
         fields: None,
         date: None,
         extra: fields,
-        size: if body.is_empty() { BodySize::Empty } else { BodySize::Exact(body.len() as u64) },
+        size: if body.len() == 0 { BodySize::Empty } else { BodySize::Exact(body.len() as u64) },
         shown_length: Some(body.len() as u64),
         may_trail: false,
     });
-    let mut rest = if sink.has_body() { body } else { &[] };
+    let (mut at, end) = (0, if sink.has_body() { body.len() } else { 0 });
     poll_fn(|cx| {
-        while !rest.is_empty() {
-            match sink.poll_push(cx, rest) {
-                Poll::Ready(Ok(n)) => rest = &rest[n..],
+        while at < end {
+            match body.push(&mut sink, cx, at) {
+                Poll::Ready(Ok(n)) => at += n,
                 Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
                 Poll::Pending => return expired(deadlines, cx),
             }

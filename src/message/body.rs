@@ -1,5 +1,6 @@
 //! Bodies in motion: a source, a sink, and the pump between them. Nothing is collected; back-pressure is the pump's.
 use super::Fault;
+use bytes::Bytes;
 use edge_io::head::Head;
 use std::task::{Context, Poll, ready};
 
@@ -43,6 +44,10 @@ pub trait BodySource {
 pub trait BodySink {
     /// Takes some of `data` (not empty): how many bytes.
     fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Fault>>;
+    /// The same of bytes that are shared: a sink that keeps what it sends until it has arrived copies none of them.
+    fn poll_push_shared(&mut self, cx: &mut Context<'_>, data: &Bytes) -> Poll<Result<usize, Fault>> {
+        self.poll_push(cx, data)
+    }
     /// Ends the body, with trailers where the framing can carry them, and flushes.
     fn poll_finish(&mut self, cx: &mut Context<'_>, trailers: &Head) -> Poll<Result<(), Fault>>;
     /// Hands what was gathered to the kernel.

@@ -8,7 +8,8 @@ use super::{
     },
 };
 use crate::message::Category;
-use edge_io::http2::Abuse;
+use edge_io::http2;
+use edge_quic::h3;
 use std::fmt::Write as _;
 
 const HEAD: &str = "\
@@ -64,7 +65,14 @@ fn values() -> [(&'static str, String); 23] {
         ("category", words(categories)),
         ("outcome", words(RETRY_OUTCOMES)),
         ("limit", words(LIMITS)),
-        ("kind", words(Abuse::ALL.iter().map(|kind| kind.as_str()))),
+        (
+            "kind",
+            format!(
+                "of HTTP/2 {}; of HTTP/3 {}",
+                words(http2::Abuse::ALL.iter().map(|kind| kind.as_str())),
+                words(h3::Abuse::ALL.iter().map(|kind| kind.as_str()))
+            ),
+        ),
         (
             "result",
             format!(

@@ -1,10 +1,11 @@
 //! The counters as text, for Prometheus: exposition format 0.0.4.
+mod quic;
+
 use super::{
     names::{self, Kind, Metric},
     stats::{
-        APPLY_RESULTS, BOUNDS_US, CLASSES, DIRECTIONS, DROPPED, EARLY_DATA, EndpointStats, EndpointTotal, HTTP3_CODES,
-        HistogramTotal, LIMITS, PROTOCOLS, QuicStats, RETRY_OUTCOMES, RouteStats, RouteTotal, ShardStats,
-        StatsRegistry, TRANSPORTS,
+        APPLY_RESULTS, BOUNDS_US, CLASSES, EndpointStats, EndpointTotal, HistogramTotal, LIMITS, PROTOCOLS,
+        RETRY_OUTCOMES, RouteStats, RouteTotal, ShardStats, StatsRegistry, TRANSPORTS,
     },
 };
 use crate::message::Category;
@@ -38,7 +39,7 @@ pub fn render(stats: &StatsRegistry) -> String {
     shards(&mut text, stats);
     control(&mut text, stats);
     tls(&mut text, stats);
-    quic(&mut text, stats);
+    quic::write(&mut text, stats);
     process(&mut text);
     text.out
 }
@@ -379,38 +380,6 @@ fn tls(text: &mut Text, stats: &StatsRegistry) {
     text.single(&names::CERT_RELOAD_FAILURES, stats.control.cert_reload_failures.get());
 }
 
-fn quic(text: &mut Text, stats: &StatsRegistry) {
-    let ids: Vec<String> = stats.shards.iter().map(|s| s.shard.to_string()).collect();
-    let shards: Vec<(&str, &QuicStats)> = ids.iter().map(|s| &**s).zip(stats.shards.iter().map(|s| &s.quic)).collect();
-    let plain: [Number<QuicStats>; 6] = [
-        (&names::QUIC_HALF_OPEN, |s| s.half_open.get().into()),
-        (&names::QUIC_LOST, |s| s.lost_packets.get().into()),
-        (&names::QUIC_RETRIES, |s| s.retries.get().into()),
-        (&names::QUIC_RESETS, |s| s.stateless_resets.get().into()),
-        (&names::QUIC_VERSIONS, |s| s.version_negotiations.get().into()),
-        (&names::QUIC_MIGRATIONS, |s| s.migrations.get().into()),
-    ];
-    for (metric, value) in plain {
-        text.begin(metric);
-        shards.iter().for_each(|(id, s)| text.sample(metric, &[id], value(s)));
-    }
-    let all = |text: &mut Text, metric: &Metric, labels: &[&str], counts: &dyn Fn(&QuicStats) -> Vec<u64>| {
-        text.begin(metric);
-        for (id, s) in &shards {
-            labels.iter().zip(counts(s)).for_each(|(label, n)| text.sample(metric, &[id, label], n));
-        }
-    };
-    all(text, &names::QUIC_PACKETS, &DIRECTIONS, &|s| s.packet_counts().into());
-    all(text, &names::QUIC_DROPPED, &DROPPED, &|s| s.dropped_counts().into());
-    all(text, &names::EARLY_DATA, &EARLY_DATA, &|s| s.early_data_counts().into());
-    text.begin(&names::HTTP3_ERRORS);
-    for (id, s) in &shards {
-        for (code, n) in HTTP3_CODES.iter().zip(s.http3_errors()).filter(|(_, n)| *n > 0) {
-            text.sample(&names::HTTP3_ERRORS, &[id, code], n);
-        }
-    }
-}
-
 /// What `/proc` says of this process. What it does not say is left out.
 fn process(text: &mut Text) {
     if let Some(usage) = Usage::read() {
@@ -469,14 +438,14 @@ fn kib(status: &str, key: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::stats::{Direction, Dropped, EarlyData, Handshake, HandshakeResult},
+        super::stats::{Handshake, HandshakeResult},
         *,
     };
     use edge_io::head::{Method, Version};
     use std::collections::HashSet;
 
     /// A strict reading of the format: every sample under its own metric, no series twice.
-    fn check(text: &str) -> Vec<(String, f64)> {
+    pub(super) fn check(text: &str) -> Vec<(String, f64)> {
         let mut samples = Vec::new();
         let (mut current, mut kind) = (String::new(), String::new());
         let mut introduced = HashSet::new();
@@ -507,7 +476,7 @@ mod tests {
         samples
     }
 
-    fn value(samples: &[(String, f64)], series: &str) -> f64 {
+    pub(super) fn value(samples: &[(String, f64)], series: &str) -> f64 {
         samples.iter().find(|(s, _)| s == series).unwrap_or_else(|| panic!("no {series}")).1
     }
 
@@ -568,29 +537,6 @@ mod tests {
             value(&s, &format!("edge_tls_handshakes_total{{transport=\"{transport}\",{labels}}}"))
         };
         assert_eq!((of("tcp"), of("quic")), (1.0, 2.0));
-    }
-
-    #[test]
-    fn quic_is_counted_by_shard() {
-        let stats = StatsRegistry::new(2);
-        let quic = &stats.shards[1].quic;
-        quic.packets(Direction::Sent, 7);
-        quic.dropped(Dropped::ForwardQueue);
-        quic.half_open.inc();
-        quic.http3_error(0x107);
-        quic.early_data(EarlyData::Rejected);
-        let s = check(&render(&stats));
-        for (series, n) in [
-            (r#"edge_quic_packets_total{shard="1",direction="sent"}"#, 7.0),
-            (r#"edge_quic_packets_total{shard="0",direction="sent"}"#, 0.0),
-            (r#"edge_quic_packets_dropped_total{shard="1",reason="forward_queue"}"#, 1.0),
-            (r#"edge_quic_connections_half_open{shard="1"}"#, 1.0),
-            (r#"edge_http3_connection_errors_total{shard="1",code="H3_EXCESSIVE_LOAD"}"#, 1.0),
-            (r#"edge_early_data_total{shard="1",result="rejected"}"#, 1.0),
-        ] {
-            assert_eq!(value(&s, series), n, "{series}");
-        }
-        assert_eq!(stats.quic_half_open(), 1);
     }
 
     #[test]

@@ -122,6 +122,8 @@ metrics! {
     QUIC_MIGRATIONS = Counter "edge_quic_migrations_total" ["shard"] "" "Connections that went on from another address.";
     EARLY_DATA = Counter "edge_early_data_total" ["shard", "result"] ""
         "Connections whose early data was accepted or rejected, and requests answered 425 because they came in it.";
+    HTTP3_ABUSE = Counter "edge_http3_abuse_total" ["shard", "kind"] ""
+        "What clients of HTTP/3 connections did beyond a bound, by its kind.";
     HTTP3_ERRORS = Counter "edge_http3_connection_errors_total" ["shard", "code"] ""
         "HTTP/3 connections that ended with an error, by its code.";
     CERT_NOT_AFTER = Gauge "edge_cert_not_after_seconds" ["name"] "seconds"

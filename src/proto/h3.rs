@@ -1,6 +1,7 @@
 //! HTTP/3: a QUIC stream as the stream of an exchange.
 use super::{Answer, Ended, Receive, Stream, StreamExchange};
 use crate::message::Fill;
+use bytes::Bytes;
 use edge_io::{
     head::{FieldRef, Head},
     tls,
@@ -96,6 +97,10 @@ impl Answer for SendHalf<'_> {
 
     fn poll_data(&mut self, cx: &mut Context<'_>, data: &[u8], end: bool) -> Poll<Result<usize, Ended>> {
         SendHalf::poll_data(self, cx, data, end).map_err(Ended::from)
+    }
+
+    fn poll_shared(&mut self, cx: &mut Context<'_>, data: &Bytes, end: bool) -> Poll<Result<usize, Ended>> {
+        SendHalf::poll_shared(self, cx, data, end).map_err(Ended::from)
     }
 
     fn trailers<'f>(&mut self, fields: impl Iterator<Item = FieldRef<'f>>) -> Result<(), Ended> {

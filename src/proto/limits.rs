@@ -1,5 +1,8 @@
 //! What the configuration says of HTTP/3 and QUIC: bounds of a connection, and the node's UDP sockets.
-use std::time::Duration;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 /// Bounds and settings of a listener's HTTP/3 connections (RFC 9000, RFC 9114, RFC 9204).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +54,18 @@ pub struct Http3Limits {
     pub congestion: Congestion,
     /// For how long clients may remember from `Alt-Svc` that HTTP/3 is spoken (RFC 7838 3.1); `None` = it is not said.
     pub alt_svc_max_age: Option<Duration>,
+}
+
+impl Http3Limits {
+    /// Stands for what a client is granted by transport parameters and SETTINGS, within one process: it may rely on that
+    /// in early data (RFC 9000 7.4.1, RFC 9114 7.2.4.2).
+    pub fn granted(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.streams, self.stream_window, self.connection_window, self.idle_timeout).hash(&mut hasher);
+        (self.migration, self.max_udp_payload).hash(&mut hasher);
+        (self.head_bytes, self.table_bytes, self.blocked_streams, self.connect_protocol).hash(&mut hasher);
+        hasher.finish()
+    }
 }
 
 /// How the sending rate is found.

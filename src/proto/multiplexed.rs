@@ -10,6 +10,7 @@ use crate::message::{
     BodySink, BodySize, BodySource, Category, Deadlines, Exchange, Fault, Fill, Peer, Phase, ResponseHead,
     ResponseSink, Side,
 };
+use bytes::Bytes;
 use edge_io::{
     head::{FieldId, FieldRef, Head, Method, spare},
     http1::Decimal,
@@ -106,6 +107,10 @@ pub trait Answer {
     fn announce(&mut self, _length: u64) {}
     /// Takes some of `data`: how many bytes. `end` ends our direction with the last of them.
     fn poll_data(&mut self, cx: &mut Context<'_>, data: &[u8], end: bool) -> Poll<Result<usize, Ended>>;
+    /// The same of bytes that are shared.
+    fn poll_shared(&mut self, cx: &mut Context<'_>, data: &Bytes, end: bool) -> Poll<Result<usize, Ended>> {
+        self.poll_data(cx, data, end)
+    }
     /// Ends our direction with trailers.
     fn trailers<'f>(&mut self, fields: impl Iterator<Item = FieldRef<'f>>) -> Result<(), Ended>;
     /// What was held back to go out together with more goes out now.
@@ -396,14 +401,20 @@ pub struct Response<'a, A> {
     state: &'a mut State,
 }
 
-impl<A: Answer> BodySink for Response<'_, A> {
-    fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Fault>> {
-        let last = self.state.left == Some(data.len() as u64);
-        if self.state.left.is_some_and(|left| left < data.len() as u64) {
-            let fault = Fault::new(Category::UpstreamProtocol, Side::Upstream, "more body than its length");
-            return Poll::Ready(Err(fault));
+impl<A: Answer> Response<'_, A> {
+    /// Whether so many bytes are what was still to come.
+    fn is_last(&self, bytes: usize) -> Result<bool, Fault> {
+        match self.state.left {
+            Some(left) if left < bytes as u64 => {
+                Err(Fault::new(Category::UpstreamProtocol, Side::Upstream, "more body than its length"))
+            }
+            left => Ok(left == Some(bytes as u64)),
         }
-        match self.send.poll_data(cx, data, last) {
+    }
+
+    /// What became of `data`.
+    fn pushed(&mut self, pushed: Poll<Result<usize, Ended>>, data: &[u8]) -> Poll<Result<usize, Fault>> {
+        match pushed {
             Poll::Ready(Ok(n)) => {
                 self.deadlines.clear(Phase::ClientWrite);
                 self.state.bytes_out += n as u64;
@@ -423,6 +434,20 @@ impl<A: Answer> BodySink for Response<'_, A> {
                 Poll::Pending
             }
         }
+    }
+}
+
+impl<A: Answer> BodySink for Response<'_, A> {
+    fn poll_push(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<Result<usize, Fault>> {
+        let last = self.is_last(data.len())?;
+        let pushed = self.send.poll_data(cx, data, last);
+        self.pushed(pushed, data)
+    }
+
+    fn poll_push_shared(&mut self, cx: &mut Context<'_>, data: &Bytes) -> Poll<Result<usize, Fault>> {
+        let last = self.is_last(data.len())?;
+        let pushed = self.send.poll_shared(cx, data, last);
+        self.pushed(pushed, data)
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>, trailers: &Head) -> Poll<Result<(), Fault>> {

@@ -244,7 +244,7 @@ impl Owner for Belongs {
             Count::Lost(n) => quic.lost_packets.add(n),
             Count::HalfOpen(change) => quic.half_open.add(change),
             Count::Error(code) => quic.http3_error(code.0),
-            Count::Abuse(_) => {}
+            Count::Abuse(counts) => quic.http3_abused(counts),
             Count::Refused => stats.limit_hit(Limit::QuicHandshakes),
         }
     }

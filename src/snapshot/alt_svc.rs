@@ -1,11 +1,14 @@
 //! What a listener's answers say of its HTTP/3 (RFC 7838): rendered when its sockets are known, looked up by requests.
 use std::{fmt::Write as _, sync::OnceLock, time::Duration};
 
+/// A port, and the value for answers to connections to it.
+type Value = (u16, Box<[u8]>);
+
 /// The values of `Alt-Svc`, by the port that the client has connected to. Empty until the sockets are open.
 #[derive(Debug, Default)]
 pub struct AltSvc {
     max_age: Option<Duration>,
-    values: OnceLock<Box<[(u16, Box<[u8]>)]>>,
+    values: OnceLock<Box<[Value]>>,
 }
 
 impl PartialEq for AltSvc {
@@ -24,7 +27,7 @@ impl AltSvc {
     /// HTTP/3 is spoken on these UDP ports, and others over TCP on those of the same number. The first word counts.
     pub fn announce(&self, ports: &[u16]) {
         let Some(max_age) = self.max_age else { return };
-        let mut values: Vec<(u16, Box<[u8]>)> = Vec::with_capacity(ports.len());
+        let mut values: Vec<Value> = Vec::with_capacity(ports.len());
         for port in ports {
             if values.iter().all(|(known, _)| known != port) {
                 let mut value = String::new();

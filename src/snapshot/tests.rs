@@ -169,3 +169,14 @@ fn a_route_is_small() {
     assert!(size_of::<config::raw::Route>() <= 216);
     assert!(size_of::<RouteRule>() <= 64);
 }
+
+#[test]
+fn nobody_is_redirected_to_a_port_that_speaks_http3_alone() {
+    let port = |protocols: &str| {
+        let tls =
+            format!("[[listener]]\naddress = \"127.0.0.1:8443\"\nprotocols = {protocols}\ntls = \"self-signed\"\n");
+        Compiler::new().compile(&format!("{tls}[[route]]\nrespond = {{}}\n")).https_port("localhost")
+    };
+    assert_eq!(port("[\"h1\", \"h3\"]"), Some(8443));
+    assert_eq!(port("[\"h3\"]"), None, "clients begin with TCP");
+}

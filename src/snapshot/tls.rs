@@ -25,6 +25,7 @@ pub(super) fn listener(listener: &raw::Listener, store: &Store, log: &Log) -> Op
             EndpointAddr::Unix(_) | EndpointAddr::Abstract(_) => None,
         })
     };
+    tls.set_quic_limits(listener.http3.granted());
     tls.set_port(ports().find(|port| *port == HTTPS_PORT).or(ports().next()).unwrap_or(0));
     Some(Arc::new(tls))
 }

@@ -239,7 +239,10 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             reason: head.reason(),
             fields: Some(head),
             date: (!head.has(FieldId::Date)).then_some(self.request.date),
-            extra: self.request.response_fields,
+            extra: match self.request.response_fields {
+                [rest @ .., _] if self.request.alt_svc && head.has(FieldId::AltSvc) => rest,
+                all => all,
+            },
             size: answer.size,
             shown_length: shown_length(head, method, status),
             may_trail: answer.may_trail,

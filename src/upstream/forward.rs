@@ -43,6 +43,8 @@ pub struct Request<'a> {
     pub date: &'a [u8],
     /// Fields added to the answer.
     pub response_fields: &'a [(&'a [u8], &'a [u8])],
+    /// Whether the last of them is `Alt-Svc`, which gives way to the endpoint's own.
+    pub alt_svc: bool,
     /// How long the body is.
     pub body: BodySize,
     /// Whether the client waits for `100 Continue`.

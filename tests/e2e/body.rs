@@ -283,7 +283,7 @@ fn early_hints_only_where_asked_for(at: Pair) {
         for _ in 0..2 {
             let mut call = client.begin(Ask::get("/").host("a"));
             // Every HTTP/2 client can take them (RFC 8297 3 warns of HTTP/1.1 ones).
-            if at.down.http2() || !listener.is_empty() {
+            if at.down.multiplexed() || !listener.is_empty() {
                 let hints = call.next_head().expect("a head");
                 assert_eq!((hints.status(), hints.get("link")), (103, Some("</a.css>; rel=preload")), "{hints:?}");
             }

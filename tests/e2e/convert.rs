@@ -1,17 +1,18 @@
 //! From one version of HTTP to the other: nothing that means something there gets through from where it means nothing.
 use crate::harness::{
-    Ask, Edge, Origin, Pair, Reply, Setup,
+    Ask, Edge, Origin, Pair, Protocol, Reply, Setup,
     edge::{Extra, listener_text},
     exchange::Fields,
     frames::{END_HEADERS, END_STREAM, Outcome, Peer, RawClient, block, frame, kind},
+    http3,
     message::Kind,
     served::Order,
     wire::{Stream, Wire},
 };
 
 crate::suite!("convert";
-    from_h2:
-        malformed_http2_requests_reach_no_origin,
+    from_streams:
+        malformed_requests_reach_no_origin,
         bodies_of_another_length_look_whole_to_no_origin,
         host_stands_in_for_authority,
         cookie_crumbs_are_joined;
@@ -28,6 +29,16 @@ crate::suite!("convert";
 
 type Lines<'a> = Vec<(&'a [u8], &'a [u8])>;
 
+/// What becomes of a request that is sent as it is, over a connection of its own.
+fn outcome(at: Pair, edge: &Edge, lines: &[(&[u8], &[u8])], body: Option<&[u8]>) -> Outcome {
+    if at.down == Protocol::H3 {
+        return http3::outcome(&edge.addr(), lines, body);
+    }
+    let mut client = RawClient::connect(at.down, &edge.addr());
+    let stream = client.request(lines, body);
+    client.outcome(stream)
+}
+
 /// A good request to `/bad` and what is added to it, or put in the place of a pseudo-header field.
 fn with<'a>(scheme: &'a str, name: &'a [u8], value: &'a [u8]) -> Lines<'a> {
     let mut lines: Lines<'a> =
@@ -39,7 +50,7 @@ fn with<'a>(scheme: &'a str, name: &'a [u8], value: &'a [u8]) -> Lines<'a> {
     lines
 }
 
-/// Each: a field, and its value. All of them are malformed (RFC 9113 8.1–8.3, 8.5).
+/// Each: a field, and its value. All of them are malformed (RFC 9113 8.1–8.3, 8.5; RFC 9114 4.1–4.4).
 const MALFORMED: [(&[u8], &[u8]); 44] = [
     (b"transfer-encoding", b"chunked"),
     (b"connection", b"close"),
@@ -87,7 +98,7 @@ const MALFORMED: [(&[u8], &[u8]); 44] = [
     (b":status", b"200"),
 ];
 
-fn malformed_http2_requests_reach_no_origin(at: Pair) {
+fn malformed_requests_reach_no_origin(at: Pair) {
     let origin = Origin::fine(at.up);
     let edge = Setup::pair(at, &origin).start();
     let scheme = at.down.scheme();
@@ -116,9 +127,7 @@ fn malformed_http2_requests_reach_no_origin(at: Pair) {
     for lines in &cases {
         let shown: Vec<_> =
             lines.iter().map(|(n, v)| (String::from_utf8_lossy(n), String::from_utf8_lossy(v))).collect();
-        let mut client = RawClient::connect(at.down, &edge.addr());
-        let stream = client.request(lines, None);
-        let outcome = client.outcome(stream);
+        let outcome = outcome(at, &edge, lines, None);
         // 0x88 is `:status: 200`. A stream error, a connection error and 400 are all refusals.
         if matches!(outcome, Outcome::Answer(0x88) | Outcome::Closed) || !origin.begun().is_empty() {
             faults.push(format!("{shown:?}: {outcome:?}, the origin saw {:?}", origin.begun()));
@@ -128,9 +137,7 @@ fn malformed_http2_requests_reach_no_origin(at: Pair) {
         }
     }
     assert!(faults.is_empty(), "{} of {}:\n{}", faults.len(), cases.len(), faults.join("\n"));
-    let mut client = RawClient::connect(at.down, &edge.addr());
-    let stream = client.request(&good, None);
-    assert_eq!(client.outcome(stream), Outcome::Answer(0x88), "the good one is served");
+    assert_eq!(outcome(at, &edge, &good, None), Outcome::Answer(0x88), "the good one is served");
     assert_eq!(edge.metrics().sum("edge_panics_total", &[]), 0.0);
 }
 
@@ -145,20 +152,13 @@ fn bodies_of_another_length_look_whole_to_no_origin(at: Pair) {
     for (length, body) in
         [(b"5".as_slice(), b"GET / HTTP/1.1\r\n".as_slice()), (b"20", b"short"), (b"0", b"x"), (b"1", b"")]
     {
-        let mut client = RawClient::connect(at.down, &edge.addr());
-        let stream = client.request(&post(length), Some(body));
-        let outcome = client.outcome(stream);
-        assert_ne!(outcome, Outcome::Answer(0x88), "{length:?} with {body:?}");
+        assert_ne!(outcome(at, &edge, &post(length), Some(body)), Outcome::Answer(0x88), "{length:?} with {body:?}");
     }
-    let mut client = RawClient::connect(at.down, &edge.addr());
     let mut twice = post(b"2");
     twice.push((b"content-length", b"3"));
-    let stream = client.request(&twice, Some(b"ok"));
-    assert_ne!(client.outcome(stream), Outcome::Answer(0x88), "two lengths");
+    assert_ne!(outcome(at, &edge, &twice, Some(b"ok")), Outcome::Answer(0x88), "two lengths");
     assert!(origin.requests().is_empty(), "{:?}", origin.requests());
-    let mut client = RawClient::connect(at.down, &edge.addr());
-    let stream = client.request(&post(b"2"), Some(b"ok"));
-    assert_eq!(client.outcome(stream), Outcome::Answer(0x88));
+    assert_eq!(outcome(at, &edge, &post(b"2"), Some(b"ok")), Outcome::Answer(0x88));
     assert_eq!(origin.requests().len(), 1);
 }
 
@@ -166,14 +166,12 @@ fn host_stands_in_for_authority(at: Pair) {
     let origin = Origin::fine(at.up);
     let edge = Setup::pair(at, &origin).start();
     for (number, authority) in [None, Some(b"shop.test".as_slice())].into_iter().enumerate() {
-        let mut client = RawClient::connect(at.down, &edge.addr());
         let mut lines = with(at.down.scheme(), b"host", b"shop.test");
         lines.remove(2);
         if let Some(authority) = authority {
             lines.insert(0, (b":authority", authority));
         }
-        let stream = client.request(&lines, None);
-        assert_eq!(client.outcome(stream), Outcome::Answer(0x88), "{lines:?}");
+        assert_eq!(outcome(at, &edge, &lines, None), Outcome::Answer(0x88), "{lines:?}");
         let seen = origin.wait_requests(number + 1).remove(number);
         assert_eq!(seen.all("host"), ["shop.test"], "{seen:?}");
     }

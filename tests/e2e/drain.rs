@@ -1,10 +1,11 @@
 //! The end of the process: what is in flight is finished, what is idle is closed, what hangs is cut off.
 use crate::harness::{
-    Ask, Call, Client, Edge, Origin, Pair, Reply, Setup, Wire,
+    Ask, Call, Client, Edge, Origin, Pair, Protocol, Reply, Setup, Wire,
     edge::{Extra, listener_text, proxy_text_over},
     eventually,
     frames::{RawClient, kind},
     http2::is_go_away,
+    http3,
 };
 use rustix::process::Signal;
 use std::{
@@ -25,7 +26,7 @@ crate::suite!("drain";
         websocket_is_told_that_the_edge_goes_away,
         removed_listener_finishes_what_is_in_flight,
         sigint_drains_too;
-    from_h2:
+    from_streams:
         goaway_is_said_twice;
     each_driver:
         socket_files_are_removed;
@@ -71,14 +72,14 @@ fn requests_in_flight_finish(at: Pair) {
     edge.signal(Signal::TERM);
     eventually("no new connections", || Wire::try_connect(&addr).is_err().then_some(()));
     assert_eq!(edge.ended(), None);
-    if at.down.http2() {
-        clients.iter().for_each(|c| c.session().wait_go_away().expect("GOAWAY while streams are open"));
+    if at.down.multiplexed() {
+        clients.iter().for_each(|c| c.wait_go_away().expect("GOAWAY while streams are open"));
     }
     gate.open();
     for call in calls {
         let got = call.response();
         assert_eq!((got.status(), got.text().as_str()), (200, "finished"));
-        let close = (!at.down.http2()).then_some("close");
+        let close = (!at.down.multiplexed()).then_some("close");
         assert_eq!(got.get("connection").map(str::to_ascii_lowercase).as_deref(), close, "{got:?}");
     }
     clients.iter().for_each(ends_in_order);
@@ -191,7 +192,7 @@ fn websocket_is_told_that_the_edge_goes_away(at: Pair) {
     let took = begun.elapsed();
     assert!(took < Duration::from_millis(2_500), "ended after {took:?}");
     let line = edge.wait_log_path("/ws");
-    let status = if at.down.http2() { 200 } else { 101 };
+    let status = if at.down.multiplexed() { 200 } else { 101 };
     assert_eq!((line["status"].as_u64(), line["category"].as_str()), (Some(status), Some("draining")), "{line}");
 }
 
@@ -216,6 +217,9 @@ fn goaway_is_said_twice(at: Pair) {
     let gate = Gate::default();
     let origin = gated(at, &gate);
     let edge = Setup::pair(at, &origin).start();
+    if at.down == Protocol::H3 {
+        return goaway_is_said_twice_by_http3(&gate, &origin, &edge);
+    }
     let scheme = at.down.scheme();
     let ask = |path: &'static [u8]| -> Vec<(&[u8], &[u8])> {
         vec![(b":method", b"GET"), (b":scheme", scheme.as_bytes()), (b":authority", b"a"), (b":path", path)]
@@ -242,6 +246,26 @@ fn goaway_is_said_twice(at: Pair) {
     assert_eq!(edge.wait_exit(), 0);
 }
 
+fn goaway_is_said_twice_by_http3(gate: &Gate, origin: &Origin, edge: &Edge) {
+    let client = edge.client();
+    let session = client.http3();
+    let call = client.begin(Ask::get("/hold"));
+    origin.wait_requests(1);
+    edge.signal(Signal::TERM);
+    let first = session.wait_said(|s| !s.go_away.is_empty()).expect("GOAWAY").go_away[0];
+    assert_eq!(first, (1 << 62) - 4, "the largest number of a request: nothing is lost yet (RFC 9114 5.2)");
+    // A request that was on its way when GOAWAY was sent is served.
+    let late = session.stream().expect("a stream");
+    late.raw(&http3::request(&Ask::get("/late"))).and_then(|()| late.end()).expect("the edge takes it");
+    assert_eq!(late.head(false).expect("an answer").status(), 200);
+    gate.open();
+    assert_eq!(call.response().text(), "finished");
+    let last = session.wait_said(|s| s.go_away.len() > 1).expect("a second GOAWAY").go_away[1];
+    assert_eq!(last, late.id() + 4, "the first request that was not taken");
+    session.wait_end().expect("an end in order");
+    assert_eq!(edge.wait_exit(), 0);
+}
+
 fn removed_listener_finishes_what_is_in_flight(at: Pair) {
     let gate = Gate::default();
     let origin = gated(at, &gate);
@@ -256,8 +280,8 @@ fn removed_listener_finishes_what_is_in_flight(at: Pair) {
     assert_eq!(edge.reload().code, 0);
     eventually("the second listener to be gone", || Wire::try_connect(&second).is_err().then_some(()));
     ends_in_order(&idle);
-    if at.down.http2() {
-        client.session().wait_go_away().expect("GOAWAY while the stream is open");
+    if at.down.multiplexed() {
+        client.wait_go_away().expect("GOAWAY while the stream is open");
     }
     gate.open();
     assert_eq!(call.response().text(), "finished");

@@ -235,7 +235,7 @@ fn truncated_bodies_do_not_look_whole(at: Pair) {
             Err(e) => {
                 assert!(e.kind() != io::ErrorKind::InvalidData && !timed_out(&e), "{path}: {e}");
                 // RST_STREAM for this stream; the connection goes on.
-                assert!(!at.down.http2() || crate::harness::http2::reason(&e).is_some(), "{path}: {e}");
+                assert!(!at.down.multiplexed() || crate::harness::http2::reason(&e).is_some(), "{path}: {e}");
             }
         }
         assert_eq!(edge.wait_log_path(path)["category"], "upstream_reset", "{path}");

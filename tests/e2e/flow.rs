@@ -156,7 +156,7 @@ fn slow_reader_holds_the_origin_back(at: Pair) {
     assert!(stuck < STUCK_BELOW, "the edge took {stuck} bytes for a client that reads nothing");
     let grown = edge.rss_kib().saturating_sub(before);
     assert!(grown <= FLAT_KIB, "memory grew by {grown} KiB");
-    if at.down.http2() {
+    if at.down.multiplexed() {
         // Another stream of the same connection is not held back.
         let mut other = client.begin(Ask::get("/other"));
         assert_eq!(other.head().status(), 200);

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tonic::{Code, Request, Status, client::Grpc};
 
 crate::suite!("grpc";
-    h2_both_sides:
+    streams_both_sides:
         unary_calls,
         errors_of_the_server_arrive_as_they_are,
         server_stream_of_a_thousand_messages,
@@ -25,7 +25,7 @@ crate::suite!("grpc";
         deadline_is_kept_by_the_edge,
         cancelled_call_is_cancelled_at_the_server,
         lost_server_is_unavailable;
-    from_h2:
+    from_streams:
         refused_connection_is_unavailable;
     each_downstream:
         errors_of_the_edge_are_http_to_others;

@@ -44,7 +44,11 @@ fn forwarding_headers_are_set(at: Pair) {
     assert_eq!(seen.all("x-forwarded-host"), ["shop.test:8080"]);
     assert!(seen.get("x-forwarded-port").is_some_and(|p| p.parse::<u16>().is_ok()), "{seen:?}");
     // RFC 9110 7.6.3: the protocol in which this server got the message.
-    let via: &[&str] = if at.down.http2() { &["2 ", "2.0 "] } else { &["1.1 "] };
+    let via: &[&str] = match at.down {
+        Protocol::H1 | Protocol::H1Tls => &["1.1 "],
+        Protocol::H2 | Protocol::H2c => &["2 ", "2.0 "],
+        Protocol::H3 => &["3 ", "3.0 "],
+    };
     assert!(seen.get("via").is_some_and(|v| via.iter().any(|p| v.starts_with(p))), "{seen:?}");
     assert!(seen.get("x-request-start").is_some_and(|t| t.bytes().any(|b| b.is_ascii_digit())), "{seen:?}");
     assert!(seen.get("x-request-id").is_some_and(|id| !id.is_empty()), "{seen:?}");

@@ -275,12 +275,12 @@ fn too_large_heads_reach_nobody(at: Pair) {
         let what: String = ask.target.chars().take(10).collect();
         match edge.client().try_ask(ask) {
             Ok(got) => assert!(matches!(got.status(), 414 | 431), "{what}: {got:?}"),
-            Err(e) => assert!(at.down.http2() && !timed_out(&e), "{e}"),
+            Err(e) => assert!(at.down.multiplexed() && !timed_out(&e), "{e}"),
         }
     }
     assert_eq!(edge.client().get("/small").status(), 200);
     assert_eq!(origin.begun().len(), 1);
-    assert!(edge.metrics().sum("edge_limit_hits_total", &[]) >= 1.0 || !at.down.http2(), "it is counted");
+    assert!(edge.metrics().sum("edge_limit_hits_total", &[]) >= 1.0 || !at.down.multiplexed(), "it is counted");
 }
 
 fn used_connection_is_closed_after_keepalive(at: Pair) {

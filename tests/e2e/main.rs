@@ -1,5 +1,6 @@
 //! End-to-end tests: the built binary between real clients and real origins, over each pair of protocols and on both I/O drivers.
 mod aftermath;
+mod alt_svc;
 mod body;
 mod certificates;
 mod chaos;
@@ -44,6 +45,7 @@ fn main() {
 fn suites() -> Vec<Test> {
     [
         aftermath::tests(),
+        alt_svc::tests(),
         body::tests(),
         certificates::tests(),
         chaos::tests(),

@@ -1,6 +1,6 @@
 //! What is seen from outside: access log, metrics, health.
 use crate::harness::{
-    Ask, Driver, Edge, Origin, Pair, Reply, Setup,
+    Ask, Driver, Edge, Origin, Pair, Protocol, Reply, Setup,
     edge::{Extra, log_lines, proxy_text},
     eventually,
     wire::Wire,
@@ -49,7 +49,11 @@ fn access_log_has_its_fields(at: Pair) {
         assert_eq!(line[key], value, "{key} in {line}");
     }
     assert!(line["host"].as_str().is_some_and(|h| h.starts_with("shop.test")), "{line}");
-    let protocol = if at.down.http2() { '2' } else { '1' };
+    let protocol = match at.down {
+        Protocol::H1 | Protocol::H1Tls => '1',
+        Protocol::H2 | Protocol::H2c => '2',
+        Protocol::H3 => '3',
+    };
     assert!(line["protocol"].as_str().is_some_and(|p| p.contains(protocol)), "{line}");
     assert!(line["endpoint"].as_str().is_some_and(|e| e.contains(&origin.addr().tcp().to_string())), "{line}");
     assert_eq!((line["status"].as_u64(), line["config_version"].as_u64()), (Some(201), Some(1)), "{line}");

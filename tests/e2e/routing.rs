@@ -268,7 +268,7 @@ fn paths_are_normalised_before_matching(at: Pair) {
         // HTTP/2 has a word for a malformed request besides the status (RFC 9113 8.1.1).
         match edge.client().try_ask(Ask::get(nul).host("a")) {
             Ok(got) => assert_eq!(got.status(), 400, "{nul}"),
-            Err(e) => assert!(at.down.http2() && reason(&e) == Some(Reason::PROTOCOL_ERROR), "{nul}: {e}"),
+            Err(e) => assert!(at.down.multiplexed() && reason(&e) == Some(Reason::PROTOCOL_ERROR), "{nul}: {e}"),
         }
     }
     assert!(

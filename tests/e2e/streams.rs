@@ -34,7 +34,7 @@ crate::suite!("streams";
         upstream_reset_mid_body_is_told_to_the_client;
     h1_to_h2:
         answer_that_is_whole_by_its_length_is_no_abort;
-    from_h2:
+    from_streams:
         more_streams_than_the_pool_has_connections;
     once:
         streams_of_one_client_share_an_upstream_connection,
@@ -302,7 +302,7 @@ fn upstream_reset_mid_body_is_told_to_the_client(at: Pair) {
             }
         };
         assert_ne!(e.kind(), io::ErrorKind::TimedOut, "{e}");
-        if at.down.http2() {
+        if at.down.multiplexed() {
             assert!(reason(&e).is_some_and(|r| r != Reason::NO_ERROR), "RST_STREAM with an error: {e}");
         }
         drop(call);

@@ -1,7 +1,7 @@
 //! TLS on both sides: which protocol, which certificate, who may connect, and what happens when something is wrong.
 use crate::harness::{
     Addr, Ask, Client, Driver, Edge, Origin, Pair, Protocol, Reply, Setup, Wire,
-    edge::{Extra, cli, listener_text, pool_text, proxy_text_over, run},
+    edge::{Extra, cli, listener_text, pool_text, protocols_text, proxy_text_over, run},
     eventually,
     message::Kind,
     programs,
@@ -146,8 +146,9 @@ fn hosts_of_other_certificates_are_misdirected(at: Pair) {
     let list = ["one", "two"].map(|n| format!("{{ cert = \"@DIR@/{n}.pem\", key = \"@DIR@/{n}.key\" }}")).join(", ");
     let edge = setup
         .text(&format!(
-            "[[listener]]\nname = \"web\"\naddress = [\"127.0.0.1:0\"]\ntls = {{ certificates = [{list}] }}\n\
-             [[route]]\nid = \"own\"\nmatch = {{}}\nrespond = {{ body = \"own\" }}\n"
+            "[[listener]]\nname = \"web\"\naddress = [\"127.0.0.1:0\"]\ntls = {{ certificates = [{list}] }}\n{}\
+             [[route]]\nid = \"own\"\nmatch = {{}}\nrespond = {{ body = \"own\" }}\n",
+            protocols_text(at.down)
         ))
         .start();
     let config = tls::client(&[at.down.alpn()]);
@@ -209,13 +210,14 @@ fn routes_may_want_a_certificate(at: Pair) {
     let setup = Setup::over(at);
     std::fs::write(setup.dir().join("clients.pem"), &ours.pem).expect("the temporary directory takes files");
     let edge = setup
-        .text(
+        .text(&format!(
             "[[listener]]\nname = \"web\"\naddress = [\"127.0.0.1:0\"]\n\
-             tls = { certificates = [{ cert = \"@DIR@/edge.pem\", key = \"@DIR@/edge.key\" }], client_auth = \"optional\", client_ca = \"@DIR@/clients.pem\" }\n\
+             tls = {{ certificates = [{{ cert = \"@DIR@/edge.pem\", key = \"@DIR@/edge.key\" }}], client_auth = \"optional\", client_ca = \"@DIR@/clients.pem\" }}\n{}\
              [policy.known]\nrequire_mtls = true\n\
-             [[route]]\nid = \"open\"\nmatch = {}\nrespond = { body = \"open\" }\n\
-             [[route]]\nid = \"known\"\nmatch = { path_prefix = \"/known\" }\nrespond = { body = \"known\" }\npolicy = \"known\"\n",
-        )
+             [[route]]\nid = \"open\"\nmatch = {{}}\nrespond = {{ body = \"open\" }}\n\
+             [[route]]\nid = \"known\"\nmatch = {{ path_prefix = \"/known\" }}\nrespond = {{ body = \"known\" }}\npolicy = \"known\"\n",
+            protocols_text(at.down)
+        ))
         .start();
     let connect = |config| Client::with_tls(at.down, &edge.addr(), config, EDGE_NAME).expect("a handshake");
     let stranger = connect(tls::client(&[at.down.alpn()]));
@@ -338,7 +340,7 @@ fn endpoints_may_see_a_certificate(at: Pair) {
 fn plain_requests_for_hosts_with_a_certificate_go_to_https(at: Pair) {
     let origin = Origin::fine(at.up);
     // The listener under test has no TLS whatever the pair says; its protocols are the pair's.
-    let down = if at.down.http2() { Protocol::H2c } else { Protocol::H1 };
+    let down = if at.down.multiplexed() { Protocol::H2c } else { Protocol::H1 };
     let text = |keys: &str, route: &str| {
         listener_text("web", down, keys)
             + &listener_text("secure", Protocol::H1Tls, "")

@@ -31,7 +31,7 @@ crate::suite!("upgrade";
 
 /// The status of an accepted handshake.
 fn accepted(at: Pair) -> u64 {
-    if at.down.http2() { 200 } else { 101 }
+    if at.down.multiplexed() { 200 } else { 101 }
 }
 
 fn websocket_echoes_a_mebibyte(at: Pair) {
@@ -61,7 +61,7 @@ fn websocket_echoes_a_mebibyte(at: Pair) {
         assert_eq!(seen.method(), "GET");
         assert!(seen.get("upgrade").is_some_and(|u| u.eq_ignore_ascii_case("websocket")), "{seen:?}");
         let key = seen.get("sec-websocket-key").expect("RFC 6455 4.1 wants a key");
-        assert!(at.down.http2() || key == WEBSOCKET_KEY, "the client's own key: {seen:?}");
+        assert!(at.down.multiplexed() || key == WEBSOCKET_KEY, "the client's own key: {seen:?}");
         assert_eq!(key.len(), 24, "16 bytes in base 64");
     }
     assert_eq!((seen.target(), seen.get("sec-websocket-version")), ("/ws", Some("13")));
@@ -220,7 +220,7 @@ fn refused_upgrade_is_an_ordinary_answer(at: Pair) {
     let client = edge.client();
     let mut call = client.begin(client.websocket_ask("/ws"));
     assert_eq!(call.head().status(), 403);
-    if at.down.http2() {
+    if at.down.multiplexed() {
         call.finish();
     }
     assert_eq!(call.response().text(), "no sockets");

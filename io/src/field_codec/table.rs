@@ -175,21 +175,20 @@ impl Table {
             _ => {}
         }
         self.bytes.extend_from_slice(value);
-        let number = self.inserted.wrapping_add(1);
-        let distance = last.map_or(0, |last| number.wrapping_sub(last));
+        let previous = self.distance(last);
         self.push(Entry {
             position,
             name_len: name_len as u32,
             value_len: value.len() as u32,
             kind,
             checked,
-            previous: u16::try_from(distance).unwrap_or(0),
+            previous,
         });
         self.size += size;
     }
 
-    /// Inserts a copy of the entry `index`, if it is there (RFC 9204, section 4.3.4).
-    pub fn duplicate(&mut self, index: usize) {
+    /// Inserts a copy of the entry `index`, if it is there (RFC 9204, section 4.3.4); `last` as for [`Table::insert`].
+    pub fn duplicate(&mut self, index: usize, last: Option<u32>) {
         let Some(&Entry { position, name_len, value_len, kind, checked, .. }) = self.entry(index) else { return };
         let bytes = name_len as usize + value_len as usize;
         let Some(rest) = self.max.checked_sub(bytes + FIELD_OVERHEAD) else { return self.evict(0) };
@@ -197,8 +196,15 @@ impl Table {
         self.make_room(bytes, Some(position));
         let (new, start) = (self.end(), position.wrapping_sub(self.base) as usize);
         self.bytes.extend_from_within(start..start + bytes);
-        self.push(Entry { position: new, name_len, value_len, kind, checked, previous: 0 });
+        let previous = self.distance(last);
+        self.push(Entry { position: new, name_len, value_len, kind, checked, previous });
         self.size += bytes + FIELD_OVERHEAD;
+    }
+
+    /// How many insertions the next one is behind the insertion `last`; 0: none that can be told.
+    fn distance(&self, last: Option<u32>) -> u16 {
+        let number = self.inserted.wrapping_add(1);
+        last.and_then(|last| u16::try_from(number.wrapping_sub(last)).ok()).unwrap_or(0)
     }
 
     /// How many of the oldest entries an entry of `bytes` bytes, with its overhead, would evict; `None` if it is larger than
@@ -310,6 +316,8 @@ mod tests {
         Insert(u8, usize, usize),
         /// With the name of the entry that is this many per cent from the newest.
         Named(usize, usize),
+        /// The entry that is this many per cent from the newest, again.
+        Duplicate(usize),
         Resize(usize),
     }
 
@@ -318,6 +326,7 @@ mod tests {
             6 => (any::<u8>(), 0..40usize, 0..200usize).prop_map(|(b, n, v)| Step::Insert(b, n, v)),
             1 => (any::<u8>(), 0..1000usize, 0..1000usize).prop_map(|(b, n, v)| Step::Insert(b, n, v)),
             4 => (0..100usize, 0..300usize).prop_map(|(at, v)| Step::Named(at, v)),
+            2 => (0..100usize).prop_map(Step::Duplicate),
             1 => prop_oneof![Just(0), 0..3000usize, Just(1024)].prop_map(Step::Resize),
         ]
     }
@@ -339,13 +348,23 @@ mod tests {
                         table.insert(Name::Bytes(&name), &value, Kind::OTHER, Checked::default(), None);
                         model.insert(name, value);
                     }
-                    Step::Named(at, v) if table.len() > 0 => {
+                    Step::Named(at, v) if !table.is_empty() => {
                         let (index, value) = (at * table.len() / 100, vec![i as u8; v]);
                         table.insert(Name::Of(index), &value, Kind::OTHER, Checked::default(), None);
                         let name = model.fields[index].0.clone();
                         model.insert(name, value);
                     }
-                    Step::Named(..) => {}
+                    Step::Duplicate(at) if !table.is_empty() => {
+                        let index = at * table.len() / 100;
+                        let (name, value) = model.fields[index].clone();
+                        let (size, before) = (name.len() + value.len() + 32, table.len());
+                        let evicted = table.would_evict(size);
+                        table.duplicate(index, None);
+                        prop_assert_eq!(evicted, Some(before + 1 - table.len()));
+                        prop_assert_eq!(table.would_evict(table.max() + 1), None);
+                        model.insert(name, value);
+                    }
+                    Step::Named(..) | Step::Duplicate(_) => {}
                     Step::Resize(max) => {
                         largest = largest.max(max);
                         table.resize(max);

@@ -4,6 +4,7 @@
 //! over TCP ([`info`]).
 mod hello;
 mod packet;
+mod padding;
 mod retry;
 mod session;
 mod store;
@@ -11,6 +12,7 @@ mod store;
 pub use store::{Sessions, Storage};
 
 use edge_io::tls::{Error, ErrorKind, Info};
+use packet::Padding;
 use quinn_proto::{
     ConnectError, Connection, ConnectionError, ConnectionId, Side,
     crypto::{self, Keys, UnsupportedVersion},
@@ -91,7 +93,7 @@ fn need_alpn(protocols: &[Vec<u8>]) -> Result<(), rustls::Error> {
 }
 
 fn need_initial_keys() -> Result<(), rustls::Error> {
-    let keys = packet::initial(&ConnectionId::new(&[0; 8]), Side::Client);
+    let keys = packet::initial(&ConnectionId::new(&[0; 8]), Side::Client, Padding::Goes);
     keys.map(drop).ok_or_else(|| rustls::Error::General("QUIC needs TLS_AES_128_GCM_SHA256".into()))
 }
 
@@ -104,7 +106,7 @@ fn encoded(params: &TransportParameters) -> Vec<u8> {
 impl crypto::ServerConfig for ServerCrypto {
     fn initial_keys(&self, version: u32, dst_cid: &ConnectionId) -> Result<Keys, UnsupportedVersion> {
         match version {
-            VERSION => packet::initial(dst_cid, Side::Server).ok_or(UnsupportedVersion),
+            VERSION => packet::initial(dst_cid, Side::Server, Padding::Stays).ok_or(UnsupportedVersion),
             _ => Err(UnsupportedVersion),
         }
     }

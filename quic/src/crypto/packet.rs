@@ -1,5 +1,6 @@
 //! Keys of packets: what quinn-proto calls, over what rustls makes. Nothing here can panic: where quinn-proto's own
 //! adapters unwrap, a packet that cannot be handled stays as it is, and fails authentication where it arrives.
+use super::padding;
 use bytes::BytesMut;
 use quinn_proto::{
     ConnectionId, Side,
@@ -51,9 +52,25 @@ fn seal(key: &dyn quic::PacketKey, number: u64, packet: &mut [u8], header_bytes:
     }
 }
 
-fn open(key: &dyn quic::PacketKey, number: u64, header: &[u8], payload: &mut BytesMut) -> Result<(), CryptoError> {
-    let plain = key.decrypt_in_place(number, header, payload).map_err(|_| CryptoError)?.len();
-    payload.truncate(plain);
+/// Whether padding stays at the end of what is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Padding {
+    /// For who counts the bytes.
+    Stays,
+    /// For who reads the frames.
+    Goes,
+}
+
+fn open(
+    key: &dyn quic::PacketKey,
+    number: u64,
+    header: &[u8],
+    payload: &mut BytesMut,
+    padding: Padding,
+) -> Result<(), CryptoError> {
+    let plain = key.decrypt_in_place(number, header, payload).map_err(|_| CryptoError)?;
+    let kept = if padding == Padding::Goes { padding::without(plain) } else { plain.len() };
+    payload.truncate(kept);
     Ok(())
 }
 
@@ -77,6 +94,10 @@ impl HeaderKey for Header {
 /// Something that has a key for payloads.
 trait HasKey: Send + Sync {
     fn key(&self) -> &dyn quic::PacketKey;
+
+    fn padding(&self) -> Padding {
+        Padding::Goes
+    }
 }
 
 /// Protects payloads.
@@ -88,7 +109,7 @@ impl<T: HasKey> PacketKey for Payload<T> {
     }
 
     fn decrypt(&self, packet: u64, header: &[u8], payload: &mut BytesMut) -> Result<(), CryptoError> {
-        open(self.0.key(), packet, header, payload)
+        open(self.0.key(), packet, header, payload, self.0.padding())
     }
 
     fn tag_len(&self) -> usize {
@@ -181,6 +202,7 @@ thread_local! {
 struct Initial {
     keys: Arc<quic::Keys>,
     local: bool,
+    padding: Padding,
 }
 
 impl Initial {
@@ -192,6 +214,10 @@ impl Initial {
 impl HasKey for Initial {
     fn key(&self) -> &dyn quic::PacketKey {
         &*self.directional().packet
+    }
+
+    fn padding(&self) -> Padding {
+        self.padding
     }
 }
 
@@ -210,8 +236,10 @@ impl HeaderKey for Initial {
 }
 
 /// Keys for Initial packets (RFC 9001 5.2): of what a client chose as the server's connection ID. The server's side is
-/// asked twice, for the first packet and for the connection that begins with it, and makes them once.
-pub(super) fn initial(cid: &ConnectionId, side: Side) -> Option<Keys> {
+/// asked twice, for the first packet and for the connection that begins with it, and makes them once. The first packet's
+/// padding has to stay: quinn-proto reckons with its opened length how much it may send to an address that is not
+/// validated (RFC 9000 8.1).
+pub(super) fn initial(cid: &ConnectionId, side: Side, padding: Padding) -> Option<Keys> {
     let keys = match side {
         Side::Client => Arc::new(initial_suite()?.keys(cid, rustls::Side::Client, Version::V1)),
         Side::Server => match LAST.take() {
@@ -223,8 +251,8 @@ pub(super) fn initial(cid: &ConnectionId, side: Side) -> Option<Keys> {
             }
         },
     };
-    let header = |local| -> Box<dyn HeaderKey> { Box::new(Initial { keys: keys.clone(), local }) };
-    let packet = |local| -> Box<dyn PacketKey> { Box::new(Payload(Initial { keys: keys.clone(), local })) };
+    let header = |local| -> Box<dyn HeaderKey> { Box::new(Initial { keys: keys.clone(), local, padding }) };
+    let packet = |local| -> Box<dyn PacketKey> { Box::new(Payload(Initial { keys: keys.clone(), local, padding })) };
     Some(Keys {
         header: KeyPair { local: header(true), remote: header(false) },
         packet: KeyPair { local: packet(true), remote: packet(false) },
@@ -239,7 +267,7 @@ mod tests {
     const CID: [u8; 8] = [0x83, 0x94, 0xc8, 0xf0, 0x3e, 0x51, 0x57, 0x08];
 
     fn keys(side: Side) -> Keys {
-        initial(&ConnectionId::new(&CID), side).unwrap()
+        initial(&ConnectionId::new(&CID), side, Padding::Goes).unwrap()
     }
 
     #[test]
@@ -281,6 +309,21 @@ mod tests {
     }
 
     #[test]
+    fn padding_goes_where_it_may() {
+        let cid = ConnectionId::new(&CID);
+        let mut packet = vec![0xc3; 10];
+        packet.push(1);
+        packet.resize(10 + 1000 + 16, 0);
+        keys(Side::Client).packet.local.encrypt(0, &mut packet, 10);
+        for (padding, left) in [(Padding::Goes, 1), (Padding::Stays, 1000)] {
+            let mut payload = BytesMut::from(&packet[10..]);
+            let keys = initial(&cid, Side::Server, padding).unwrap();
+            keys.packet.remote.decrypt(0, &packet[..10], &mut payload).unwrap();
+            assert_eq!(payload.len(), left);
+        }
+    }
+
+    #[test]
     fn what_is_too_short_stays_as_it_is() {
         let keys = keys(Side::Server);
         for length in 0..40 {
@@ -310,10 +353,10 @@ mod tests {
     #[test]
     fn keys_for_one_first_packet_are_made_once() {
         let cid = ConnectionId::new(&[5; 8]);
-        let first = initial(&cid, Side::Server).unwrap();
+        let first = initial(&cid, Side::Server, Padding::Goes).unwrap();
         let made = LAST.take().unwrap();
         LAST.set(Some(made.clone()));
-        let second = initial(&cid, Side::Server).unwrap();
+        let second = initial(&cid, Side::Server, Padding::Goes).unwrap();
         assert_eq!(Arc::strong_count(&made.1), 9, "four parts each, and this one");
         assert!(LAST.take().is_none(), "a third one is not kept alive");
         drop((first, second));

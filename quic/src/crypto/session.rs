@@ -1,7 +1,7 @@
 //! One connection's TLS: rustls' state machine, as quinn-proto drives it.
 use super::{
     hello::Hello,
-    packet::{self, Generation},
+    packet::{self, Generation, Padding},
     retry,
 };
 use edge_io::tls::{EarlyData, Error, Info, Role};
@@ -25,7 +25,7 @@ enum Stage {
     Over(Box<Info>),
 }
 
-/// One connection's TLS.
+/// One connection's TLS. Keying material can be exported until a server's handshake is through.
 pub(super) struct Session {
     stage: Stage,
     role: Role,
@@ -119,7 +119,7 @@ impl Session {
 impl crypto::Session for Session {
     fn initial_keys(&self, dst_cid: &ConnectionId, side: Side) -> Keys {
         // The suite is compiled in: `ServerCrypto::new` and `ClientCrypto::new` have seen it.
-        packet::initial(dst_cid, side).expect("AES-128-GCM is there")
+        packet::initial(dst_cid, side, Padding::Goes).expect("AES-128-GCM is there")
     }
 
     /// [`Info`]; after a failure, an [`Error`] instead.
@@ -155,6 +155,9 @@ impl crypto::Session for Session {
     }
 
     fn read_handshake(&mut self, buf: &[u8]) -> Result<bool, TransportError> {
+        if buf.is_empty() {
+            return Ok(false);
+        }
         let Stage::Running(connection) = &mut self.stage else {
             let unexpected = rustls::Error::InappropriateMessage {
                 expect_types: vec![ContentType::ApplicationData],

@@ -68,7 +68,7 @@ impl Connection {
     fn hold(&mut self, stream: &mut Stream, piece: &[u8]) -> Result<(), Error> {
         if self.held + piece.len() > self.limits.memory_bytes {
             self.note(Abuse::Memory);
-            let code = match stream.role {
+            let code = match self.role {
                 Role::Server if stream.stage == Stage::Head => ErrorCode::H3_REQUEST_REJECTED,
                 _ => ErrorCode::H3_EXCESSIVE_LOAD,
             };
@@ -96,14 +96,14 @@ impl Connection {
         last: bool,
         head: &mut Head,
     ) -> Result<Event, Error> {
-        let kind = match (stream.stage, stream.role) {
+        let kind = match (stream.stage, self.role) {
             (Stage::Head, Role::Server) => Section::Request,
             (Stage::Head, Role::Client) => Section::Response,
             _ => Section::Trailers,
         };
         let limits = &self.limits;
         let most = (limits.head_bytes, limits.fields);
-        let from_server = stream.role == Role::Client;
+        let from_server = self.role == Role::Client;
         let mut message = Message::new(head, &mut self.known_authority, Version::Http3, kind, from_server, most);
         match self.decoder.decode(id, section, |field| message.field(&field)) {
             Ok(Decode::Done) => {}
@@ -174,7 +174,7 @@ impl Connection {
     fn too_large(&mut self, stream: &Stream, excess: Excess) -> Error {
         let abuse = Abuse::from(excess);
         self.note(abuse);
-        match stream.role {
+        match self.role {
             // RFC 9114, section 4.2.2; what is left of the request need not come (section 4.1.1).
             Role::Server if stream.stage == Stage::Head => {
                 Error::Stream { code: ErrorCode::H3_NO_ERROR, detail: abuse.as_str(), respond: Some(431) }

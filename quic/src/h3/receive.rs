@@ -63,7 +63,7 @@ impl Connection {
             let n = usize::try_from(stream.rest).map_or(rest.len(), |wanted| wanted.min(rest.len()));
             match stream.phase {
                 Phase::Frame if rest.is_empty() => {
-                    return if fin { Connection::on_fin(stream).map(|event| (at, event)) } else { Ok((at, None)) };
+                    return if fin { self.on_fin(stream).map(|event| (at, event)) } else { Ok((at, None)) };
                 }
                 Phase::Frame => {
                     let (n, header) = stream.cut.read(rest, FrameHeader::read);
@@ -143,7 +143,7 @@ impl Connection {
     fn on_other(&mut self, stream: &mut Stream, frame: FrameHeader) -> Result<(), Error> {
         let fatal = match frame.kind {
             // We never allowed a push (RFC 9114, section 7.2.5).
-            kind::PUSH_PROMISE if stream.role == Role::Client => Fatal::id("PUSH_PROMISE that was not allowed"),
+            kind::PUSH_PROMISE if self.role == Role::Client => Fatal::id("PUSH_PROMISE that was not allowed"),
             kind::PUSH_PROMISE => Fatal::unexpected("PUSH_PROMISE of a client"),
             kind::SETTINGS
             | kind::GOAWAY
@@ -162,12 +162,12 @@ impl Connection {
     }
 
     /// The end of the stream, between two frames unless one was cut off.
-    fn on_fin(stream: &mut Stream) -> Result<Option<Event>, Error> {
+    fn on_fin(&mut self, stream: &mut Stream) -> Result<Option<Event>, Error> {
         if !stream.cut.is_empty() {
             return Err(TRUNCATED);
         }
         match stream.stage {
-            Stage::Head if stream.role == Role::Server => {
+            Stage::Head if self.role == Role::Server => {
                 Err(Error::stream(ErrorCode::H3_REQUEST_INCOMPLETE, "the stream ended before the request's head"))
             }
             Stage::Head => Err(Error::message("the stream ended before the final response")),

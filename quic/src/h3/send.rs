@@ -3,7 +3,7 @@ use super::{
     Connection, RequestHead, Stream,
     frame::{begin_headers, finish_headers},
 };
-use edge_io::{head::FieldRef, http2::hpack::Pseudo, message::is_hop_by_hop};
+use edge_io::{field_codec::Pseudo, head::FieldRef, message::is_hop_by_hop};
 
 impl Connection {
     /// Appends a response's head to `out`, for the request stream `id`. `status` below 200 is an interim response: more

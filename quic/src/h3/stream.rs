@@ -1,5 +1,5 @@
 //! The state of one request stream.
-use super::{Role, varint::Cut};
+use super::varint::Cut;
 
 /// What the next byte of a stream belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +40,11 @@ pub(super) const UNKNOWN: u64 = u64::MAX;
 /// and says [`super::Connection::cancelled`] before it drops one whose message has not been read to its end.
 #[derive(Debug)]
 pub struct Stream {
-    pub(super) role: Role,
     pub(super) phase: Phase,
     pub(super) stage: Stage,
     /// The request was HEAD (client).
     pub(super) head_only: bool,
-    /// The request is a CONNECT, and was not refused.
+    /// The request is a CONNECT; in the client, one that was not refused.
     pub(super) connect: bool,
     /// Nothing follows the section that waits for the table.
     pub(super) fin: bool,
@@ -61,11 +60,16 @@ pub struct Stream {
     pub(super) section: Vec<u8>,
 }
 
+impl Default for Stream {
+    fn default() -> Stream {
+        Stream::new()
+    }
+}
+
 impl Stream {
-    /// A stream of which nothing has come; `role` is that of this side.
-    pub fn new(role: Role) -> Stream {
+    /// A stream of which nothing has come.
+    pub fn new() -> Stream {
         Stream {
-            role,
             phase: Phase::Frame,
             stage: Stage::Head,
             head_only: false,

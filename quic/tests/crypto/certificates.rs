@@ -1,7 +1,10 @@
 //! Certificates of both sides, and the alerts with which handshakes end (RFC 9001 4.8).
 use super::{
     net::Net,
-    pki::{Authority, Identity, NAME, client, client_config, server, server_config, server_config_asking},
+    pki::{
+        Authority, Identity, NAME, client, client_config, server, server_config, server_config_asking,
+        small_client_config,
+    },
 };
 use edge_io::tls::ErrorKind;
 use edge_quic::crypto::failure;
@@ -29,7 +32,7 @@ fn refused(net: &mut Net, alert: u8, kind: ErrorKind) {
 }
 
 fn try_with(identity: Option<Identity>, authority: &Authority, clients: &Authority) -> Net {
-    let mut net = Net::new(server(server_config_asking(authority, Some(clients.roots()))));
+    let mut net = Net::new(server(server_config_asking(authority, clients.roots())));
     net.begin(&client(client_config(authority, identity)), NAME);
     net.settle();
     net
@@ -41,7 +44,7 @@ fn a_clients_certificate_is_told() {
     let identity = clients.client();
     let der = identity.0[0].to_vec();
     let crypto = client(client_config(&authority, Some(identity)));
-    let mut net = Net::new(server(server_config_asking(&authority, Some(clients.roots()))));
+    let mut net = Net::new(server(server_config_asking(&authority, clients.roots())));
     for resumed in [false, true] {
         let (on_client, on_server) = net.connect(&crypto);
         let told = net.server.info(on_server);
@@ -82,11 +85,7 @@ fn without_a_protocol_in_common() {
 fn refused_with_the_first_packet_already() {
     // Without the post-quantum share everything is in one packet, and there is no connection when it fails.
     let authority = Authority::new();
-    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
-    let builder = rustls::ClientConfig::builder_with_provider(std::sync::Arc::new(provider));
-    let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(authority.roots());
-    let mut config = builder.with_no_client_auth();
+    let mut config = small_client_config(&authority);
     config.alpn_protocols = vec![b"other".to_vec()];
     let mut net = Net::new(server(server_config(&authority)));
     net.begin(&client(config), NAME);

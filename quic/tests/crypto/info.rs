@@ -1,7 +1,7 @@
 //! What a handshake agreed on is told, on both sides, as over TCP.
 use super::{
-    net::{Net, say},
-    pki::{Authority, NAME, client, client_config, server, server_config},
+    net::{CLIENT, Net, SERVER, say},
+    pki::{Authority, NAME, client, client_config, server, server_config, server_config_with, small_client_config},
 };
 use edge_io::tls::{Alpn, EarlyData};
 use edge_quic::crypto::info;
@@ -94,6 +94,27 @@ fn the_first_flight_is_larger_than_a_packet_and_may_come_in_any_order() {
         net.settle();
         assert_eq!(net.server.received, b"hello");
     }
+}
+
+#[test]
+fn all_bytes_of_the_first_packet_count_for_what_may_be_sent() {
+    let authority = Authority::new();
+    let mut net = Net::new(server(server_config_with(authority.large_server(), None)));
+    let number = net.begin(&client(small_client_config(&authority)), NAME);
+    net.work();
+    assert_eq!(net.to_server.len(), 1);
+    let hello = net.to_server.pop_front().unwrap();
+    net.server.take(&hello, CLIENT, net.now, &mut net.to_client);
+    net.work();
+    // RFC 9000 8.1: three times what came, most of which is padding. The whole flight fits.
+    let sent: usize = net.to_client.iter().map(Vec::len).sum();
+    assert!((2500..=3 * hello.len()).contains(&sent), "{sent}");
+    for datagram in std::mem::take(&mut net.to_client) {
+        net.client.take(&datagram, SERVER, net.now, &mut net.to_server);
+    }
+    assert!(!net.client.connections[&number].is_handshaking(), "after one round trip");
+    net.settle();
+    assert_eq!(net.server.info(0).group, "X25519");
 }
 
 #[test]

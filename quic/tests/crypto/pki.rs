@@ -39,6 +39,12 @@ impl Authority {
         self.issue(CertificateParams::new(vec![NAME.to_owned()]).unwrap())
     }
 
+    /// With a certificate of about 2 KiB.
+    pub fn large_server(&self) -> Identity {
+        let names = (0..60).map(|n| format!("a-rather-long-name-{n}.example")).chain([NAME.to_owned()]);
+        self.issue(CertificateParams::new(names.collect::<Vec<_>>()).unwrap())
+    }
+
     pub fn client(&self) -> Identity {
         let mut params = CertificateParams::default();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -58,18 +64,23 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// A server that asks for no certificate, seals tickets and speaks h3.
 pub fn server_config(authority: &Authority) -> ServerConfig {
-    server_config_asking(authority, None)
+    server_config_with(authority.server(), None)
 }
 
 /// A server that asks for certificates of these authorities.
-pub fn server_config_asking(authority: &Authority, clients: Option<Arc<RootCertStore>>) -> ServerConfig {
+pub fn server_config_asking(authority: &Authority, clients: Arc<RootCertStore>) -> ServerConfig {
+    server_config_with(authority.server(), Some(clients))
+}
+
+/// A server that shows `identity`.
+pub fn server_config_with(identity: Identity, clients: Option<Arc<RootCertStore>>) -> ServerConfig {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
     let builder = match clients {
         None => builder.with_no_client_auth(),
         Some(roots) => builder
             .with_client_cert_verifier(WebPkiClientVerifier::builder_with_provider(roots, provider()).build().unwrap()),
     };
-    let (chain, key) = authority.server();
+    let (chain, key) = identity;
     let mut config = builder.with_single_cert(chain, key).unwrap();
     config.alpn_protocols = vec![b"h3".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new().unwrap();
@@ -86,6 +97,17 @@ pub fn client_config(authority: &Authority, identity: Option<Identity>) -> Clien
     };
     config.alpn_protocols = vec![b"h3".to_vec()];
     config.enable_early_data = true;
+    config
+}
+
+/// A client whose first flight is one packet: without the post-quantum share.
+pub fn small_client_config(authority: &Authority) -> ClientConfig {
+    let mut provider = aws_lc_rs::default_provider();
+    provider.kx_groups = vec![aws_lc_rs::kx_group::X25519];
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(authority.roots());
+    let mut config = builder.with_no_client_auth();
+    config.alpn_protocols = vec![b"h3".to_vec()];
     config
 }
 

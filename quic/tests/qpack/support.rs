@@ -100,3 +100,14 @@ pub fn integer(first: u8, bits: u32, value: u64) -> Vec<u8> {
     octets.push(rest as u8);
     octets
 }
+
+/// The static table, as our decoder has it.
+pub fn statics() -> Vec<Field> {
+    let mut decoder = Decoder::new(0, 0);
+    let mut section = vec![0, 0];
+    (0..99).for_each(|index| section.extend(integer(0xc0, 6, index)));
+    match decode(&mut decoder, 0, &section) {
+        Ok(Read::Fields(fields)) => fields,
+        other => panic!("{other:?}"),
+    }
+}

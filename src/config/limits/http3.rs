@@ -37,7 +37,8 @@ pub static HTTP3: Shape = Shape {
     place: "in [listener.http3]",
     about: "Bounds of an HTTP/3 connection, for listeners with `h3` among their `protocols`; `limits.head` and \
             `limits.fields` hold for its requests too (32 bytes more count for each field, RFC 9114 4.2.2). Past a bound \
-            the stream is reset or the connection ends with H3_EXCESSIVE_LOAD.",
+            the stream is reset or the connection ends with H3_EXCESSIVE_LOAD. `cid_lifetime` and `max_udp_payload` are those of \
+            the time when the address is opened.",
     keys: &[
         count("max_concurrent_streams", 128, 1, 32_768, "Requests in progress on one connection"),
         size(

@@ -3,6 +3,7 @@ use super::{
     counter::{Counter, Gauge},
     tls::Handshakes,
 };
+use edge_quic::h3::{Abuse, AbuseCounts};
 
 /// Which way a UDP datagram went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +117,7 @@ pub struct QuicStats {
     pub lost_packets: Counter,
     early_data: [Counter; EARLY_DATA.len()],
     errors: [Counter; HTTP3_CODES.len()],
+    abuse: [Counter; Abuse::ALL.len()],
 }
 
 impl QuicStats {
@@ -140,6 +142,18 @@ impl QuicStats {
     /// Counts an HTTP/3 connection that ended with the error `code`, whoever found it (RFC 9114 8.1, RFC 9204 6).
     pub fn http3_error(&self, code: u64) {
         self.errors[place(code)].inc();
+    }
+
+    /// Counts what the client of an HTTP/3 connection did beyond its bounds.
+    pub fn http3_abused(&self, counts: &AbuseCounts) {
+        for (counter, n) in self.abuse.iter().zip(counts) {
+            counter.add(u64::from(*n));
+        }
+    }
+
+    /// How often each kind of abuse was met, in the order of `Abuse::ALL`.
+    pub fn http3_abuses(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Abuse::ALL.iter().zip(&self.abuse).map(|(kind, n)| (kind.as_str(), n.get()))
     }
 
     /// Datagrams by direction, in the order of `DIRECTIONS`.
@@ -195,6 +209,11 @@ mod tests {
         stats.dropped(Dropped::SendError);
         stats.early_data(EarlyData::TooEarly);
         stats.http3_error(0x107);
+        let mut abuse = AbuseCounts::default();
+        abuse[Abuse::Memory as usize] = 3;
+        stats.http3_abused(&abuse);
+        stats.http3_abused(&abuse);
+        assert_eq!(stats.http3_abuses().filter(|(_, n)| *n > 0).collect::<Vec<_>>(), [("memory", 6)]);
         assert_eq!(stats.packet_counts(), [10, 0, 2]);
         assert_eq!(stats.dropped_counts(), [0, 0, 0, 1]);
         assert_eq!(stats.early_data_counts(), [0, 0, 1]);

@@ -3,4 +3,5 @@ mod checks;
 mod clients;
 mod listeners;
 mod many;
+mod quic;
 mod upstreams;

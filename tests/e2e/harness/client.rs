@@ -3,6 +3,7 @@ use super::{
     Addr, Message, PATIENCE, Protocol, Wire,
     exchange::{Ask, Body, Fields, Http1Body, chunk, last_chunk, response_message},
     http2::{Duplex, Engine, failed},
+    http3,
     message::{Kind, ends},
     tls,
     wire::Stream,
@@ -20,7 +21,7 @@ use std::{
 };
 use tungstenite::{WebSocket, protocol::Role};
 
-/// One client: for HTTP/2 one connection, for HTTP/1.1 as many as there are exchanges at once.
+/// One client: for HTTP/2 and HTTP/3 one connection, for HTTP/1.1 as many as there are exchanges at once.
 pub struct Client {
     to: Addr,
     protocol: Protocol,
@@ -31,6 +32,7 @@ pub struct Client {
 enum Inner {
     Http1(Arc<Mutex<Vec<Wire>>>),
     Http2(Session),
+    Http3(http3::Session),
 }
 
 impl Client {
@@ -56,9 +58,10 @@ impl Client {
     /// As the socket or TLS say.
     pub fn with_tls(protocol: Protocol, to: &Addr, config: Arc<ClientConfig>, name: &str) -> io::Result<Client> {
         let tls = protocol.tls().then(|| (config, name.to_owned()));
-        let kind = match protocol.http2() {
-            true => Inner::Http2(Session::open(to, tls.clone())?),
-            false => Inner::Http1(Arc::new(Mutex::new(vec![open_wire(to, tls.as_ref())?]))),
+        let kind = match (protocol, tls.clone()) {
+            (Protocol::H3, Some((config, name))) => Inner::Http3(http3::Session::open(to, config, &name)?),
+            (_, tls) if protocol.http2() => Inner::Http2(Session::open(to, tls)?),
+            (_, tls) => Inner::Http1(Arc::new(Mutex::new(vec![open_wire(to, tls.as_ref())?]))),
         };
         Ok(Client { to: to.clone(), protocol, tls, kind })
     }
@@ -87,6 +90,7 @@ impl Client {
                 begin_http1(wire, idle, ask)
             }
             Inner::Http2(session) => session.begin(&ask, self.protocol.scheme()),
+            Inner::Http3(session) => Ok(Call::Http3(Box::new(session.begin(&ask)?))),
         }
     }
 
@@ -116,7 +120,7 @@ impl Client {
 
     /// A request that says that it takes trailers.
     pub fn wanting_trailers(&self, ask: Ask) -> Ask {
-        ask.wants_trailers(self.protocol.http2())
+        ask.wants_trailers(self.protocol.multiplexed())
     }
 
     /// Waits for the end of every connection that is not in use.
@@ -133,21 +137,37 @@ impl Client {
                 Ok(())
             }
             Inner::Http2(session) => session.wait_end(),
+            Inner::Http3(session) => session.wait_end(),
         }
     }
 
-    /// The HTTP/2 connection.
+    /// Waits for the peer's GOAWAY: no new request can be made.
+    ///
+    /// # Errors
+    /// `TimedOut`, or the error that ended the connection instead.
     ///
     /// # Panics
     /// When it speaks HTTP/1.1.
-    pub fn session(&self) -> &Session {
+    pub fn wait_go_away(&self) -> io::Result<()> {
         match &self.kind {
-            Inner::Http2(session) => session,
-            Inner::Http1(_) => panic!("{} has no session", self.protocol),
+            Inner::Http1(_) => panic!("{} has no GOAWAY", self.protocol),
+            Inner::Http2(session) => session.wait_go_away(),
+            Inner::Http3(session) => session.wait_go_away(),
         }
     }
 
-    /// A WebSocket by whatever handshake the protocol has for it (RFC 6455 or RFC 8441).
+    /// The HTTP/3 connection.
+    ///
+    /// # Panics
+    /// When it speaks something else.
+    pub fn http3(&self) -> &http3::Session {
+        match &self.kind {
+            Inner::Http3(session) => session,
+            _ => panic!("{} is not HTTP/3", self.protocol),
+        }
+    }
+
+    /// A WebSocket by whatever handshake the protocol has for it (RFC 6455, RFC 8441 or RFC 9220).
     ///
     /// # Panics
     /// When it is refused.
@@ -159,7 +179,7 @@ impl Client {
 
     /// The request that opens a WebSocket.
     pub fn websocket_ask(&self, target: &str) -> Ask {
-        let ask = match self.protocol.http2() {
+        let ask = match self.protocol.multiplexed() {
             true => Ask { protocol: Some("websocket"), body: Body::Later(None), ..Ask::new("CONNECT", target) },
             false => Ask::get(target)
                 .field("Upgrade", "websocket")
@@ -318,6 +338,8 @@ pub enum Call {
     Http1(Box<Http1Call>),
     /// Over a stream.
     Http2(Box<Http2Call>),
+    /// Over a stream.
+    Http3(Box<http3::Http3Call>),
 }
 
 /// Over HTTP/1.1.
@@ -360,6 +382,7 @@ impl Call {
                 c.wire()?.try_send(bytes)
             }
             Call::Http2(c) => c.duplex.send(piece.as_ref()),
+            Call::Http3(c) => c.duplex.send(piece.as_ref()),
         }
     }
 
@@ -373,6 +396,7 @@ impl Call {
             }
             Call::Http1(_) => {}
             Call::Http2(c) => drop(c.duplex.end()),
+            Call::Http3(c) => drop(c.duplex.end()),
         }
     }
 
@@ -384,7 +408,7 @@ impl Call {
         self.finish_with(&Vec::new());
     }
 
-    /// Ends the body with trailers. Nobody minds when an HTTP/2 peer has answered already and does not want them.
+    /// Ends the body with trailers. Nobody minds when the peer of a stream has answered already and does not want them.
     ///
     /// # Panics
     /// When an HTTP/1.1 peer does not take it.
@@ -399,6 +423,9 @@ impl Call {
             Call::Http2(c) => {
                 let _ = if trailers.is_empty() { c.duplex.end() } else { c.duplex.end_with(trailers) };
             }
+            Call::Http3(c) => {
+                let _ = if trailers.is_empty() { c.duplex.end() } else { c.duplex.end_with(trailers) };
+            }
         }
     }
 
@@ -407,6 +434,7 @@ impl Call {
         match self {
             Call::Http1(c) => c.wire().expect("an open call").patience(d),
             Call::Http2(c) => c.duplex.patience(d),
+            Call::Http3(c) => c.duplex.patience(d),
         }
     }
 
@@ -418,6 +446,7 @@ impl Call {
         match self {
             Call::Http1(c) => c.next_head(),
             Call::Http2(c) => c.next_head(),
+            Call::Http3(c) => c.next_head(),
         }
     }
 
@@ -454,6 +483,7 @@ impl Call {
                 body.next(wire)
             }
             Call::Http2(c) => Ok(c.duplex.next()?.map(Vec::from)),
+            Call::Http3(c) => Ok(c.duplex.next()?.map(Vec::from)),
         }
     }
 
@@ -477,6 +507,7 @@ impl Call {
         let mut message = match &mut self {
             Call::Http1(c) => c.body.as_ref().map(|(head, _)| head.clone()),
             Call::Http2(c) => c.head.clone(),
+            Call::Http3(c) => c.head.clone(),
         };
         if message.is_none() {
             message = Some(self.try_head()?);
@@ -488,6 +519,7 @@ impl Call {
         match self {
             Call::Http1(c) => c.end(&mut message),
             Call::Http2(c) => message.trailers = c.duplex.trailers()?,
+            Call::Http3(c) => message.trailers = c.duplex.trailers(),
         }
         Ok(message)
     }
@@ -500,10 +532,12 @@ impl Call {
         self.whole().expect("a whole answer")
     }
 
-    /// Gives up: RST_STREAM with CANCEL, or the end of the connection.
+    /// Gives up: RST_STREAM with CANCEL, its like in HTTP/3, or the end of the connection.
     pub fn cancel(self) {
-        if let Call::Http2(c) = &self {
-            c.duplex.reset(h2::Reason::CANCEL);
+        match &self {
+            Call::Http1(_) => {}
+            Call::Http2(c) => c.duplex.reset(h2::Reason::CANCEL),
+            Call::Http3(c) => c.duplex.reset(http3::code::REQUEST_CANCELLED),
         }
     }
 
@@ -519,6 +553,7 @@ impl Call {
                 Ok(Tunnel::Http1(Box::new(wire)))
             }
             Call::Http2(c) if head.status() == 200 => Ok(Tunnel::Http2(c.duplex.clone())),
+            Call::Http3(c) if head.status() == 200 => Ok(Tunnel::Http3(c.duplex.clone())),
             _ => Err(io::Error::other(format!("{head:?}"))),
         }
     }
@@ -583,6 +618,8 @@ pub enum Tunnel {
     Http1(Box<Wire>),
     /// A stream.
     Http2(Duplex),
+    /// A stream.
+    Http3(http3::Duplex),
 }
 
 impl Tunnel {
@@ -591,6 +628,7 @@ impl Tunnel {
         match self {
             Tunnel::Http1(w) => Tunnel::Http1(Box::new(w.second())),
             Tunnel::Http2(d) => Tunnel::Http2(d.clone()),
+            Tunnel::Http3(d) => Tunnel::Http3(d.clone()),
         }
     }
 
@@ -599,6 +637,7 @@ impl Tunnel {
         match self {
             Tunnel::Http1(w) => w.finish(),
             Tunnel::Http2(d) => drop(d.end()),
+            Tunnel::Http3(d) => drop(d.end()),
         }
     }
 
@@ -622,6 +661,7 @@ impl io::Read for Tunnel {
                 Ok(piece.len())
             }
             Tunnel::Http2(d) => d.read(buf),
+            Tunnel::Http3(d) => d.read(buf),
         }
     }
 }
@@ -631,6 +671,7 @@ impl io::Write for Tunnel {
         match self {
             Tunnel::Http1(w) => w.try_send(buf).map(|()| buf.len()),
             Tunnel::Http2(d) => d.write(buf),
+            Tunnel::Http3(d) => d.write(buf),
         }
     }
 

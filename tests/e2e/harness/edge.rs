@@ -149,17 +149,23 @@ pub struct Extra<'a> {
     pub route: &'a str,
 }
 
+/// The key of a listener that lets it speak a protocol.
+pub fn protocols_text(down: Protocol) -> &'static str {
+    match down {
+        Protocol::H1 => "",
+        Protocol::H1Tls | Protocol::H2 | Protocol::H2c => "protocols = [\"h1\", \"h2\"]\n",
+        Protocol::H3 => "protocols = [\"h1\", \"h2\", \"h3\"]\n",
+    }
+}
+
 /// A listener on a free port that speaks a protocol, with more keys.
 pub fn listener_text(name: &str, down: Protocol, keys: &str) -> String {
-    let own = match down {
-        Protocol::H1 => "",
-        Protocol::H2c => "protocols = [\"h1\", \"h2\"]\n",
-        Protocol::H1Tls | Protocol::H2 => {
-            "protocols = [\"h1\", \"h2\"]\n\
-             tls = { certificates = [{ cert = \"@DIR@/edge.pem\", key = \"@DIR@/edge.key\" }] }\n"
-        }
+    let protocols = protocols_text(down);
+    let tls = match down.tls() {
+        true => "tls = { certificates = [{ cert = \"@DIR@/edge.pem\", key = \"@DIR@/edge.key\" }] }\n",
+        false => "",
     };
-    format!("[[listener]]\nname = \"{name}\"\naddress = [\"127.0.0.1:0\"]\n{own}{keys}\n\n")
+    format!("[[listener]]\nname = \"{name}\"\naddress = [\"127.0.0.1:0\"]\n{protocols}{tls}{keys}\n\n")
 }
 
 /// A pool of these origins, with more keys.
@@ -381,13 +387,24 @@ impl Edge {
         self.find_listener(name).unwrap_or_else(|| panic!("no listener {name:?} in {}", self.status()))
     }
 
-    /// Where a listener is, if there is one.
+    /// Where a listener is, if there is one: its UDP sockets are where its other ones are, or all it has.
     pub fn find_listener(&self, name: &str) -> Option<Vec<Addr>> {
+        let all = self.sockets(name)?;
+        let (udp, other): (Vec<_>, Vec<_>) = all.iter().partition(|a| a.starts_with("udp:"));
+        let udp = udp.into_iter().map(|a| &a["udp:".len()..]);
+        let addresses: Vec<Addr> = match other.is_empty() {
+            true => udp.map(Addr::parse).collect(),
+            false => other.into_iter().map(|a| Addr::parse(a)).collect(),
+        };
+        Some(addresses).filter(|all| !all.is_empty())
+    }
+
+    /// Every socket of a listener as the status has it, those of UDP behind `udp:`; `None` when there is no such listener.
+    pub fn sockets(&self, name: &str) -> Option<Vec<String>> {
         let status = self.status();
         let listeners = status["listeners"].as_array().cloned().unwrap_or_default();
         let found = listeners.into_iter().find(|l| l["name"] == name)?;
-        let addresses = found["address"].as_array()?.iter().filter_map(|a| a.as_str()).map(Addr::parse);
-        Some(addresses.collect()).filter(|all: &Vec<Addr>| !all.is_empty())
+        Some(found["address"].as_array()?.iter().filter_map(|a| a.as_str()).map(str::to_owned).collect())
     }
 
     /// A new client connection to `web`.

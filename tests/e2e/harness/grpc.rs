@@ -1,5 +1,5 @@
 //! A tonic client and a tonic server over hyper, with messages that need no compiler of their own.
-use super::{Addr, Protocol, http2::Engine, tls};
+use super::{Addr, Protocol, h3_crate, http2::Engine, tls};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{
@@ -228,29 +228,50 @@ impl tonic::server::StreamingService<Number> for Each {
     }
 }
 
-/// The tonic client's way to a server: one hyper connection.
+/// The tonic client's way to a server: one connection, of hyper or of the `h3` crate.
 #[derive(Clone)]
-pub struct Channel(hyper::client::conn::http2::SendRequest<Body>);
+pub enum Channel {
+    /// HTTP/2.
+    Http2(hyper::client::conn::http2::SendRequest<Body>),
+    /// HTTP/3.
+    Http3(h3_crate::Sender),
+}
 
 impl Service<http::Request<Body>> for Channel {
-    type Response = http::Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, hyper::Error>> + Send>>;
+    type Response = http::Response<Body>;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.0.poll_ready(cx)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        match self {
+            Channel::Http2(sender) => sender.poll_ready(cx).map_err(Into::into),
+            Channel::Http3(_) => Poll::Ready(Ok(())),
+        }
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
+        match self {
+            Channel::Http2(sender) => {
+                let answer = sender.send_request(request);
+                Box::pin(async { Ok(answer.await?.map(Body::new)) })
+            }
+            Channel::Http3(sender) => {
+                let answer = h3_crate::call(sender.clone(), request);
+                Box::pin(async { Ok(answer.await?.map(Body::new)) })
+            }
+        }
     }
 }
 
 /// Connects a tonic client.
 ///
 /// # Errors
-/// As the socket, TLS or HTTP/2 say.
+/// As the socket, TLS, HTTP/2 or HTTP/3 say.
 pub async fn connect(protocol: Protocol, to: &Addr) -> io::Result<tonic::client::Grpc<Channel>> {
+    if protocol == Protocol::H3 {
+        let origin = "https://grpc.test".parse().map_err(io::Error::other)?;
+        return Ok(tonic::client::Grpc::with_origin(Channel::Http3(h3_crate::connect(to).await?), origin));
+    }
     let socket = tokio::net::TcpStream::connect(to.tcp()).await?;
     socket.set_nodelay(true)?;
     let origin = format!("{}://grpc.test", protocol.scheme()).parse().map_err(io::Error::other)?;
@@ -272,7 +293,7 @@ where
         .await
         .map_err(io::Error::other)?;
     tokio::spawn(connection);
-    Ok(Channel(sender))
+    Ok(Channel::Http2(sender))
 }
 
 /// The receiving end of a channel as a stream of messages.

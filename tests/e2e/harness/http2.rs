@@ -2,6 +2,7 @@
 use super::{
     PATIENCE,
     exchange::{Fields, header_map, plain_fields},
+    http3,
 };
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
@@ -77,14 +78,30 @@ pub fn failed(e: h2::Error) -> io::Error {
     io::Error::new(kind, e)
 }
 
-/// The code of a RST_STREAM or GOAWAY behind an error.
+/// The code of a RST_STREAM or GOAWAY behind an error; a code of HTTP/3 as the one of HTTP/2 that says the same (RFC 9114
+/// A.4).
 pub fn reason(e: &io::Error) -> Option<Reason> {
+    use http3::code;
+    if let Some(e) = http3::why(e) {
+        return Some(match e.code? {
+            code::NO_ERROR => Reason::NO_ERROR,
+            code::GENERAL_PROTOCOL_ERROR | code::MESSAGE_ERROR => Reason::PROTOCOL_ERROR,
+            code::EXCESSIVE_LOAD => Reason::ENHANCE_YOUR_CALM,
+            code::REQUEST_REJECTED => Reason::REFUSED_STREAM,
+            code::REQUEST_CANCELLED => Reason::CANCEL,
+            code::CONNECT_ERROR => Reason::CONNECT_ERROR,
+            code::VERSION_FALLBACK => Reason::HTTP_1_1_REQUIRED,
+            _ => Reason::INTERNAL_ERROR,
+        });
+    }
     e.get_ref()?.downcast_ref::<h2::Error>()?.reason()
 }
 
 /// Whether an error came by GOAWAY.
 pub fn is_go_away(e: &io::Error) -> bool {
-    e.get_ref().and_then(|e| e.downcast_ref::<h2::Error>()).is_some_and(|e| e.is_go_away() && e.is_remote())
+    let by_http2 =
+        || e.get_ref().and_then(|e| e.downcast_ref::<h2::Error>()).is_some_and(|e| e.is_go_away() && e.is_remote());
+    http3::why(e).map_or_else(by_http2, |e| e.go_away)
 }
 
 /// Both directions of a stream behind its heads. Clones are handles on the same stream; one may read while another writes.

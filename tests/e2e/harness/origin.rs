@@ -268,6 +268,7 @@ impl Origin {
             Protocol::H1 => format!("{:?}", self.addr.endpoint()),
             Protocol::H1Tls | Protocol::H2 => format!("\"https://{}\"", self.addr),
             Protocol::H2c => format!("\"h2c://{}\"", self.addr),
+            Protocol::H3 => unreachable!("no origin speaks HTTP/3 yet"),
         }
     }
 

@@ -13,20 +13,29 @@ pub enum Protocol {
     H2,
     /// HTTP/2 without TLS, by prior knowledge.
     H2c,
+    /// HTTP/3; downstream only.
+    H3,
 }
 
 impl Protocol {
-    /// All of them. Another protocol is another entry here, and no new test.
-    pub const ALL: [Protocol; 4] = [Protocol::H1, Protocol::H1Tls, Protocol::H2, Protocol::H2c];
+    /// All that origins speak. Another protocol is another entry here, and no new test.
+    pub const UP: [Protocol; 4] = [Protocol::H1, Protocol::H1Tls, Protocol::H2, Protocol::H2c];
+    /// All that clients speak.
+    pub const DOWN: [Protocol; 5] = [Protocol::H1, Protocol::H1Tls, Protocol::H2, Protocol::H2c, Protocol::H3];
 
     /// Whether it runs over TLS.
     pub fn tls(self) -> bool {
-        matches!(self, Protocol::H1Tls | Protocol::H2)
+        matches!(self, Protocol::H1Tls | Protocol::H2 | Protocol::H3)
     }
 
     /// Whether it is HTTP/2.
     pub fn http2(self) -> bool {
         matches!(self, Protocol::H2 | Protocol::H2c)
+    }
+
+    /// Whether one connection carries many exchanges at once, each on a stream.
+    pub fn multiplexed(self) -> bool {
+        self.http2() || self == Protocol::H3
     }
 
     /// The scheme of its URIs.
@@ -36,7 +45,11 @@ impl Protocol {
 
     /// Its ALPN name.
     pub fn alpn(self) -> &'static str {
-        if self.http2() { "h2" } else { "http/1.1" }
+        match self {
+            Protocol::H1 | Protocol::H1Tls => "http/1.1",
+            Protocol::H2 | Protocol::H2c => "h2",
+            Protocol::H3 => "h3",
+        }
     }
 }
 
@@ -47,6 +60,7 @@ impl fmt::Display for Protocol {
             Protocol::H1Tls => "h1tls",
             Protocol::H2 => "h2",
             Protocol::H2c => "h2c",
+            Protocol::H3 => "h3",
         })
     }
 }
@@ -66,8 +80,9 @@ impl Pair {
     /// Every pair on the first driver; the second driver, which does not know what it carries, only on the diagonal.
     pub fn each_pair() -> Vec<Pair> {
         let on = |driver, down, up| Pair { driver, down, up };
-        let first = Protocol::ALL.into_iter().flat_map(|d| Protocol::ALL.map(|u| on(Driver::IoUring, d, u)));
-        first.chain(Protocol::ALL.map(|p| on(Driver::Epoll, p, p))).collect()
+        let first = Protocol::DOWN.into_iter().flat_map(|d| Protocol::UP.map(|u| on(Driver::IoUring, d, u)));
+        let second = Protocol::UP.map(|p| on(Driver::Epoll, p, p));
+        first.chain(second).chain([on(Driver::Epoll, Protocol::H3, Protocol::H2)]).collect()
     }
 
     fn pairs_where(fits: fn(&Pair) -> bool) -> Vec<Pair> {
@@ -76,12 +91,12 @@ impl Pair {
 
     /// Those whose clients speak HTTP/1.1.
     pub fn from_h1() -> Vec<Pair> {
-        Pair::pairs_where(|p| !p.down.http2())
+        Pair::pairs_where(|p| !p.down.multiplexed())
     }
 
-    /// Those whose clients speak HTTP/2.
-    pub fn from_h2() -> Vec<Pair> {
-        Pair::pairs_where(|p| p.down.http2())
+    /// Those whose clients send each request on a stream: HTTP/2 and HTTP/3.
+    pub fn from_streams() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.down.multiplexed())
     }
 
     /// Those whose origins speak HTTP/1.1.
@@ -96,12 +111,12 @@ impl Pair {
 
     /// Clients of HTTP/1.1 before origins of HTTP/2.
     pub fn h1_to_h2() -> Vec<Pair> {
-        Pair::pairs_where(|p| !p.down.http2() && p.up.http2())
+        Pair::pairs_where(|p| !p.down.multiplexed() && p.up.http2())
     }
 
-    /// HTTP/2 on both sides.
-    pub fn h2_both_sides() -> Vec<Pair> {
-        Pair::pairs_where(|p| p.down.http2() && p.up.http2())
+    /// Streams on both sides.
+    pub fn streams_both_sides() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.down.multiplexed() && p.up.http2())
     }
 
     /// Those whose clients use TLS, over HTTP/1.1 to the origin.
@@ -109,9 +124,9 @@ impl Pair {
         Pair::pairs_where(|p| p.down.tls() && p.up == Protocol::H1)
     }
 
-    /// Those whose origins use TLS, under HTTP/1.1 and HTTP/2 to the client.
+    /// Those whose origins use TLS, under what needs no TLS to the client, and HTTP/3.
     pub fn to_tls() -> Vec<Pair> {
-        Pair::pairs_where(|p| p.up.tls() && !p.down.tls())
+        Pair::pairs_where(|p| p.up.tls() && (!p.down.tls() || p.down == Protocol::H3))
     }
 
     /// Each downstream protocol, over HTTP/1.1 to the origin: for tests that no origin takes part in, or whose origin's
@@ -133,9 +148,10 @@ impl Pair {
 
     /// Each protocol on both sides, for tests too heavy for every pair.
     pub fn some_pairs() -> Vec<Pair> {
-        use Protocol::{H1, H1Tls, H2, H2c};
+        use Protocol::{H1, H1Tls, H2, H2c, H3};
         let on = |driver| move |(down, up)| Pair { driver, down, up };
-        let first = [(H1, H1), (H1, H2c), (H1Tls, H1Tls), (H2, H1), (H2, H2), (H2c, H2c)].map(on(Driver::IoUring));
+        let first = [(H1, H1), (H1, H2c), (H1Tls, H1Tls), (H2, H1), (H2, H2), (H2c, H2c), (H3, H1), (H3, H2)]
+            .map(on(Driver::IoUring));
         first.into_iter().chain([(H1, H1), (H2, H2c)].map(on(Driver::Epoll))).collect()
     }
 }

@@ -55,6 +55,15 @@ enum NameAt<'a> {
     Dynamic(u64),
 }
 
+/// Where the name of a new entry comes from.
+#[derive(Clone, Copy)]
+enum NewName<'a> {
+    Static(&'static static_table::Entry),
+    /// The entry with this index, counted from the newest.
+    Dynamic(usize),
+    Literal(Coded<'a>),
+}
+
 /// The receiving side of a connection.
 pub struct Decoder {
     table: Table,
@@ -227,67 +236,51 @@ impl Decoder {
                 let entry = self.table.get(index).ok_or(Fault::InvalidName)?;
                 let bytes = entry.name.len() + entry.value.len();
                 self.count_copy(bytes)?;
-                self.table.duplicate(index);
+                self.table.duplicate(index, None);
                 self.inserted += 1;
                 Ok(())
             }
             Instruction::InsertStaticName(index, value) => {
                 let entry = static_table::get(index).ok_or(Fault::InvalidName)?;
-                let checked = Checked { name: true, value: false };
-                self.insert(Name::Bytes(entry.name.as_bytes()), entry.name.len(), value, entry.kind, checked)
+                self.insert(NewName::Static(entry), value)
             }
-            Instruction::InsertDynamicName(index, value) => {
-                let Field { name, kind, checked, .. } = self.table.get(index).ok_or(Fault::InvalidName)?;
-                let len = name.len();
-                self.count_copy(len)?;
-                self.insert(Name::Of(index), len, value, kind, checked)
-            }
-            Instruction::InsertLiteral(name, value) => self.insert_literal(name, value),
+            Instruction::InsertDynamicName(index, value) => self.insert(NewName::Dynamic(index), value),
+            Instruction::InsertLiteral(name, value) => self.insert(NewName::Literal(name), value),
         }
     }
 
-    fn insert_literal(&mut self, name: Coded<'_>, value: Coded<'_>) -> Result<(), Fault> {
-        if !name.is_huffman {
-            return self.insert_named(name.bytes, value);
-        }
-        // The value, if it is coded too, is decoded elsewhere.
-        let mut names = std::mem::take(&mut self.scratch);
-        let outcome = match string::decode(name.bytes, &mut names, 0) {
-            Ok(text) => self.insert_named(text.bytes(&names), value),
-            Err(malformed) => Err(Fault::EncoderStream(malformed)),
-        };
-        if names.len() <= SCRATCH_KEPT && names.len() >= self.scratch.len() {
-            self.scratch = names;
-        }
+    /// Inserts an entry.
+    fn insert(&mut self, name: NewName<'_>, value: Coded<'_>) -> Result<(), Fault> {
+        // Lent out, as what is decoded in it goes into the table.
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let outcome = self.insert_decoded(name, value, &mut scratch);
+        self.scratch = scratch;
         outcome
     }
 
-    fn insert_named(&mut self, name: &[u8], value: Coded<'_>) -> Result<(), Fault> {
-        let kind = Kind::of(name);
-        let checked = Checked { name: kind.is_known() || grammar::is_name(name), value: false };
-        self.insert(Name::Bytes(name), name.len(), value, kind, checked)
-    }
-
-    /// Inserts an entry. Its value is checked here, once for every time it comes.
-    fn insert(
-        &mut self,
-        name: Name<'_>,
-        name_len: usize,
-        value: Coded<'_>,
-        kind: Kind,
-        checked: Checked,
-    ) -> Result<(), Fault> {
-        let value = if value.is_huffman {
-            string::decode(value.bytes, &mut self.scratch, 0).map_err(Fault::EncoderStream)?
-        } else {
-            Text::Plain(value.bytes)
+    /// Its value is checked here, once for every time it comes.
+    fn insert_decoded(&mut self, name: NewName<'_>, value: Coded<'_>, scratch: &mut Vec<u8>) -> Result<(), Fault> {
+        let literal = if let NewName::Literal(coded) = name { decoded(coded, scratch, 0)? } else { Text::Plain(&[]) };
+        let free = if let Text::Scratch(_, end) = literal { end } else { 0 };
+        let value = decoded(value, scratch, free)?.bytes(scratch);
+        let (name, len, kind, is_checked) = match name {
+            NewName::Static(entry) => (Name::Bytes(entry.name.as_bytes()), entry.name.len(), entry.kind, true),
+            NewName::Dynamic(index) => {
+                let Field { name, kind, checked, .. } = self.table.get(index).ok_or(Fault::InvalidName)?;
+                let len = name.len();
+                self.count_copy(len)?;
+                (Name::Of(index), len, kind, checked.name)
+            }
+            NewName::Literal(_) => {
+                let name = literal.bytes(scratch);
+                let kind = Kind::of(name);
+                (Name::Bytes(name), name.len(), kind, kind.is_known() || grammar::is_name(name))
+            }
         };
-        let value = value.bytes(&self.scratch);
-        if name_len + value.len() + FIELD_OVERHEAD > self.table.max() {
+        if len + value.len() + FIELD_OVERHEAD > self.table.max() {
             return Err(Fault::EntryTooLarge);
         }
-        let checked = Checked { name: checked.name, value: grammar::is_value(value) };
-        self.table.insert(name, value, kind, checked, None);
+        self.table.insert(name, value, kind, Checked { name: is_checked, value: grammar::is_value(value) }, None);
         self.inserted += 1;
         Ok(())
     }
@@ -421,6 +414,15 @@ fn static_field(index: usize) -> Result<Decoded<'static>, Fault> {
         value_checked: true,
         never_indexed: false,
     })
+}
+
+/// A string of the encoder stream; the scratch buffer is free from `at` on.
+fn decoded<'a>(coded: Coded<'a>, scratch: &mut Vec<u8>, at: usize) -> Result<Text<'a>, Fault> {
+    if coded.is_huffman {
+        string::decode(coded.bytes, scratch, at).map_err(Fault::EncoderStream)
+    } else {
+        Ok(Text::Plain(coded.bytes))
+    }
 }
 
 /// Appends an integer of up to 62 bits.

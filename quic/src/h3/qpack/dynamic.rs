@@ -16,6 +16,11 @@ const VALUES_COMPARED: usize = 4;
 /// A field that would take more than one part in this many of the table is not inserted: it would push out the rest.
 const ENTRY_SHARE: usize = 4;
 
+/// Entries beyond the newest that fit three parts in this many of the table are on their way out: they are copied to the front
+/// rather than named, so that what is named all the time does not keep all that is older (RFC 9204, section 2.1.1.1). What is
+/// left has room for one entry of an [`ENTRY_SHARE`].
+const DRAINING_SHARE: usize = 4;
+
 /// The entries' bytes came from this house: no one asks.
 const UNCHECKED: Checked = Checked { name: false, value: false };
 
@@ -49,9 +54,25 @@ pub(super) struct Dynamic {
     inserted: u64,
     /// The Known Received Count (RFC 9204, section 2.1.4).
     pub(super) known: u64,
+    /// Entries below this absolute index are on their way out; the size of the others.
+    draining: u64,
+    fresh_bytes: usize,
     seen: [Seen; KINDS],
     learned: Learned,
     pub(super) outstanding: Outstanding,
+}
+
+/// Where a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Not in the table.
+    Nowhere,
+    /// In an entry that the section may not name: the peer has not acknowledged it.
+    OnItsWay,
+    /// In this entry.
+    At(u64),
+    /// In this entry, which is not to be named any more.
+    Draining(u64),
 }
 
 /// The section that is being written.
@@ -101,6 +122,8 @@ impl Dynamic {
             is_told: false,
             inserted: 0,
             known: 0,
+            draining: 0,
+            fresh_bytes: 0,
             seen: [Seen::default(); KINDS],
             learned: Learned::new(),
             outstanding: Outstanding::new(),
@@ -127,20 +150,39 @@ impl Dynamic {
         self.inserted.saturating_sub(1).saturating_sub(index as u64)
     }
 
-    /// The entry with this value among the last of this kind.
+    /// Where this value is among the last of this kind. An entry that is on its way out is only named while a copy of it is on
+    /// its way to the peer.
     #[inline]
-    pub(super) fn find(&self, kind: Kind, value: &[u8]) -> Option<u64> {
-        let number = self.seen.get(kind.index())?.number;
-        let mut index = self.table.inserted().wrapping_sub(number) as usize;
+    pub(super) fn find(&self, open: &Open, kind: Kind, value: &[u8]) -> Found {
+        let Some(seen) = self.seen.get(kind.index()) else { return Found::Nowhere };
+        let mut index = self.table.inserted().wrapping_sub(seen.number) as usize;
+        let mut found = Found::Nowhere;
         for _ in 0..VALUES_COMPARED {
             // The kind is compared because numbers wrap around.
-            let field = self.table.get(index).filter(|f| f.kind == kind)?;
+            let Some(field) = self.table.get(index).filter(|f| f.kind == kind) else { break };
             if field.value == value {
-                return Some(self.absolute(index));
+                let absolute = self.absolute(index);
+                if absolute < open.base {
+                    let may_stay = absolute >= self.draining || found == Found::OnItsWay;
+                    return if may_stay { Found::At(absolute) } else { Found::Draining(absolute) };
+                }
+                found = Found::OnItsWay;
             }
-            index = self.table.previous(index)?;
+            let Some(previous) = self.table.previous(index) else { break };
+            index = previous;
         }
-        None
+        found
+    }
+
+    /// Copies an entry of this kind to the front; whether it may be named until the copy is there.
+    #[cold]
+    pub(super) fn renew(&mut self, stream: &mut Vec<u8>, open: &Open, kind: Kind, absolute: u64) -> bool {
+        let number = self.seen.get(kind.index()).map_or(0, |seen| seen.number);
+        let is_renewed = self.duplicate(stream, open, absolute, (number != 0).then_some(number));
+        if let Some(seen) = self.seen.get_mut(kind.index()).filter(|_| is_renewed) {
+            seen.number = self.table.inserted();
+        }
+        is_renewed
     }
 
     /// Takes note of a value that is not in the table, and inserts it when it comes again.
@@ -180,7 +222,15 @@ impl Dynamic {
             f.value == value && (f.name == name || f.name.eq_ignore_ascii_case(name)) && f.kind == Kind::OTHER
         };
         if self.table.get(index).is_some_and(|f| is_same(&f)) {
-            return Some(self.absolute(index));
+            let absolute = self.absolute(index);
+            if absolute >= self.draining || absolute >= open.base {
+                return Some(absolute);
+            }
+            let is_renewed = self.duplicate(stream, open, absolute, None);
+            if is_renewed {
+                self.learned.slot(name).number = self.table.inserted();
+            }
+            return is_renewed.then_some(absolute);
         }
         // In any case: it is only compared with names in any case.
         if slot.has_come(value) && self.insert(stream, open, New { run, kind: Kind::OTHER, name, value, last: None }) {
@@ -194,17 +244,12 @@ impl Dynamic {
         bytes + FIELD_OVERHEAD <= self.table.max() / ENTRY_SHARE
     }
 
-    /// Inserts a field, unless that would evict an entry which the peer has not acknowledged or which a section names that
-    /// it has not (RFC 9204, section 2.1.1).
+    /// Inserts a field, if [`Dynamic::has_room`].
     fn insert(&mut self, stream: &mut Vec<u8>, open: &Open, new: New<'_>) -> bool {
         let New { run, kind, name, value, last } = new;
-        let Some(evicted) = self.table.would_evict(name.len() + value.len() + FIELD_OVERHEAD) else { return false };
-        if evicted > 0 {
-            let here = if open.required > 0 { open.oldest } else { u64::MAX };
-            let kept = self.known.min(here).min(self.outstanding.oldest());
-            if self.inserted - self.table.len() as u64 + evicted as u64 > kept {
-                return false;
-            }
+        let bytes = name.len() + value.len() + FIELD_OVERHEAD;
+        if !self.has_room(open, bytes, u64::MAX) {
+            return false;
         }
         if !self.is_told {
             self.is_told = true;
@@ -212,7 +257,48 @@ impl Dynamic {
         }
         literal::insert(stream, run, name, value);
         self.table.insert(Name::Bytes(name), value, kind, UNCHECKED, last);
-        self.inserted += 1;
+        self.inserted_bytes(bytes);
         true
+    }
+
+    /// Inserts a copy of an entry (RFC 9204, section 4.3.4), if [`Dynamic::has_room`] beside the entry itself.
+    fn duplicate(&mut self, stream: &mut Vec<u8>, open: &Open, absolute: u64, last: Option<u32>) -> bool {
+        let index = (self.inserted.saturating_sub(1)).saturating_sub(absolute) as usize;
+        let Some(bytes) = self.table.get(index).map(|f| f.name.len() + f.value.len() + FIELD_OVERHEAD) else {
+            return false;
+        };
+        if !self.has_room(open, bytes, absolute) {
+            return false;
+        }
+        integer::write(stream, 0x00, 5, index);
+        self.table.duplicate(index, last);
+        self.inserted_bytes(bytes);
+        true
+    }
+
+    /// Whether an entry can be inserted without evicting one which the peer has not acknowledged, or which a section names
+    /// that it has not (RFC 9204, section 2.1.1), or `kept` or a newer one.
+    fn has_room(&self, open: &Open, bytes: usize, kept: u64) -> bool {
+        match self.table.would_evict(bytes) {
+            None => false,
+            Some(0) => true,
+            Some(evicted) => {
+                let here = if open.required > 0 { open.oldest } else { u64::MAX };
+                let kept = kept.min(self.known).min(here).min(self.outstanding.oldest());
+                self.inserted - self.table.len() as u64 + evicted as u64 <= kept
+            }
+        }
+    }
+
+    /// Counts an insertion.
+    fn inserted_bytes(&mut self, bytes: usize) {
+        self.inserted += 1;
+        self.fresh_bytes += bytes;
+        while self.fresh_bytes > self.table.max() - self.table.max() / DRAINING_SHARE {
+            let index = self.inserted.saturating_sub(1).saturating_sub(self.draining) as usize;
+            let Some(field) = self.table.get(index) else { return };
+            self.fresh_bytes -= field.name.len() + field.value.len() + FIELD_OVERHEAD;
+            self.draining += 1;
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! entries that the peer has acknowledged are named (section 2.1.2).
 use super::{
     Fault,
-    dynamic::{Dynamic, Open},
+    dynamic::{Dynamic, Found, Open},
     literal::{self, Form},
     section::encoded_required,
     static_table,
@@ -172,10 +172,17 @@ impl Encoder {
         let Some(dynamic) = self.dynamic.as_mut() else {
             return literal::field(out, Form::Plain, run, kind.name().as_bytes(), value);
         };
-        match dynamic.find(kind, value) {
-            Some(absolute) if self.open.name(out, absolute) => return,
-            Some(_) => {}
-            None => dynamic.learn(&mut self.out, &self.open, kind, value),
+        let may_name = match dynamic.find(&self.open, kind, value) {
+            Found::At(absolute) => Some(absolute),
+            Found::Draining(absolute) => dynamic.renew(&mut self.out, &self.open, kind, absolute).then_some(absolute),
+            Found::OnItsWay => None,
+            Found::Nowhere => {
+                dynamic.learn(&mut self.out, &self.open, kind, value);
+                None
+            }
+        };
+        if may_name.is_some_and(|absolute| self.open.name(out, absolute)) {
+            return;
         }
         literal::field(out, Form::Plain, run, kind.name().as_bytes(), value);
     }
