@@ -6,6 +6,7 @@ use crate::{
     crypto,
     deadlines::Entry,
     endpoint::{Core, Count},
+    group::Member,
     h3::{self, Control, ErrorCode, Fatal, Own, Uni, UniNext},
     inflow::{Inflow, State},
     nascent::{Nascent, Step},
@@ -51,6 +52,13 @@ pub trait Handler {
     fn request(&self, request: Request);
 }
 
+/// Whom a connection belongs to, for as long as it is not over.
+pub(crate) struct Owned {
+    pub handler: Rc<dyn Handler>,
+    /// Keeps the sockets of its address read, on all shards.
+    pub _member: Member,
+}
+
 /// A request whose head is complete.
 pub struct Request {
     /// The stream, for its body and its answer.
@@ -81,7 +89,7 @@ pub struct Connection {
     quic: RefCell<quinn_proto::Connection>,
     engine: RefCell<h3::Connection>,
     policy: Arc<Policy>,
-    handler: RefCell<Option<Rc<dyn Handler>>>,
+    owned: RefCell<Option<Owned>>,
     waiters: RefCell<Waiters>,
     nascent: RefCell<HashMap<u64, Box<Nascent>>>,
     uni: RefCell<Vec<(StreamId, Uni)>>,
@@ -117,7 +125,7 @@ impl Connection {
         index: usize,
         quic: quinn_proto::Connection,
         policy: Arc<Policy>,
-        handler: Rc<dyn Handler>,
+        owned: Owned,
         now: Instant,
     ) -> Rc<Connection> {
         let remote = quic.remote_address();
@@ -127,7 +135,7 @@ impl Connection {
             index,
             quic: RefCell::new(quic),
             policy,
-            handler: RefCell::new(Some(handler)),
+            owned: RefCell::new(Some(owned)),
             waiters: RefCell::default(),
             nascent: RefCell::default(),
             uni: RefCell::default(),
@@ -259,18 +267,22 @@ impl Connection {
         }
     }
 
+    fn handler(&self) -> Option<Rc<dyn Handler>> {
+        self.owned.borrow().as_ref().map(|owned| owned.handler.clone())
+    }
+
     /// No stream goes on, and its owner is told.
     fn end(&self, why: &ConnectionError) {
         self.over.set(true);
         self.nascent.borrow_mut().clear();
         self.tails().clear();
         self.waiters().wake_all();
-        let handler = self.handler.take();
+        let owned = self.owned.take();
         if !self.established.replace(true) {
             self.core.half_open(-1);
-            if let Some(handler) = handler {
+            if let Some(owned) = owned {
                 let error = crypto::failure(why, Some(&self.quic.borrow()));
-                handler.failed(&error);
+                owned.handler.failed(&error);
             }
         }
     }
@@ -360,7 +372,7 @@ impl Connection {
         if let Some(info) = crypto::info(&self.quic.borrow()) {
             let _ = self.info.set(info);
         }
-        let handler = self.handler.borrow().clone();
+        let handler = self.handler();
         if let (Some(handler), Some(info)) = (handler, self.info.get()) {
             handler.established(info);
         }
@@ -456,7 +468,7 @@ impl Connection {
     }
 
     fn begin(self: &Rc<Self>, id: StreamId, nascent: Nascent, end: bool) {
-        let handler = self.handler.borrow().clone();
+        let handler = self.handler();
         let Some(handler) = handler else { return };
         let protocol = self.engine.borrow().protocol();
         self.prioritize(id, &nascent.head);
@@ -729,24 +741,22 @@ impl Connection {
             return quic;
         }
         let own = if !self.established.get() {
-            self.born + self.policy.handshake_timeout
+            Some(self.born + self.policy.handshake_timeout)
         } else if self.requests.get() > 0 {
-            self.ping_at.get()
+            Some(self.ping_at.get())
         } else {
-            self.idle_since.get() + self.policy.keepalive
+            // Once it has passed, it is the client's acknowledgements that are waited for.
+            (self.going.get() == Going::No).then(|| self.idle_since.get() + self.policy.keepalive)
         };
-        let mut first = quic.map_or(own, |quic| quic.min(own));
-        match self.going.get() {
-            Going::Announced(at) => first = first.min(at),
+        let going = match self.going.get() {
+            Going::Announced(at) => Some(at),
             // Afterwards the end waits for events, not for time.
-            Going::Last(_, heard) if heard > self.core.now() => first = first.min(heard),
-            Going::Last(..) | Going::No => {}
-        }
-        let nascent = self.nascent.borrow();
-        match nascent.values().map(|n| n.since).min() {
-            Some(oldest) => Some(first.min(oldest + self.policy.header_timeout)),
-            None => Some(first),
-        }
+            Going::Last(_, heard) => Some(heard).filter(|heard| *heard > self.core.now()),
+            Going::No => None,
+        };
+        let nascent = self.nascent.borrow().values().map(|n| n.since).min();
+        let head = nascent.map(|oldest| oldest + self.policy.header_timeout);
+        [quic, own, going, head].into_iter().flatten().min()
     }
 
     /// Whether the client has moved since the last call.

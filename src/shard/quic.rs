@@ -75,6 +75,11 @@ impl Quic {
         }
     }
 
+    /// Whether this shard has connections, or gets packets of other shards' connections.
+    pub fn is_live(&self) -> bool {
+        self.endpoints.borrow().iter().any(|open| open.endpoint.is_live())
+    }
+
     /// Ends every connection at once.
     pub fn abort_all(&self) {
         for endpoint in self.all() {
