@@ -6,6 +6,7 @@ use crate::{
     crypto,
     deadlines::Entry,
     endpoint::{Core, Count},
+    group::Member,
     h3::{self, Control, ErrorCode, Fatal, Own, Uni, UniNext},
     inflow::{Inflow, State},
     nascent::{Nascent, Step},
@@ -51,6 +52,13 @@ pub trait Handler {
     fn request(&self, request: Request);
 }
 
+/// Whom a connection belongs to, for as long as it is not over.
+pub(crate) struct Owned {
+    pub handler: Rc<dyn Handler>,
+    /// Keeps the sockets of its address read, on all shards.
+    pub _member: Member,
+}
+
 /// A request whose head is complete.
 pub struct Request {
     /// The stream, for its body and its answer.
@@ -69,8 +77,9 @@ enum Going {
     No,
     /// "No new requests" was said; the last one is named at this time.
     Announced(Instant),
-    /// Requests from this id on are not answered.
-    Last(u64),
+    /// Requests from this id on are not answered; the connection stays until this time at least, so that its peer hears
+    /// of that before the end.
+    Last(u64, Instant),
 }
 
 /// One connection.
@@ -80,7 +89,7 @@ pub struct Connection {
     quic: RefCell<quinn_proto::Connection>,
     engine: RefCell<h3::Connection>,
     policy: Arc<Policy>,
-    handler: RefCell<Option<Rc<dyn Handler>>>,
+    owned: RefCell<Option<Owned>>,
     waiters: RefCell<Waiters>,
     nascent: RefCell<HashMap<u64, Box<Nascent>>>,
     uni: RefCell<Vec<(StreamId, Uni)>>,
@@ -88,6 +97,8 @@ pub struct Connection {
     tails: RefCell<Tails>,
     /// Priorities that came before their requests.
     early: RefCell<Vec<(u64, Priority)>>,
+    /// Streams that got room in this turn, with quinn-proto's priority of each.
+    writable: RefCell<Vec<(i32, StreamId)>>,
     info: OnceCell<tls::Info>,
     pub(crate) entry: Cell<Entry>,
     pub(crate) dirty: Cell<bool>,
@@ -105,6 +116,7 @@ pub struct Connection {
     ping_at: Cell<Instant>,
     /// How often a stream's task was woken.
     woken: Cell<u32>,
+    released: Cell<bool>,
 }
 
 impl Connection {
@@ -113,7 +125,7 @@ impl Connection {
         index: usize,
         quic: quinn_proto::Connection,
         policy: Arc<Policy>,
-        handler: Rc<dyn Handler>,
+        owned: Owned,
         now: Instant,
     ) -> Rc<Connection> {
         let remote = quic.remote_address();
@@ -123,13 +135,14 @@ impl Connection {
             index,
             quic: RefCell::new(quic),
             policy,
-            handler: RefCell::new(Some(handler)),
+            owned: RefCell::new(Some(owned)),
             waiters: RefCell::default(),
             nascent: RefCell::default(),
             uni: RefCell::default(),
             own: Cell::new([None; 3]),
             tails: RefCell::default(),
             early: RefCell::default(),
+            writable: RefCell::default(),
             info: OnceCell::new(),
             entry: Cell::default(),
             dirty: Cell::new(false),
@@ -144,6 +157,7 @@ impl Connection {
             idle_since: Cell::new(now),
             ping_at: Cell::new(now),
             woken: Cell::new(0),
+            released: Cell::new(false),
         })
     }
 
@@ -229,9 +243,13 @@ impl Connection {
         }
         self.engine().go_away(NO_LAST_REQUEST);
         self.flush_own();
-        let late = (self.quic.borrow().rtt() * 2).min(LATE_REQUESTS);
-        self.going.set(Going::Announced(self.core.now() + late));
+        self.going.set(Going::Announced(self.core.now() + self.late()));
         self.touch();
+    }
+
+    /// How long what was said takes to have an effect on what arrives.
+    fn late(&self) -> Duration {
+        (self.quic.borrow().rtt() * 2).min(LATE_REQUESTS)
     }
 
     /// Ends the connection at once.
@@ -258,18 +276,22 @@ impl Connection {
         }
     }
 
+    fn handler(&self) -> Option<Rc<dyn Handler>> {
+        self.owned.borrow().as_ref().map(|owned| owned.handler.clone())
+    }
+
     /// No stream goes on, and its owner is told.
     fn end(&self, why: &ConnectionError) {
         self.over.set(true);
         self.nascent.borrow_mut().clear();
         self.tails().clear();
         self.waiters().wake_all();
-        let handler = self.handler.take();
+        let owned = self.owned.take();
         if !self.established.replace(true) {
             self.core.half_open(-1);
-            if let Some(handler) = handler {
+            if let Some(owned) = owned {
                 let error = crypto::failure(why, Some(&self.quic.borrow()));
-                handler.failed(&error);
+                owned.handler.failed(&error);
             }
         }
     }
@@ -287,6 +309,7 @@ impl Connection {
     /// Looks at everything that has happened. Answers how many tasks were woken: they may have something to say that
     /// can go out together with what there is now.
     pub(crate) fn process(self: &Rc<Self>, now: Instant) -> u32 {
+        self.released.set(false);
         let before = self.woken.get();
         let mut opened = 0;
         loop {
@@ -305,6 +328,7 @@ impl Connection {
                 Some(quinn_proto::Event::DatagramReceived | quinn_proto::Event::DatagramsUnblocked) => {}
             }
         }
+        self.wake_writable();
         self.after_events();
         self.keep_time(now);
         self.woken.get().wrapping_sub(before)
@@ -330,7 +354,8 @@ impl Connection {
             StreamEvent::Readable { id } => self.on_readable(id),
             StreamEvent::Writable { id } => {
                 self.flush_tail(id);
-                self.wake(id);
+                let priority = self.quic().send_stream(id).priority().unwrap_or_default();
+                self.writable.borrow_mut().push((priority, id));
             }
             StreamEvent::Stopped { id, .. } => {
                 self.tails().remove(id.into());
@@ -356,7 +381,7 @@ impl Connection {
         if let Some(info) = crypto::info(&self.quic.borrow()) {
             let _ = self.info.set(info);
         }
-        let handler = self.handler.borrow().clone();
+        let handler = self.handler();
         if let (Some(handler), Some(info)) = (handler, self.info.get()) {
             handler.established(info);
         }
@@ -365,6 +390,13 @@ impl Connection {
     fn on_lost(&self, reason: &ConnectionError) {
         self.core.count_lost(reason);
         self.end(reason);
+    }
+
+    /// Who is woken first takes what room there is: the most urgent (RFC 9218, section 10), and of those the oldest.
+    fn wake_writable(&self) {
+        let mut writable = self.writable.borrow_mut();
+        writable.sort_unstable_by_key(|(priority, id)| (-priority, *id));
+        writable.drain(..).for_each(|(_, id)| self.wake(id));
     }
 
     /// The client reset a request. If it stopped the answer as well, that counts for both.
@@ -398,7 +430,7 @@ impl Connection {
             let id = self.quic().streams().accept(Dir::Bi);
             let Some(id) = id else { return false };
             *opened += 1;
-            if let Going::Last(last) = self.going.get()
+            if let Going::Last(last, _) = self.going.get()
                 && u64::from(id) >= last
             {
                 self.refuse(id, ErrorCode::H3_REQUEST_REJECTED);
@@ -445,7 +477,7 @@ impl Connection {
     }
 
     fn begin(self: &Rc<Self>, id: StreamId, nascent: Nascent, end: bool) {
-        let handler = self.handler.borrow().clone();
+        let handler = self.handler();
         let Some(handler) = handler else { return };
         let protocol = self.engine.borrow().protocol();
         self.prioritize(id, &nascent.head);
@@ -578,8 +610,13 @@ impl Connection {
         self.flush_own();
     }
 
-    fn on_priority(&self, id: u64, priority: Priority) {
-        if id >= self.next_request.get() {
+    fn on_priority(self: &Rc<Self>, id: u64, priority: Priority) {
+        let next = self.next_request.get();
+        if id >= next + 4 * u64::from(self.policy.streams) {
+            // RFC 9218 7.2: a request that it may not make.
+            return self.fail(Fatal::new(ErrorCode::H3_ID_ERROR, "the priority of a request beyond the limit"));
+        }
+        if id >= next {
             let mut early = self.early.borrow_mut();
             early.retain(|(e, _)| *e != id);
             if early.len() < self.policy.streams as usize {
@@ -658,7 +695,7 @@ impl Connection {
         {
             let last = self.next_request.get();
             self.engine().go_away(last);
-            self.going.set(Going::Last(last));
+            self.going.set(Going::Last(last, now + self.late()));
             self.flush_own();
         }
         let busy = self.requests.get() > 0;
@@ -671,7 +708,7 @@ impl Connection {
             if now.saturating_duration_since(self.idle_since.get()) >= self.policy.keepalive {
                 self.go_away();
             }
-            self.close_when_done();
+            self.close_when_done(now);
         }
     }
 
@@ -692,9 +729,9 @@ impl Connection {
     }
 
     /// A graceful end is complete when every answer has arrived.
-    fn close_when_done(self: &Rc<Self>) {
+    fn close_when_done(self: &Rc<Self>, now: Instant) {
         let own = self.own.get().iter().flatten().count();
-        let done = matches!(self.going.get(), Going::Last(_))
+        let done = matches!(self.going.get(), Going::Last(_, heard) if heard <= now)
             && self.nascent.borrow().is_empty()
             && self.tails.borrow().is_empty()
             && self.quic().streams().send_streams() <= own;
@@ -710,21 +747,22 @@ impl Connection {
             return quic;
         }
         let own = if !self.established.get() {
-            self.born + self.policy.handshake_timeout
+            Some(self.born + self.policy.handshake_timeout)
         } else if self.requests.get() > 0 {
-            self.ping_at.get()
+            Some(self.ping_at.get())
         } else {
-            self.idle_since.get() + self.policy.keepalive
+            // Once it has passed, it is the client's acknowledgements that are waited for.
+            (self.going.get() == Going::No).then(|| self.idle_since.get() + self.policy.keepalive)
         };
-        let mut first = quic.map_or(own, |quic| quic.min(own));
-        if let Going::Announced(at) = self.going.get() {
-            first = first.min(at);
-        }
-        let nascent = self.nascent.borrow();
-        match nascent.values().map(|n| n.since).min() {
-            Some(oldest) => Some(first.min(oldest + self.policy.header_timeout)),
-            None => Some(first),
-        }
+        let going = match self.going.get() {
+            Going::Announced(at) => Some(at),
+            // Afterwards the end waits for events, not for time.
+            Going::Last(_, heard) => Some(heard).filter(|heard| *heard > self.core.now()),
+            Going::No => None,
+        };
+        let nascent = self.nascent.borrow().values().map(|n| n.since).min();
+        let head = nascent.map(|oldest| oldest + self.policy.header_timeout);
+        [quic, own, going, head].into_iter().flatten().min()
     }
 
     /// Whether the client has moved since the last call.
@@ -738,18 +776,17 @@ impl Connection {
         self.waiters().wait(id.into(), cx);
     }
 
-    /// What it holds beyond its fixed size is given back.
-    pub fn release_memory(&self) {
+    /// What it holds beyond its fixed size is given back, if nothing has happened since the last call.
+    pub(crate) fn release_memory(&self) {
+        if self.requests.get() > 0 || self.released.replace(true) {
+            return;
+        }
         self.engine().release_memory();
         self.waiters().release_memory();
+        self.writable.take();
         if self.nascent.borrow().is_empty() {
             *self.nascent.borrow_mut() = HashMap::new();
         }
-    }
-
-    /// Counts of one kind of abuse, for tests.
-    pub fn is_idle(&self) -> bool {
-        self.requests.get() == 0 && self.nascent.borrow().is_empty()
     }
 }
 

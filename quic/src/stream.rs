@@ -384,6 +384,13 @@ impl SendHalf<'_> {
         if !self.write_out()? {
             return Ok(None);
         }
+        if self.tx.frame_left == 0 && !data.is_empty() {
+            // There was too much in front for a frame to begin behind it.
+            self.begin_frame(data.len());
+            if !self.write_out()? {
+                return Ok(None);
+            }
+        }
         let most = data.len().min(self.tx.frame_left as usize);
         let n = match piece {
             Piece::Copied(data) => write(self.connection, self.id, data.get(..most).unwrap_or_default())?,
@@ -408,18 +415,23 @@ impl SendHalf<'_> {
         piece
     }
 
-    /// Writes what waits in front; whether all of it went out.
+    /// Writes what waits in front; whether all of it went out. If not, QUIC has been asked in vain: it tells of room
+    /// only those whom it gave none, so that a part taken is not the end of it.
     fn write_out(&mut self) -> Result<bool, Cut> {
-        if self.tx.out.is_empty() {
-            return Ok(true);
+        let mut written = 0;
+        while let Some(rest @ [_, ..]) = self.tx.out.get(written..) {
+            match write(self.connection, self.id, rest)? {
+                0 => {
+                    self.tx.out.drain(..written);
+                    return Ok(false);
+                }
+                n => written += n,
+            }
         }
-        let n = write(self.connection, self.id, &self.tx.out)?;
-        if n == self.tx.out.len() {
+        if written > 0 {
             self.connection.core().give_scratch(std::mem::take(&mut self.tx.out));
-            return Ok(true);
         }
-        self.tx.out.drain(..n);
-        Ok(false)
+        Ok(true)
     }
 
     /// Ends our direction behind what waits; what does not go out at once goes when it can.

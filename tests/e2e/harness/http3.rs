@@ -25,7 +25,6 @@ pub mod code {
     pub const EXCESSIVE_LOAD: u64 = 0x107;
     pub const REQUEST_REJECTED: u64 = 0x10b;
     pub const REQUEST_CANCELLED: u64 = 0x10c;
-    pub const REQUEST_INCOMPLETE: u64 = 0x10d;
     pub const MESSAGE_ERROR: u64 = 0x10e;
     pub const CONNECT_ERROR: u64 = 0x10f;
     pub const VERSION_FALLBACK: u64 = 0x110;
@@ -185,13 +184,12 @@ pub struct Options {
 /// A connection, closed in order when nobody holds it any more.
 pub struct Link {
     engine: Arc<Engine>,
-    /// The QUIC connection.
-    pub quic: quinn::Connection,
+    quic: quinn::Connection,
     said: watch::Receiver<Said>,
-    control: Mutex<Option<SendStream>>,
+    control: Mutex<SendStream>,
     _endpoint: quinn::Endpoint,
-    /// Whether the server took what was sent early.
-    pub early_accepted: Option<tokio::sync::Mutex<Option<quinn::ZeroRttAccepted>>>,
+    /// Whether this began with early data: what tells whether the server took it.
+    early: Mutex<Option<quinn::ZeroRttAccepted>>,
 }
 
 impl Drop for Link {
@@ -244,12 +242,12 @@ impl Session {
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(config).map_err(io::Error::other)?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(options.transport.unwrap_or_else(transport)));
-        let (quic, endpoint, early_accepted, control) = engine.wait(async {
+        let (quic, endpoint, early, control) = engine.wait(async {
             let any = if to.is_ipv6() { "[::1]:0" } else { "127.0.0.1:0" };
             let endpoint = quinn::Endpoint::client(any.parse().map_err(io::Error::other)?)?;
             let connecting = endpoint.connect_with(config, to, name).map_err(io::Error::other)?;
             let (quic, early) = match if options.early { connecting.into_0rtt() } else { Err(connecting) } {
-                Ok((quic, accepted)) => (quic, Some(tokio::sync::Mutex::new(Some(accepted)))),
+                Ok((quic, accepted)) => (quic, Some(accepted)),
                 Err(connecting) => (connecting.await.map_err(|e| lost(&e))?, None),
             };
             let mut control = quic.open_uni().await.map_err(|e| lost(&e))?;
@@ -260,21 +258,39 @@ impl Session {
         })??;
         let (tell, said) = watch::channel(Said::default());
         engine.spawn(accept_streams(quic.clone(), tell));
-        let link = Link { engine, quic, said, control: Mutex::new(Some(control)), _endpoint: endpoint, early_accepted };
-        Ok(Session { link: Arc::new(link) })
+        let (control, early) = (Mutex::new(control), Mutex::new(early));
+        Ok(Session { link: Arc::new(Link { engine, quic, said, control, _endpoint: endpoint, early }) })
     }
 
-    /// The QUIC connection.
-    pub fn quic(&self) -> &quinn::Connection {
-        &self.link.quic
-    }
-
-    /// Waits for a future within the connection's runtime.
+    /// Whether the server took the early data; `None` when there was no ticket that allowed any.
     ///
     /// # Errors
     /// `TimedOut`.
-    pub fn wait<T>(&self, future: impl Future<Output = T>) -> io::Result<T> {
-        self.link.engine.wait(future)
+    pub fn early_accepted(&self) -> io::Result<Option<bool>> {
+        let Some(accepted) = self.link.early.lock().expect("clients do not panic").take() else { return Ok(None) };
+        self.link.engine.wait(accepted).map(Some)
+    }
+
+    /// Opens a unidirectional stream that begins with these bytes.
+    ///
+    /// # Errors
+    /// As QUIC says.
+    pub fn send_uni(&self, bytes: &[u8]) -> io::Result<SendStream> {
+        self.link.engine.wait(async {
+            let mut stream = self.link.quic.open_uni().await.map_err(|e| lost(&e))?;
+            stream.write_all(bytes).await.map_err(unwritten)?;
+            Ok(stream)
+        })?
+    }
+
+    /// Waits so long for the right to send another request.
+    ///
+    /// # Errors
+    /// `TimedOut`.
+    pub fn stream_within(&self, patience: Duration) -> io::Result<Duplex> {
+        let opened = self.link.engine.wait_for(patience, self.link.quic.open_bi())?;
+        let (out, recv) = opened.map_err(|e| lost(&e))?;
+        Ok(Duplex::new(&self.link, out, recv))
     }
 
     /// Waits until the server has said something that fits.
@@ -314,7 +330,15 @@ impl Session {
     /// # Errors
     /// `TimedOut`.
     pub fn wait_closed(&self) -> io::Result<Ended> {
-        let e = self.link.engine.wait(self.link.quic.closed())?;
+        self.closed_within(PATIENCE)
+    }
+
+    /// As [`Session::wait_closed`], but no longer than this.
+    ///
+    /// # Errors
+    /// `TimedOut`.
+    pub fn closed_within(&self, patience: Duration) -> io::Result<Ended> {
+        let e = self.link.engine.wait_for(patience, self.link.quic.closed())?;
         Ok(why(&lost(&e)).cloned().expect("made of one"))
     }
 
@@ -324,7 +348,6 @@ impl Session {
     /// As QUIC says.
     pub fn send_control(&self, bytes: &[u8]) -> io::Result<()> {
         let mut control = self.link.control.lock().expect("clients do not panic");
-        let control = control.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         self.link.engine.wait(control.write_all(bytes))?.map_err(unwritten)
     }
 

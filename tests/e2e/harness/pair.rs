@@ -114,6 +114,11 @@ impl Pair {
         Pair::pairs_where(|p| !p.down.multiplexed() && p.up.http2())
     }
 
+    /// Those whose clients speak HTTP/3.
+    pub fn from_http3() -> Vec<Pair> {
+        Pair::pairs_where(|p| p.down == Protocol::H3)
+    }
+
     /// Streams on both sides.
     pub fn streams_both_sides() -> Vec<Pair> {
         Pair::pairs_where(|p| p.down.multiplexed() && p.up.http2())
