@@ -309,3 +309,70 @@ fn http2_streams_allocate_little() {
     });
     at_most("GET over HTTP/2", &each, STREAM_MOST);
 }
+
+/// GET as a HEADERS frame of HTTP/3 that no table remembers (RFC 9204 4.5.6).
+fn http3_get() -> Vec<u8> {
+    let lines = [
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":authority", "alloc.test"),
+        (":path", "/path?a=1"),
+        ("accept", "*/*"),
+    ];
+    // No dynamic table.
+    let mut section = vec![0, 0];
+    for (name, value) in lines {
+        match name.len() {
+            n @ 0..7 => section.push(0x20 | n as u8),
+            n => section.extend_from_slice(&[0x27, n as u8 - 7]),
+        }
+        section.extend_from_slice(name.as_bytes());
+        section.push(value.len() as u8);
+        section.extend_from_slice(value.as_bytes());
+    }
+    let mut out = vec![1, 0x40, section.len() as u8];
+    out.extend_from_slice(&section);
+    out
+}
+
+/// A client's connection, with its control stream open.
+async fn http3_connect(edge: SocketAddr, config: Arc<rustls::ClientConfig>) -> (quinn::Connection, quinn::SendStream) {
+    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(config).expect("TLS 1.3");
+    let endpoint = quinn::Endpoint::client("127.0.0.1:0".parse().expect("an address")).expect("a socket");
+    let config = quinn::ClientConfig::new(Arc::new(crypto));
+    let connecting = endpoint.connect_with(config, edge, "alloc.test").expect("a configuration");
+    let quic = connecting.await.expect("a connection");
+    let mut control = quic.open_uni().await.expect("a stream");
+    // The stream's type, and SETTINGS without any.
+    control.write_all(&[0, 4, 0]).await.expect("the edge reads");
+    (quic, control)
+}
+
+const HTTP3_STREAM_MOST: u64 = 1;
+
+#[test]
+fn http3_streams_allocate_little() {
+    if elsewhere("http3_streams_allocate_little") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (listener, client) = tls(dir.path());
+    let mut client = (*client).clone();
+    client.alpn_protocols = vec![b"h3".to_vec()];
+    let endpoint = format!("http://{}", origin(ANSWER));
+    let listener = format!("protocols = [\"h1\", \"h2\", \"h3\"]\n{listener}");
+    let edge = start_edge(config_with(dir.path(), &endpoint, &listener));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (quic, _control) = runtime.block_on(http3_connect(edge, Arc::new(client)));
+    let get = http3_get();
+    let each = counted(|| {
+        let answer = runtime.block_on(async {
+            let (mut send, mut recv) = quic.open_bi().await.expect("a stream");
+            send.write_all(&get).await.expect("the edge reads");
+            send.finish().expect("an open stream");
+            recv.read_to_end(65536).await.expect("an answer")
+        });
+        assert!(answer.ends_with(b"all done"), "{answer:?}");
+    });
+    at_most("GET over HTTP/3", &each, HTTP3_STREAM_MOST);
+}
