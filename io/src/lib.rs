@@ -1,5 +1,6 @@
 //! From core to HTTP message: everything below the proxy. Knows nothing of proxying.
 pub mod alloc;
+mod blocks;
 pub mod buf;
 pub mod clock;
 pub mod cores;

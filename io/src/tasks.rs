@@ -3,6 +3,7 @@
 //! A waker is the task's number: cloning, dropping and comparing it touches no memory, and waking pushes the number on
 //! the thread's run queue. monoio's own queue counts references per waker and submits to its ring between any two
 //! batches; this one runs as a part of the future that monoio blocks on (docs/DECISIONS.md has the measurement).
+use crate::blocks::Blocks;
 use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
@@ -25,6 +26,7 @@ struct Tasks {
     spare: RefCell<Vec<u32>>,
     spawned: Cell<u64>,
     panics: Cell<u64>,
+    blocks: Blocks,
 }
 
 #[derive(Default)]
@@ -44,26 +46,40 @@ impl Tasks {
             spare: RefCell::new(Vec::new()),
             spawned: Cell::new(0),
             panics: Cell::new(0),
+            blocks: Blocks::new(),
         }
     }
 
-    /// A place for a task; it counts as queued, so that nobody else queues it.
-    fn place(&self, task: Task) -> u32 {
+    /// A place for a task that is about to be polled: with the generation of its wakers.
+    fn reserve(&self) -> (u32, u32) {
         self.spawned.set(self.spawned.get() + 1);
         let mut slots = self.slots.borrow_mut();
         let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
             slots.push(Slot::default());
             slots.len() as u32 - 1
         });
-        let slot = &mut slots[index as usize];
-        slot.task = Some(task);
-        slot.queued = true;
-        index
+        (index, slots[index as usize].generation)
     }
 
     fn spawn(&self, task: Task) {
-        let index = self.place(task);
+        let (index, _) = self.reserve();
+        let slot = &mut self.slots.borrow_mut()[index as usize];
+        slot.task = Some(task);
+        slot.queued = true;
         self.queue.borrow_mut().push(index);
+    }
+
+    /// Polls a task that begins; only if it waits for something it takes a place among the others.
+    #[inline(always)]
+    fn begin<F: Future<Output = ()> + 'static>(&self, make: impl FnOnce() -> F) {
+        let (index, generation) = self.reserve();
+        let mut task = self.blocks.pin(make);
+        let ended = self.poll(task.as_mut(), index, generation);
+        if !ended {
+            self.slots.borrow_mut()[index as usize].task = Some(task);
+            return;
+        }
+        self.end(index, || self.blocks.give_back(task));
     }
 
     fn wake(&self, index: u32, generation: u32) {
@@ -83,23 +99,31 @@ impl Tasks {
             (slot.task.take(), slot.generation)
         };
         let Some(mut task) = task else { return };
+        if !self.poll(task.as_mut(), index, generation) {
+            self.slots.borrow_mut()[index as usize].task = Some(task);
+            return;
+        }
+        self.end(index, || drop(task));
+    }
+
+    /// Whether the task ended, be it by a panic.
+    fn poll<F: Future<Output = ()> + ?Sized>(&self, task: Pin<&mut F>, index: u32, generation: u32) -> bool {
         // SAFETY: the vtable's functions treat the pointer as a number.
         let waker = unsafe { Waker::from_raw(raw(index, generation)) };
         let mut cx = Context::from_waker(&waker);
-        let polled = std::panic::catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut cx)));
-        let done = match polled {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| task.poll(&mut cx))) {
             Ok(poll) => poll.is_ready(),
             Err(_) => {
                 self.panics.set(self.panics.get() + 1);
                 true
             }
-        };
-        if !done {
-            self.slots.borrow_mut()[index as usize].task = Some(task);
-            return;
         }
+    }
+
+    /// The task at `index` is over; `drop` drops what is left of it.
+    fn end(&self, index: u32, drop: impl FnOnce()) {
         // Dropping may wake others or panic: neither may happen while the slots are borrowed.
-        if std::panic::catch_unwind(AssertUnwindSafe(|| drop(task))).is_err() {
+        if std::panic::catch_unwind(AssertUnwindSafe(drop)).is_err() {
             self.panics.set(self.panics.get() + 1);
         }
         let slot = &mut self.slots.borrow_mut()[index as usize];
@@ -114,12 +138,10 @@ pub fn spawn(task: impl Future<Output = ()> + 'static) {
 }
 
 /// The same, but the task runs at once, up to its first wait; the caller must hold nothing that the task may borrow.
-/// Most of what a short task touches is in the caches still.
-pub fn spawn_now(task: impl Future<Output = ()> + 'static) {
-    TASKS.with(|t| {
-        let index = t.place(Box::pin(task));
-        t.run(index);
-    });
+/// Most of what a short task touches is in the caches still. `make` makes it where it will be.
+#[inline(always)]
+pub fn spawn_now<F: Future<Output = ()> + 'static>(make: impl FnOnce() -> F) {
+    TASKS.with(|t| t.begin(make));
 }
 
 /// Runs each task that is ready now, once. Tasks they wake or spawn wait for the next call. Answers how many ran.
@@ -239,14 +261,16 @@ mod tests {
             o.borrow_mut().push("outer");
             let inner = o.clone();
             let mut waited = false;
-            spawn_now(poll_fn(move |cx| {
-                inner.borrow_mut().push("inner");
-                if std::mem::replace(&mut waited, true) {
-                    return Poll::Ready(());
-                }
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }));
+            spawn_now(|| {
+                poll_fn(move |cx| {
+                    inner.borrow_mut().push("inner");
+                    if std::mem::replace(&mut waited, true) {
+                        return Poll::Ready(());
+                    }
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                })
+            });
             o.borrow_mut().push("outer again");
         });
         assert_eq!((run_ready(), run_ready(), run_ready()), (1, 1, 0));

@@ -6,6 +6,7 @@ use crate::{
     crypto,
     deadlines::Entry,
     endpoint::{Core, Count},
+    group::Member,
     h3::{self, Control, ErrorCode, Fatal, Own, Uni, UniNext},
     inflow::{Inflow, State},
     nascent::{Nascent, Step},
@@ -51,6 +52,13 @@ pub trait Handler {
     fn request(&self, request: Request);
 }
 
+/// Whom a connection belongs to, for as long as it is not over.
+pub(crate) struct Owned {
+    pub handler: Rc<dyn Handler>,
+    /// Keeps the sockets of its address read, on all shards.
+    pub _member: Member,
+}
+
 /// A request whose head is complete.
 pub struct Request {
     /// The stream, for its body and its answer.
@@ -81,7 +89,7 @@ pub struct Connection {
     quic: RefCell<quinn_proto::Connection>,
     engine: RefCell<h3::Connection>,
     policy: Arc<Policy>,
-    handler: RefCell<Option<Rc<dyn Handler>>>,
+    owned: RefCell<Option<Owned>>,
     waiters: RefCell<Waiters>,
     nascent: RefCell<HashMap<u64, Box<Nascent>>>,
     uni: RefCell<Vec<(StreamId, Uni)>>,
@@ -108,6 +116,7 @@ pub struct Connection {
     ping_at: Cell<Instant>,
     /// How often a stream's task was woken.
     woken: Cell<u32>,
+    released: Cell<bool>,
 }
 
 impl Connection {
@@ -116,7 +125,7 @@ impl Connection {
         index: usize,
         quic: quinn_proto::Connection,
         policy: Arc<Policy>,
-        handler: Rc<dyn Handler>,
+        owned: Owned,
         now: Instant,
     ) -> Rc<Connection> {
         let remote = quic.remote_address();
@@ -126,7 +135,7 @@ impl Connection {
             index,
             quic: RefCell::new(quic),
             policy,
-            handler: RefCell::new(Some(handler)),
+            owned: RefCell::new(Some(owned)),
             waiters: RefCell::default(),
             nascent: RefCell::default(),
             uni: RefCell::default(),
@@ -148,6 +157,7 @@ impl Connection {
             idle_since: Cell::new(now),
             ping_at: Cell::new(now),
             woken: Cell::new(0),
+            released: Cell::new(false),
         })
     }
 
@@ -232,6 +242,7 @@ impl Connection {
             return self.close(ErrorCode::H3_NO_ERROR, b"");
         }
         self.engine().go_away(NO_LAST_REQUEST);
+        self.flush_own();
         self.going.set(Going::Announced(self.core.now() + self.late()));
         self.touch();
     }
@@ -256,18 +267,22 @@ impl Connection {
         }
     }
 
+    fn handler(&self) -> Option<Rc<dyn Handler>> {
+        self.owned.borrow().as_ref().map(|owned| owned.handler.clone())
+    }
+
     /// No stream goes on, and its owner is told.
     fn end(&self, why: &ConnectionError) {
         self.over.set(true);
         self.nascent.borrow_mut().clear();
         self.tails().clear();
         self.waiters().wake_all();
-        let handler = self.handler.take();
+        let owned = self.owned.take();
         if !self.established.replace(true) {
             self.core.half_open(-1);
-            if let Some(handler) = handler {
+            if let Some(owned) = owned {
                 let error = crypto::failure(why, Some(&self.quic.borrow()));
-                handler.failed(&error);
+                owned.handler.failed(&error);
             }
         }
     }
@@ -285,6 +300,7 @@ impl Connection {
     /// Looks at everything that has happened. Answers how many tasks were woken: they may have something to say that
     /// can go out together with what there is now.
     pub(crate) fn process(self: &Rc<Self>, now: Instant) -> u32 {
+        self.released.set(false);
         let before = self.woken.get();
         let mut opened = 0;
         loop {
@@ -336,6 +352,8 @@ impl Connection {
                 self.tails().remove(id.into());
                 if self.own.get().contains(&Some(id)) {
                     self.fail(Fatal::new(ErrorCode::H3_CLOSED_CRITICAL_STREAM, "a critical stream was stopped"));
+                } else {
+                    self.count_reset();
                 }
                 self.wake(id);
             }
@@ -354,7 +372,7 @@ impl Connection {
         if let Some(info) = crypto::info(&self.quic.borrow()) {
             let _ = self.info.set(info);
         }
-        let handler = self.handler.borrow().clone();
+        let handler = self.handler();
         if let (Some(handler), Some(info)) = (handler, self.info.get()) {
             handler.established(info);
         }
@@ -370,6 +388,21 @@ impl Connection {
         let mut writable = self.writable.borrow_mut();
         writable.sort_unstable_by_key(|(priority, id)| (-priority, *id));
         writable.drain(..).for_each(|(_, id)| self.wake(id));
+    }
+
+    /// The client reset a request. If it stopped the answer as well, that counts for both.
+    pub(crate) fn given_up(self: &Rc<Self>, id: StreamId) {
+        let stopped = self.quic().send_stream(id).stopped();
+        if stopped == Ok(None) {
+            self.count_reset();
+        }
+    }
+
+    fn count_reset(self: &Rc<Self>) {
+        let counted = self.engine().reset_by_peer(self.core.now_ms());
+        if let Err(fatal) = counted {
+            self.fail(fatal);
+        }
     }
 
     fn wake(&self, id: StreamId) {
@@ -425,11 +458,8 @@ impl Connection {
             Step::Waiting => {}
             Step::Complete { end } => self.begin(id, nascent, end),
             Step::Reset => {
-                let counted = self.engine().reset_by_peer(self.core.now_ms());
+                self.given_up(id);
                 self.refuse(id, ErrorCode::H3_REQUEST_CANCELLED);
-                if let Err(fatal) = counted {
-                    self.fail(fatal);
-                }
             }
             Step::Refused { code, respond } => self.refuse_with(id, nascent, code, respond),
             Step::Fatal(fatal) => self.fail(fatal),
@@ -438,7 +468,7 @@ impl Connection {
     }
 
     fn begin(self: &Rc<Self>, id: StreamId, nascent: Nascent, end: bool) {
-        let handler = self.handler.borrow().clone();
+        let handler = self.handler();
         let Some(handler) = handler else { return };
         let protocol = self.engine.borrow().protocol();
         self.prioritize(id, &nascent.head);
@@ -574,8 +604,13 @@ impl Connection {
         self.flush_own();
     }
 
-    fn on_priority(&self, id: u64, priority: Priority) {
-        if id >= self.next_request.get() {
+    fn on_priority(self: &Rc<Self>, id: u64, priority: Priority) {
+        let next = self.next_request.get();
+        if id >= next + 4 * u64::from(self.policy.streams) {
+            // RFC 9218 7.2: a request that it may not make.
+            return self.fail(Fatal::new(ErrorCode::H3_ID_ERROR, "the priority of a request beyond the limit"));
+        }
+        if id >= next {
             let mut early = self.early.borrow_mut();
             early.retain(|(e, _)| *e != id);
             if early.len() < self.policy.streams as usize {
@@ -706,24 +741,22 @@ impl Connection {
             return quic;
         }
         let own = if !self.established.get() {
-            self.born + self.policy.handshake_timeout
+            Some(self.born + self.policy.handshake_timeout)
         } else if self.requests.get() > 0 {
-            self.ping_at.get()
+            Some(self.ping_at.get())
         } else {
-            self.idle_since.get() + self.policy.keepalive
+            // Once it has passed, it is the client's acknowledgements that are waited for.
+            (self.going.get() == Going::No).then(|| self.idle_since.get() + self.policy.keepalive)
         };
-        let mut first = quic.map_or(own, |quic| quic.min(own));
-        match self.going.get() {
-            Going::Announced(at) => first = first.min(at),
+        let going = match self.going.get() {
+            Going::Announced(at) => Some(at),
             // Afterwards the end waits for events, not for time.
-            Going::Last(_, heard) if heard > self.core.now() => first = first.min(heard),
-            Going::Last(..) | Going::No => {}
-        }
-        let nascent = self.nascent.borrow();
-        match nascent.values().map(|n| n.since).min() {
-            Some(oldest) => Some(first.min(oldest + self.policy.header_timeout)),
-            None => Some(first),
-        }
+            Going::Last(_, heard) => Some(heard).filter(|heard| *heard > self.core.now()),
+            Going::No => None,
+        };
+        let nascent = self.nascent.borrow().values().map(|n| n.since).min();
+        let head = nascent.map(|oldest| oldest + self.policy.header_timeout);
+        [quic, own, going, head].into_iter().flatten().min()
     }
 
     /// Whether the client has moved since the last call.
@@ -737,19 +770,17 @@ impl Connection {
         self.waiters().wait(id.into(), cx);
     }
 
-    /// What it holds beyond its fixed size is given back.
-    pub fn release_memory(&self) {
+    /// What it holds beyond its fixed size is given back, if nothing has happened since the last call.
+    pub(crate) fn release_memory(&self) {
+        if self.requests.get() > 0 || self.released.replace(true) {
+            return;
+        }
         self.engine().release_memory();
         self.waiters().release_memory();
         self.writable.take();
         if self.nascent.borrow().is_empty() {
             *self.nascent.borrow_mut() = HashMap::new();
         }
-    }
-
-    /// Counts of one kind of abuse, for tests.
-    pub fn is_idle(&self) -> bool {
-        self.requests.get() == 0 && self.nascent.borrow().is_empty()
     }
 }
 

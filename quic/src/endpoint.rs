@@ -4,7 +4,7 @@
 //! something happened to, once: answers and acknowledgements to all of its packets go out together.
 use crate::{
     cid::{CID_LEN, Generator},
-    connection::{Connection, Handler},
+    connection::{Connection, Handler, Owned},
     crypto,
     deadlines::Deadlines,
     forward::{Packet, Port},
@@ -40,6 +40,8 @@ use std::{
 const BATCHES_PER_TURN: u32 = 4;
 /// Buffers for heads that are kept.
 const SCRATCHES: usize = 64;
+/// How soon an endpoint without connections notices that the other shards have none either.
+const LINGER: Duration = Duration::from_millis(50);
 /// A buffer that grew beyond this is freed rather than kept, bytes.
 const SCRATCH_KEPT: usize = 16 * 1024;
 
@@ -230,6 +232,7 @@ impl Endpoint {
         let (shards, key) = (group.shards(), keys.cid());
         config.cid_generator(move || Box::new(Generator::new(shard, shards, key, cid_lifetime)));
         config.max_udp_payload_size(max_udp_payload).map_err(io::Error::other)?;
+        config.supported_versions(vec![crypto::VERSION]);
         let server = Some(policy.server.clone());
         let proto = quinn_proto::Endpoint::new(Arc::new(config), server, true, None);
         let core = Core {
@@ -280,7 +283,13 @@ impl Endpoint {
         self.closed.set(false);
     }
 
-    /// No connection is accepted any more, those that are there end gracefully; when all are gone, `run` ends.
+    /// Whether any shard has a connection that came by the sockets of this one's group.
+    pub fn is_live(&self) -> bool {
+        self.group.is_live()
+    }
+
+    /// No connection is accepted any more, those that are there end gracefully; when all are gone, also those of the
+    /// other shards on this address, `run` ends.
     pub fn close(&self) {
         self.closed.set(true);
         for connection in self.each() {
@@ -300,7 +309,7 @@ impl Endpoint {
 
     /// Frees what idle connections do not need.
     pub fn trim(&self) {
-        for connection in self.each().filter(|c| c.is_idle()) {
+        for connection in self.connections.borrow().iter().flatten() {
             connection.release_memory();
         }
         self.core.scratches.borrow_mut().clear();
@@ -326,7 +335,12 @@ impl Endpoint {
         let more = self.turn(cx);
         self.core.driving.set(false);
         if self.closed.get() && self.open.get() == 0 {
-            return Poll::Ready(());
+            if !self.group.is_live() {
+                return Poll::Ready(());
+            }
+            // Packets of other shards' connections still come to this socket, and beginners are to be refused.
+            self.timer.set(LINGER);
+            let _ = self.timer.poll_fired(cx);
         }
         if more {
             self.core.wake();
@@ -448,7 +462,10 @@ impl Endpoint {
         let handled = catch_unwind(AssertUnwindSafe(|| connection.quic().handle_event(event)));
         match handled {
             Ok(()) => self.mark(&connection),
-            Err(_) => self.remove(&connection, true),
+            Err(_) => {
+                edge_io::tasks::note_panic();
+                self.remove(&connection, true);
+            }
         }
     }
 
@@ -514,7 +531,14 @@ impl Endpoint {
         policy: Arc<Policy>,
         handler: Rc<dyn Handler>,
     ) {
-        let connection = Connection::new(self.core.clone(), handle.0, quic, policy, handler, self.core.now());
+        let connection = Connection::new(
+            self.core.clone(),
+            handle.0,
+            quic,
+            policy,
+            Owned { handler, _member: self.group.join() },
+            self.core.now(),
+        );
         let mut all = self.connections.borrow_mut();
         if all.len() <= handle.0 {
             all.resize_with(handle.0 + 1, || None);

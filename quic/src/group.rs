@@ -11,7 +11,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -64,6 +64,18 @@ pub struct Group {
     steering: Steering,
     buffers: Buffers,
     sockets: Vec<OwnedFd>,
+    /// Connections of all shards.
+    live: AtomicUsize,
+}
+
+/// One connection of a group, until it is dropped.
+#[derive(Debug)]
+pub struct Member(Arc<Group>);
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Group {
@@ -94,7 +106,14 @@ impl Group {
         let steering = steer(&sockets, wanted)?;
         let buffers = granted(&sockets[0])?;
         let sockets = sockets.into_iter().map(OwnedFd::from).collect();
-        Ok(Arc::new(Group { id: GROUPS.fetch_add(1, Ordering::Relaxed), addr, steering, buffers, sockets }))
+        Ok(Arc::new(Group {
+            id: GROUPS.fetch_add(1, Ordering::Relaxed),
+            addr,
+            steering,
+            buffers,
+            sockets,
+            live: AtomicUsize::new(0),
+        }))
     }
 
     /// A number that no other group of this process has or had.
@@ -120,6 +139,18 @@ impl Group {
     /// The sizes that the kernel granted, in the measure that was asked in.
     pub fn buffers(&self) -> Buffers {
         self.buffers
+    }
+
+    /// One connection more, on whatever shard.
+    pub fn join(self: &Arc<Group>) -> Member {
+        self.live.fetch_add(1, Ordering::AcqRel);
+        Member(self.clone())
+    }
+
+    /// Whether some shard has a connection: until then every socket has to be read, because the connection's packets
+    /// may come to any of them.
+    pub fn is_live(&self) -> bool {
+        self.live.load(Ordering::Acquire) > 0
     }
 
     /// A descriptor of shard `shard`'s socket. `InvalidInput` when there is none; else the errors of `dup`.

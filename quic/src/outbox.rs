@@ -84,6 +84,7 @@ impl Outbox {
                 self.waiting = Some(transmit);
             }
         }
+        self.unblock(socket, cx); // if the last batch was one too many, the task is to be woken when there is room
         Sent::Some(sent)
     }
 }

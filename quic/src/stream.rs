@@ -193,6 +193,7 @@ impl RecvHalf<'_> {
                 State::Open => return false,
                 State::Reset(_) => {
                     self.connection.engine().cancelled(engine, self.id.into());
+                    self.connection.given_up(self.id);
                     Some(Cut::Cancelled)
                 }
                 State::Finished | State::Closed => Some(Cut::Broken),
@@ -232,10 +233,11 @@ impl RecvHalf<'_> {
             }
             Some(Event::Data { end, .. }) => rx.all = end,
             Some(Event::End) => rx.all = true,
-            Some(Event::Trailers) => rx.all = true,
             Some(Event::Head { .. }) => rx.cut = Some(Cut::Broken),
+            // Behind trailers the stream has to end (RFC 9114 4.1): until it does, what comes is looked at.
+            None if last && rx.trailers.is_some() && n == rx.inflow.first().len() => rx.all = true,
             None if last && n == 0 => rx.cut = Some(Cut::Broken),
-            Some(Event::Blocked) | None => {}
+            Some(Event::Trailers | Event::Blocked) | None => {}
         }
         rx.inflow.advance(n);
         event == Some(Event::Trailers)
@@ -243,7 +245,9 @@ impl RecvHalf<'_> {
 
     /// Trailers that waited for the table.
     fn resume(&mut self) -> bool {
-        if let State::Reset(_) = self.rx.inflow.state() {
+        if self.rx.inflow.is_reset(self.connection, self.id) {
+            self.connection.engine().cancelled(&mut self.rx.engine, self.id.into());
+            self.connection.given_up(self.id);
             self.rx.cut = Some(Cut::Cancelled);
             return true;
         }
@@ -251,7 +255,6 @@ impl RecvHalf<'_> {
         let resumed = self.connection.engine().resume(&mut self.rx.engine, self.id.into(), &mut head);
         match resumed {
             Ok(Some(Event::Trailers)) => {
-                self.rx.all = true;
                 self.rx.trailers = Some(head);
                 return true;
             }
@@ -381,6 +384,13 @@ impl SendHalf<'_> {
         if !self.write_out()? {
             return Ok(None);
         }
+        if self.tx.frame_left == 0 && !data.is_empty() {
+            // There was too much in front for a frame to begin behind it.
+            self.begin_frame(data.len());
+            if !self.write_out()? {
+                return Ok(None);
+            }
+        }
         let most = data.len().min(self.tx.frame_left as usize);
         let n = match piece {
             Piece::Copied(data) => write(self.connection, self.id, data.get(..most).unwrap_or_default())?,
@@ -405,18 +415,23 @@ impl SendHalf<'_> {
         piece
     }
 
-    /// Writes what waits in front; whether all of it went out.
+    /// Writes what waits in front; whether all of it went out. If not, QUIC has been asked in vain: it tells of room
+    /// only those whom it gave none, so that a part taken is not the end of it.
     fn write_out(&mut self) -> Result<bool, Cut> {
-        if self.tx.out.is_empty() {
-            return Ok(true);
+        let mut written = 0;
+        while let Some(rest @ [_, ..]) = self.tx.out.get(written..) {
+            match write(self.connection, self.id, rest)? {
+                0 => {
+                    self.tx.out.drain(..written);
+                    return Ok(false);
+                }
+                n => written += n,
+            }
         }
-        let n = write(self.connection, self.id, &self.tx.out)?;
-        if n == self.tx.out.len() {
+        if written > 0 {
             self.connection.core().give_scratch(std::mem::take(&mut self.tx.out));
-            return Ok(true);
         }
-        self.tx.out.drain(..n);
-        Ok(false)
+        Ok(true)
     }
 
     /// Ends our direction behind what waits; what does not go out at once goes when it can.

@@ -38,6 +38,8 @@ const HOUSEKEEPING: Duration = Duration::from_millis(250);
 
 /// Upgraded connections have so long to say goodbye when a drain ends.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How often a shard that drains looks whether the others are done.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What a shard is given.
 pub struct Start {
@@ -158,7 +160,7 @@ async fn drain(shard: &Rc<Shard>, mailbox: &Receiver<Command>, bell: &Source, ac
         if stopped || done() || now >= stop_at {
             return Poll::Ready(stopped);
         }
-        timer.set(stop_at.saturating_duration_since(now));
+        timer.set(stop_at.saturating_duration_since(now).min(LOOK_AGAIN));
         let _ = timer.poll_fired(cx); // it is the clock that decides: this only has the task woken
         Poll::Pending
     };
@@ -168,7 +170,8 @@ async fn drain(shard: &Rc<Shard>, mailbox: &Receiver<Command>, bell: &Source, ac
     shard.listeners.close_all();
     shard.quic.close_all();
     shard.flow.upstreams.drain();
-    let gone = || shard.connections.open() == 0;
+    // As long as another shard has QUIC connections, this one hands their packets on.
+    let gone = || shard.connections.open() == 0 && !shard.quic.is_live();
     let stopped = poll_fn(|cx| {
         shard.connections.wait_for_none(cx);
         stop(force, &gone, cx)

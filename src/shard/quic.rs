@@ -75,6 +75,11 @@ impl Quic {
         }
     }
 
+    /// Whether this shard has connections, or gets packets of other shards' connections.
+    pub fn is_live(&self) -> bool {
+        self.endpoints.borrow().iter().any(|open| open.endpoint.is_live())
+    }
+
     /// Ends every connection at once.
     pub fn abort_all(&self) {
         for endpoint in self.all() {
@@ -276,8 +281,10 @@ impl Handler for Served {
         let shard = &self.counted.shard;
         let listener = self.owner.listener.borrow().clone();
         let peer = peer(stream.connection(), self.owner.local_port);
-        let exchange = H3Exchange::new(stream, Opening { head, end, protocol }, peer, &listener.share);
-        tasks::spawn_now(answer(shard.clone(), listener, self.counted.demand, exchange));
+        tasks::spawn_now(|| {
+            let exchange = H3Exchange::new(stream, Opening { head, end, protocol }, peer, &listener.share);
+            answer(shard.clone(), listener, self.counted.demand, exchange)
+        });
     }
 }
 

@@ -120,7 +120,10 @@ fn client_that_stops_reading_aborts_at_the_origin(at: Pair) {
     assert_eq!(stream.head(false).expect("a head").status(), 200);
     stream.stop(code::REQUEST_CANCELLED);
     given_up(&edge, &told, "/stop");
-    assert_eq!(session.begin(&Ask::get("/whole")).expect("a request").duplex.head(false).expect("a head").status(), 200);
+    assert_eq!(
+        session.begin(&Ask::get("/whole")).expect("a request").duplex.head(false).expect("a head").status(),
+        200
+    );
 }
 
 fn client_that_resets_its_request_aborts_at_the_origin(at: Pair) {
@@ -412,7 +415,11 @@ fn broken_connections_are_told_why() {
         ("PING of HTTP/2", 0x105, Box::new(|s| s.send_control(&frame_bytes(6, &[0; 8])))),
         ("a second control stream", 0x103, Box::new(|s| s.send_uni(&[0, 4, 0]).map(std::mem::forget))),
         ("the end of a QPACK stream", 0x104, Box::new(|s| s.send_uni(&[2]).map(drop))),
-        ("a broken encoder instruction", 0x201, Box::new(|s| s.send_uni(&[2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).map(std::mem::forget))),
+        (
+            "a broken encoder instruction",
+            0x201,
+            Box::new(|s| s.send_uni(&[2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]).map(std::mem::forget)),
+        ),
     ];
     for (what, code, fault) in faults {
         let session = open(&edge);

@@ -1,7 +1,7 @@
 //! TLS on both sides: which protocol, which certificate, who may connect, and what happens when something is wrong.
 use crate::harness::{
     Addr, Ask, Client, Driver, Edge, Origin, Pair, Protocol, Reply, Setup, Wire,
-    edge::{Extra, cli, listener_text, pool_text, proxy_text_over, protocols_text, run},
+    edge::{Extra, cli, listener_text, pool_text, protocols_text, proxy_text_over, run},
     eventually,
     message::Kind,
     programs,
