@@ -194,12 +194,12 @@ const GET: &[u8] = b"GET /path?a=1 HTTP/1.1\r\nHost: alloc.test\r\nUser-Agent: a
 /// Allocations of the TLS library for a record in and a record out.
 const RECORDS_MOST: u64 = 2;
 
-/// The usual window has no more than so many allocations for each request.
-fn at_most(what: &str, each: &[u64], most: u64) {
+/// The usual window has no more than so many allocations for each request, and so many beside.
+fn at_most(what: &str, each: &[u64], most: u64, beside: u64) {
     let mut sorted = each.to_vec();
     sorted.sort_unstable();
     let usual = sorted[sorted.len() / 2];
-    assert!(usual <= most * WINDOW as u64, "{what}: {usual} allocations by {WINDOW} requests: {each:?}");
+    assert!(usual <= most * WINDOW as u64 + beside, "{what}: {usual} allocations by {WINDOW} requests: {each:?}");
 }
 
 /// What a listener needs for TLS, and a client that trusts it.
@@ -233,7 +233,7 @@ fn tls_allocates_for_records_only() {
     let name = "alloc.test".try_into().expect("a name");
     let session = rustls::ClientConnection::new(client, name).expect("a client");
     let stream = rustls::StreamOwned::new(session, connect(edge));
-    at_most("GET over TLS", &windows(stream, GET, b"all done"), RECORDS_MOST);
+    at_most("GET over TLS", &windows(stream, GET, b"all done"), RECORDS_MOST, 0);
 }
 
 /// A frame of HTTP/2 (RFC 9113 4.1).
@@ -307,7 +307,7 @@ fn http2_streams_allocate_little() {
         }
         stream += 2;
     });
-    at_most("GET over HTTP/2", &each, STREAM_MOST);
+    at_most("GET over HTTP/2", &each, STREAM_MOST, 0);
 }
 
 /// GET as a HEADERS frame of HTTP/3 that no table remembers (RFC 9204 4.5.6).
@@ -348,7 +348,13 @@ async fn http3_connect(edge: SocketAddr, config: Arc<rustls::ClientConfig>) -> (
     (quic, control)
 }
 
-const HTTP3_STREAM_MOST: u64 = 1;
+/// Allocations that a stream may cost: the task that serves it, the packet that brought it (quinn-proto wants one of its
+/// own), and of quinn-proto: a handle on the packet's payload, the sending half, its queue of what is not acknowledged,
+/// the answer's bytes in it, and the set of what is.
+const HTTP3_STREAM_MOST: u64 = 7;
+
+/// What a window may cost beside its streams: packets that only acknowledge, and frames that raise limits.
+const HTTP3_BESIDE_MOST: u64 = WINDOW as u64 / 4;
 
 #[test]
 fn http3_streams_allocate_little() {
@@ -374,5 +380,5 @@ fn http3_streams_allocate_little() {
         });
         assert!(answer.ends_with(b"all done"), "{answer:?}");
     });
-    at_most("GET over HTTP/3", &each, HTTP3_STREAM_MOST);
+    at_most("GET over HTTP/3", &each, HTTP3_STREAM_MOST, HTTP3_BESIDE_MOST);
 }
