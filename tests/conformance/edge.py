@@ -13,6 +13,7 @@ import time
 LISTENERS = {
     "web": "",
     "retry": "http3 = { retry_after = 0 }",
+    "early": "http3 = { early_data = true }",
     "tight": 'http3 = { send_buffer = "64KiB", max_concurrent_streams = 16, stream_window = "16KiB",'
              ' connection_window = "32KiB", idle_timeout = "3s" }\n'
              'timeouts = { header = "1s", handshake = "1500ms", keepalive = "2s", write = "2s" }',
