@@ -9,10 +9,11 @@ import tempfile
 import time
 
 # What listeners have besides their address. `retry`: everybody must show their address; `tight`: small bounds;
-# `half`: few half-open connections.
+# `half`, `full`: few half-open connections.
 LISTENERS = {
     "web": "",
     "retry": "http3 = { retry_after = 0 }",
+    "full": 'http3 = { retry_after = 100000, max_handshakes = 4 }\ntimeouts = { handshake = "2s" }',
     "early": "http3 = { early_data = true }",
     "tight": 'http3 = { send_buffer = "64KiB", max_concurrent_streams = 16, stream_window = "16KiB",'
              ' connection_window = "32KiB", idle_timeout = "3s" }\n'

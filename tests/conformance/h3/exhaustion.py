@@ -325,6 +325,25 @@ def abandoned(t):
     until(lambda: half_open() == 0, 15, lambda: f"{half_open()} half-open connections are left")
 
 
+@case("9000/5.2.2", "beyond the limit of half-open connections new ones get CONNECTION_REFUSED, and are let in again behind a deadline", origin=True)
+@alone
+def refused(t):
+    there = t.connect("full")
+    sender = t.client("full")
+    hello = sender.hello()
+    for _ in range(40):
+        sender.throw(initial(hello, os.urandom(8), sender.machine.host_cid))
+    there.works("a request of a connection that was there")
+    most = t.edge.sum("edge_quic_connections_half_open")
+    if most > 4:
+        raise Fail(f"{most} half-open connections")
+    late = t.client("full")
+    late.start()
+    late.connection_error("CONNECTION_REFUSED")
+    until(lambda: t.edge.sum("edge_quic_connections_half_open") == 0, 10, lambda: "half-open connections are left")
+    t.connect("full").works()
+
+
 @case("9000/21.3", "120 connections made and left without a word do not stay")
 @alone
 def left(t):

@@ -1,6 +1,6 @@
 """RFC 9114 section 6: the unidirectional streams, which may come, how often, and that some may not end."""
 from .case import Fail, case, each
-from .wire import CONTROL, DECODER, ENCODER, PUSH, SETTINGS, settings, varint
+from .wire import CONTROL, DECODER, ENCODER, PUSH, SETTINGS, capacity, headers, insert, settings, varint
 
 CRITICAL = [("control", CONTROL), ("encoder", ENCODER), ("decoder", DECODER)]
 
@@ -63,6 +63,19 @@ def stopped_control(t):
     c = t.connect()
     c.peer_settings()
     c.machine.stop_stream(c.server_stream_id(CONTROL), 0x100)
+    c.flush()
+    c.connection_error("H3_CLOSED_CRITICAL_STREAM")
+
+
+@case("9204/4.2", "STOP_SENDING of the server's decoder stream is H3_CLOSED_CRITICAL_STREAM")
+def stopped_decoder(t):
+    c = t.connect()
+    c.uni(varint(ENCODER) + capacity(4096) + insert("x-a", "1"))
+    c.wait(0.02)
+    stream = c.stream()
+    c.send(stream, headers(b"\x02\0\xd1\xd7\xc1\x50\x09localhost\x80"), fin=True)
+    c.until(lambda: c.server_stream_id(DECODER), "decoder stream")
+    c.machine.stop_stream(c.server_stream_id(DECODER), 0x100)
     c.flush()
     c.connection_error("H3_CLOSED_CRITICAL_STREAM")
 
