@@ -1,11 +1,14 @@
 //! The conformance suite for HTTP/2 and the scan of TLS (`tests/conformance`, Python), run against the edge. Without
-//! Python 3, its `venv` and the two packages they are not run, which the output says; with `EDGE_TEST_REQUIRE=all` that fails.
+//! Python 3, its `venv` and the packages they are not run, which the output says; with `EDGE_TEST_REQUIRE=all` that fails.
+#[path = "conformance/python.rs"]
+mod python;
+
+use python::{listed, python, run, script, text};
 use serde_json::Value;
 use std::{
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    sync::{OnceLock, mpsc},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -50,75 +53,6 @@ fn suite(listener: &str, options: &[&str]) {
     println!("{}", found["count"]);
     let bad = listed(&found["cases"], "id", &["fail", "weak"]);
     assert!(bad.is_empty(), "{} cases:\n{}\n{}", bad.len(), bad.join("\n"), edge.said());
-}
-
-/// The entries with one of these verdicts, a line each.
-fn listed(entries: &Value, key: &str, verdicts: &[&str]) -> Vec<String> {
-    let entries = entries.as_array().expect("a list").iter();
-    let bad = entries.filter(|e| verdicts.iter().any(|v| e["verdict"] == *v));
-    bad.map(|e| format!("{} {} {}: {}", e["verdict"], e[key], e["about"], e["seen"])).collect()
-}
-
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance").join(name)
-}
-
-fn run(command: &mut Command) -> Output {
-    command.stdin(Stdio::null()).output().expect("the interpreter was there a moment ago")
-}
-
-fn text(out: &Output) -> String {
-    String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
-}
-
-/// A Python with hyperframe and hpack, made once and kept under `target/`.
-///
-/// # Panics
-/// With `EDGE_TEST_REQUIRE=all`, when there is none.
-fn python() -> Option<&'static Path> {
-    static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PYTHON.get_or_init(environment) {
-        Ok(python) => Some(python),
-        Err(why) => {
-            let required = std::env::var("EDGE_TEST_REQUIRE").as_deref() == Ok("all");
-            assert!(!required, "EDGE_TEST_REQUIRE=all, and no Python for the conformance suite: {why}");
-            println!("not run: the conformance suite: {why}");
-            None
-        }
-    }
-}
-
-fn environment() -> Result<PathBuf, String> {
-    let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let ready = base.join("conformance-venv");
-    let python = ready.join("bin/python");
-    if imports(&python) {
-        return Ok(python);
-    }
-    // Made elsewhere and moved, so that another run never meets half of it.
-    let new = tempfile::Builder::new().prefix("venv-").tempdir_in(base).map_err(|e| e.to_string())?;
-    let venv = new.path().join("venv");
-    ask(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-    ask(Command::new(venv.join("bin/python")).args(pip).arg(script("requirements.txt")))?;
-    let _ = std::fs::remove_dir_all(&ready);
-    let moved = std::fs::rename(&venv, &ready);
-    match imports(&python) {
-        true => Ok(python),
-        false => Err(format!("{}: {moved:?}", ready.display())),
-    }
-}
-
-fn imports(python: &Path) -> bool {
-    Command::new(python).args(["-c", "import hyperframe, hpack"]).output().is_ok_and(|o| o.status.success())
-}
-
-fn ask(command: &mut Command) -> Result<(), String> {
-    match command.stdin(Stdio::null()).output() {
-        Ok(out) if out.status.success() => Ok(()),
-        Ok(out) => Err(format!("{command:?}: {}", text(&out))),
-        Err(e) => Err(format!("{command:?}: {e}")),
-    }
 }
 
 /// A running edge whose requests all go to `origin.sock` in its directory; ends with this value.

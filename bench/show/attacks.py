@@ -1,14 +1,14 @@
-"""Every attack on HTTP/2 and TLS against a running edge, and against nginx and HAProxy beside it: memory before, at the peak
-and afterwards, processor time, and what a well-behaved client sees meanwhile.
+"""Every attack on HTTP/2, HTTP/3 and TLS against a running edge, and on HTTP/2 and TLS against nginx and HAProxy beside it:
+memory before, at the peak and afterwards, processor time, and what a well-behaved client sees meanwhile.
 
     python3 bench/show/attacks.py --edge target/release/edge
     python3 bench/show/attacks.py --servers nginx,haproxy --attacks rapid_reset,ping_flood --seconds 5 --json out.json
 
 For each attack a fresh process of the server: a quiet stretch with the client alone, then the attack. The edge passes an attack when it lives, its memory grows by less than
---growth MiB, the client's p99 stays below --ratio times its quiet value, and the client sees no error. Where there are cores
+--growth MiB (or by what its configuration allows, where an attack says so), the client's p99 stays below --ratio times its quiet value, and the client sees no error. Where there are cores
 enough, give server, attackers and client their own (--server-cpus, --attack-cpus, --client-cpus): on shared ones the attackers'
 own hunger for the processor is part of what the client feels, unless they are --nice.
-Needs nginx as the origin; openssl for a certificate.
+Needs nginx as the origin; openssl for a certificate; for the attacks on HTTP/3, whose names begin with h3, PyPI's aioquic.
 """
 import argparse
 import json
@@ -22,6 +22,14 @@ sys.path.insert(0, FOLDER)
 
 from scripts import ATTACKS  # noqa: E402
 from victims import Victim, installed, pinned  # noqa: E402
+
+
+try:
+    from scripts_h3 import ATTACKS_H3
+except ImportError as missing:
+    print(f"without the attacks on HTTP/3: {missing}", file=sys.stderr)
+    ATTACKS_H3 = {}
+ALL = {**ATTACKS, **ATTACKS_H3}
 
 
 def arguments():
@@ -47,11 +55,11 @@ def arguments():
     return p.parse_args()
 
 
-def chosen(wanted):
-    if wanted == "all":
-        return list(ATTACKS)
-    names = [n for n in ATTACKS if any(n.startswith(w) for w in wanted.split(","))]
-    return names or sys.exit(f"no attack is called {wanted}")
+def chosen(wanted, server):
+    names = [n for n in ALL if wanted == "all" or any(n.startswith(w) for w in wanted.split(","))]
+    if not names:
+        sys.exit(f"no attack is called {wanted}")
+    return [n for n in names if server == "edge" or n not in ATTACKS_H3]
 
 
 def python(script, *words, cpus=None, nice=0):
@@ -61,8 +69,10 @@ def python(script, *words, cpus=None, nice=0):
     return subprocess.Popen(pinned(cpus, command), stdout=subprocess.PIPE, text=True)
 
 
-def visit(victim, options, seconds):
-    return python("visitor.py", "--port", victim.plain, "--seconds", seconds, "--path", options.visit,
+def visit(victim, options, name, seconds):
+    """The client: by HTTP/3, if that is what is attacked."""
+    script, port = ("visitor_h3.py", victim.tls) if name in ATTACKS_H3 else ("visitor.py", victim.plain)
+    return python(script, "--port", port, "--seconds", seconds, "--path", options.visit,
                   cpus=options.client_cpus)
 
 
@@ -74,8 +84,9 @@ def result(process):
 def attack(victim, name, options):
     """One attack with the client beside it; the figures."""
     before, cpu, peak = victim.rss_kib(), victim.cpu_s(), 0
-    client = visit(victim, options, options.seconds)
-    attackers = [python("attacker.py", name, "--port", victim.plain, "--tls-port", victim.tls, "--seconds", options.seconds,
+    client = visit(victim, options, name, options.seconds)
+    attacker = "attacker_h3.py" if name in ATTACKS_H3 else "attacker.py"
+    attackers = [python(attacker, name, "--port", victim.plain, "--tls-port", victim.tls, "--seconds", options.seconds,
                         "--path", options.target, "--connections", options.connections, cpus=options.attack_cpus, nice=options.nice)
                  for _ in range(options.processes)]
     while client.poll() is None and victim.alive():
@@ -97,7 +108,9 @@ def judge(figures, quiet, options):
     if not figures["alive"]:
         return ["it died"]
     why = []
-    if (growth := figures["peak_mib"] - figures["before_mib"]) >= options.growth:
+    name = figures["attack"]
+    most = (ATTACKS_H3[name][1]("/").growth if name in ATTACKS_H3 else 0) or options.growth
+    if (growth := figures["peak_mib"] - figures["before_mib"]) >= most:
         why.append(f"memory +{growth:.0f} MiB")
     p99 = figures.get("p99_ms")
     if p99 is None or p99 > options.ratio * quiet["p99_ms"]:
@@ -112,10 +125,10 @@ def run(name, origin, options):
     print(f"\n{name}\n{'attack':26} {'MiB before':>10} {'peak':>7} {'after':>7} {'quiet p99':>10} {'p99 ms':>8} {'×':>6} "
           f"{'new p99':>8} {'errors':>7} {'cores':>6} {'items/s':>10} {'ended':>7}  verdict")
     rows = []
-    for attack_name in chosen(options.attacks):
+    for attack_name in chosen(options.attacks, name):
         victim = Victim(name, origin.plain, options.edge, options.server_cpus, options.threads)
         try:
-            quiet = result(visit(victim, options, options.quiet_seconds))
+            quiet = result(visit(victim, options, attack_name, options.quiet_seconds))
             if quiet.get("p99_ms") is None:
                 sys.exit(f"{name} does not answer the client: {quiet}")
             figures = {**attack(victim, attack_name, options), "quiet": quiet}
@@ -138,7 +151,7 @@ def line(f, quiet, seconds):
 def main():
     options = arguments()
     if options.list:
-        for name, (about, _) in ATTACKS.items():
+        for name, (about, _) in ALL.items():
             print(f"{name:26} {about}")
         return 0
     servers = [s for s in options.servers.split(",") if (options.edge if s == "edge" else installed(s))]
@@ -154,7 +167,7 @@ def main():
             json.dump(results, f, indent=1)
     failed = [a["attack"] for r in results if r["server"] == "edge" for a in r["attacks"] if a["why"]]
     if "edge" in servers:
-        print(f"\nedge: {len(failed)} of {len(chosen(options.attacks))} attacks not borne" + (f": {', '.join(failed)}" if failed else ""))
+        print(f"\nedge: {len(failed)} of {len(chosen(options.attacks, 'edge'))} attacks not borne" + (f": {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
 
 

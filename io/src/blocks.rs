@@ -14,12 +14,18 @@ impl Blocks {
         Blocks { kept: RefCell::new(Vec::new()) }
     }
 
-    /// A pinned box with `value` in it.
+    /// A pinned box with what `make` makes: made only here, it is not moved about, however large it is.
+    #[inline(always)]
+    pub fn pin<T>(&self, make: impl FnOnce() -> T) -> Pin<Box<T>> {
+        Box::into_pin(Box::write(self.place(), make()))
+    }
+
+    /// A box with nothing in it.
     #[inline]
-    pub fn pin<T>(&self, value: T) -> Pin<Box<T>> {
+    fn place<T>(&self) -> Box<MaybeUninit<T>> {
         let layout = Layout::new::<T>();
         let mut kept = self.kept.borrow_mut();
-        let place = match kept.iter().rposition(|(known, _)| *known == layout) {
+        match kept.iter().rposition(|(known, _)| *known == layout) {
             Some(at) => {
                 let (_, block) = kept.swap_remove(at);
                 // SAFETY: `give_back` took it out of a box of this layout (never of size 0), so it is a block of the
@@ -27,8 +33,7 @@ impl Blocks {
                 unsafe { Box::from_raw(block.as_ptr().cast::<MaybeUninit<T>>()) }
             }
             None => Box::new_uninit(),
-        };
-        Box::into_pin(Box::write(place, value))
+        }
     }
 
     /// Drops the value, and keeps its memory.
@@ -92,13 +97,13 @@ mod tests {
     #[test]
     fn a_block_is_used_again_and_its_values_are_dropped_once() {
         let (blocks, drops) = (Blocks::new(), Rc::new(Cell::new(0)));
-        let first = blocks.pin(Counted(drops.clone(), [1; 30]));
+        let first = blocks.pin(|| Counted(drops.clone(), [1; 30]));
         let at = &raw const *first;
         blocks.give_back(first);
         assert_eq!(drops.get(), 1);
-        let second = blocks.pin(Counted(drops.clone(), [2; 30]));
+        let second = blocks.pin(|| Counted(drops.clone(), [2; 30]));
         assert_eq!(&raw const *second, at);
-        let other = blocks.pin([0u8; 7]);
+        let other = blocks.pin(|| [0u8; 7]);
         blocks.give_back(other);
         drop(second);
         assert_eq!(drops.get(), 2);
@@ -107,10 +112,10 @@ mod tests {
     #[test]
     fn only_so_many_are_kept_and_values_of_no_size_are_fine() {
         let blocks = Blocks::new();
-        let many: Vec<_> = (0..2 * KEPT as u64).map(|n| blocks.pin([n; 9])).collect();
+        let many: Vec<_> = (0..2 * KEPT as u64).map(|n| blocks.pin(|| [n; 9])).collect();
         many.into_iter().for_each(|b| blocks.give_back(b));
         assert_eq!(blocks.kept.borrow().len(), KEPT);
-        blocks.give_back(blocks.pin(()));
+        blocks.give_back(blocks.pin(|| ()));
         assert_eq!(blocks.kept.borrow().len(), KEPT);
     }
 }

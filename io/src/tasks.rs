@@ -70,9 +70,10 @@ impl Tasks {
     }
 
     /// Polls a task that begins; only if it waits for something it takes a place among the others.
-    fn begin<F: Future<Output = ()> + 'static>(&self, task: F) {
+    #[inline(always)]
+    fn begin<F: Future<Output = ()> + 'static>(&self, make: impl FnOnce() -> F) {
         let (index, generation) = self.reserve();
-        let mut task = self.blocks.pin(task);
+        let mut task = self.blocks.pin(make);
         let ended = self.poll(task.as_mut(), index, generation);
         if !ended {
             self.slots.borrow_mut()[index as usize].task = Some(task);
@@ -137,9 +138,10 @@ pub fn spawn(task: impl Future<Output = ()> + 'static) {
 }
 
 /// The same, but the task runs at once, up to its first wait; the caller must hold nothing that the task may borrow.
-/// Most of what a short task touches is in the caches still.
-pub fn spawn_now(task: impl Future<Output = ()> + 'static) {
-    TASKS.with(|t| t.begin(task));
+/// Most of what a short task touches is in the caches still. `make` makes it where it will be.
+#[inline(always)]
+pub fn spawn_now<F: Future<Output = ()> + 'static>(make: impl FnOnce() -> F) {
+    TASKS.with(|t| t.begin(make));
 }
 
 /// Runs each task that is ready now, once. Tasks they wake or spawn wait for the next call. Answers how many ran.
@@ -259,14 +261,16 @@ mod tests {
             o.borrow_mut().push("outer");
             let inner = o.clone();
             let mut waited = false;
-            spawn_now(poll_fn(move |cx| {
-                inner.borrow_mut().push("inner");
-                if std::mem::replace(&mut waited, true) {
-                    return Poll::Ready(());
-                }
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }));
+            spawn_now(|| {
+                poll_fn(move |cx| {
+                    inner.borrow_mut().push("inner");
+                    if std::mem::replace(&mut waited, true) {
+                        return Poll::Ready(());
+                    }
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                })
+            });
             o.borrow_mut().push("outer again");
         });
         assert_eq!((run_ready(), run_ready(), run_ready()), (1, 1, 0));

@@ -77,8 +77,9 @@ enum Going {
     No,
     /// "No new requests" was said; the last one is named at this time.
     Announced(Instant),
-    /// Requests from this id on are not answered.
-    Last(u64),
+    /// Requests from this id on are not answered; the connection stays until this time at least, so that its peer hears
+    /// of that before the end.
+    Last(u64, Instant),
 }
 
 /// One connection.
@@ -96,6 +97,8 @@ pub struct Connection {
     tails: RefCell<Tails>,
     /// Priorities that came before their requests.
     early: RefCell<Vec<(u64, Priority)>>,
+    /// Streams that got room in this turn, with quinn-proto's priority of each.
+    writable: RefCell<Vec<(i32, StreamId)>>,
     info: OnceCell<tls::Info>,
     pub(crate) entry: Cell<Entry>,
     pub(crate) dirty: Cell<bool>,
@@ -139,6 +142,7 @@ impl Connection {
             own: Cell::new([None; 3]),
             tails: RefCell::default(),
             early: RefCell::default(),
+            writable: RefCell::default(),
             info: OnceCell::new(),
             entry: Cell::default(),
             dirty: Cell::new(false),
@@ -238,9 +242,14 @@ impl Connection {
             return self.close(ErrorCode::H3_NO_ERROR, b"");
         }
         self.engine().go_away(NO_LAST_REQUEST);
-        let late = (self.quic.borrow().rtt() * 2).min(LATE_REQUESTS);
-        self.going.set(Going::Announced(self.core.now() + late));
+        self.flush_own();
+        self.going.set(Going::Announced(self.core.now() + self.late()));
         self.touch();
+    }
+
+    /// How long what was said takes to have an effect on what arrives.
+    fn late(&self) -> Duration {
+        (self.quic.borrow().rtt() * 2).min(LATE_REQUESTS)
     }
 
     /// Ends the connection at once.
@@ -254,7 +263,16 @@ impl Connection {
     pub(crate) fn fail(self: &Rc<Self>, fatal: Fatal) {
         if !self.over.get() {
             self.core.count(Count::Error(fatal.code));
+            self.count_abuse();
             self.close(fatal.code, fatal.detail.as_bytes());
+        }
+    }
+
+    /// Tells which bounds were hit since the last call.
+    fn count_abuse(&self) {
+        let abuse = self.engine().limits_hit();
+        if abuse.iter().any(|n| *n > 0) {
+            self.core.count(Count::Abuse(&abuse));
         }
     }
 
@@ -310,6 +328,7 @@ impl Connection {
                 Some(quinn_proto::Event::DatagramReceived | quinn_proto::Event::DatagramsUnblocked) => {}
             }
         }
+        self.wake_writable();
         self.after_events();
         self.keep_time(now);
         self.woken.get().wrapping_sub(before)
@@ -335,12 +354,15 @@ impl Connection {
             StreamEvent::Readable { id } => self.on_readable(id),
             StreamEvent::Writable { id } => {
                 self.flush_tail(id);
-                self.wake(id);
+                let priority = self.quic().send_stream(id).priority().unwrap_or_default();
+                self.writable.borrow_mut().push((priority, id));
             }
             StreamEvent::Stopped { id, .. } => {
                 self.tails().remove(id.into());
                 if self.own.get().contains(&Some(id)) {
                     self.fail(Fatal::new(ErrorCode::H3_CLOSED_CRITICAL_STREAM, "a critical stream was stopped"));
+                } else {
+                    self.count_reset();
                 }
                 self.wake(id);
             }
@@ -370,6 +392,28 @@ impl Connection {
         self.end(reason);
     }
 
+    /// Who is woken first takes what room there is: the most urgent (RFC 9218, section 10), and of those the oldest.
+    fn wake_writable(&self) {
+        let mut writable = self.writable.borrow_mut();
+        writable.sort_unstable_by_key(|(priority, id)| (-priority, *id));
+        writable.drain(..).for_each(|(_, id)| self.wake(id));
+    }
+
+    /// The client reset a request. If it stopped the answer as well, that counts for both.
+    pub(crate) fn given_up(self: &Rc<Self>, id: StreamId) {
+        let stopped = self.quic().send_stream(id).stopped();
+        if stopped == Ok(None) {
+            self.count_reset();
+        }
+    }
+
+    fn count_reset(self: &Rc<Self>) {
+        let counted = self.engine().reset_by_peer(self.core.now_ms());
+        if let Err(fatal) = counted {
+            self.fail(fatal);
+        }
+    }
+
     fn wake(&self, id: StreamId) {
         if self.waiters().wake(id.into()) {
             self.woken.set(self.woken.get().wrapping_add(1));
@@ -386,7 +430,7 @@ impl Connection {
             let id = self.quic().streams().accept(Dir::Bi);
             let Some(id) = id else { return false };
             *opened += 1;
-            if let Going::Last(last) = self.going.get()
+            if let Going::Last(last, _) = self.going.get()
                 && u64::from(id) >= last
             {
                 self.refuse(id, ErrorCode::H3_REQUEST_REJECTED);
@@ -423,11 +467,8 @@ impl Connection {
             Step::Waiting => {}
             Step::Complete { end } => self.begin(id, nascent, end),
             Step::Reset => {
-                let counted = self.engine().reset_by_peer(self.core.now_ms());
+                self.given_up(id);
                 self.refuse(id, ErrorCode::H3_REQUEST_CANCELLED);
-                if let Err(fatal) = counted {
-                    self.fail(fatal);
-                }
             }
             Step::Refused { code, respond } => self.refuse_with(id, nascent, code, respond),
             Step::Fatal(fatal) => self.fail(fatal),
@@ -564,10 +605,7 @@ impl Connection {
                 None => break,
             }
         }
-        let abuse = self.engine().limits_hit();
-        if abuse.iter().any(|n| *n > 0) {
-            self.core.count(Count::Abuse(&abuse));
-        }
+        self.count_abuse();
         self.open_own();
         self.flush_own();
     }
@@ -657,7 +695,7 @@ impl Connection {
         {
             let last = self.next_request.get();
             self.engine().go_away(last);
-            self.going.set(Going::Last(last));
+            self.going.set(Going::Last(last, now + self.late()));
             self.flush_own();
         }
         let busy = self.requests.get() > 0;
@@ -670,7 +708,7 @@ impl Connection {
             if now.saturating_duration_since(self.idle_since.get()) >= self.policy.keepalive {
                 self.go_away();
             }
-            self.close_when_done();
+            self.close_when_done(now);
         }
     }
 
@@ -691,9 +729,9 @@ impl Connection {
     }
 
     /// A graceful end is complete when every answer has arrived.
-    fn close_when_done(self: &Rc<Self>) {
+    fn close_when_done(self: &Rc<Self>, now: Instant) {
         let own = self.own.get().iter().flatten().count();
-        let done = matches!(self.going.get(), Going::Last(_))
+        let done = matches!(self.going.get(), Going::Last(_, heard) if heard <= now)
             && self.nascent.borrow().is_empty()
             && self.tails.borrow().is_empty()
             && self.quic().streams().send_streams() <= own;
@@ -718,7 +756,9 @@ impl Connection {
         };
         let going = match self.going.get() {
             Going::Announced(at) => Some(at),
-            Going::No | Going::Last(_) => None,
+            // Afterwards the end waits for events, not for time.
+            Going::Last(_, heard) => Some(heard).filter(|heard| *heard > self.core.now()),
+            Going::No => None,
         };
         let nascent = self.nascent.borrow().values().map(|n| n.since).min();
         let head = nascent.map(|oldest| oldest + self.policy.header_timeout);
@@ -743,11 +783,11 @@ impl Connection {
         }
         self.engine().release_memory();
         self.waiters().release_memory();
+        self.writable.take();
         if self.nascent.borrow().is_empty() {
             *self.nascent.borrow_mut() = HashMap::new();
         }
     }
-
 }
 
 /// An HTTP/3 error code as QUIC sends it: all of ours are far below its bound of 62 bits.

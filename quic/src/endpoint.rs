@@ -462,7 +462,10 @@ impl Endpoint {
         let handled = catch_unwind(AssertUnwindSafe(|| connection.quic().handle_event(event)));
         match handled {
             Ok(()) => self.mark(&connection),
-            Err(_) => self.remove(&connection, true),
+            Err(_) => {
+                edge_io::tasks::note_panic();
+                self.remove(&connection, true);
+            }
         }
     }
 
@@ -528,7 +531,14 @@ impl Endpoint {
         policy: Arc<Policy>,
         handler: Rc<dyn Handler>,
     ) {
-        let connection = Connection::new(self.core.clone(), handle.0, quic, policy, Owned { handler, _member: self.group.join() }, self.core.now());
+        let connection = Connection::new(
+            self.core.clone(),
+            handle.0,
+            quic,
+            policy,
+            Owned { handler, _member: self.group.join() },
+            self.core.now(),
+        );
         let mut all = self.connections.borrow_mut();
         if all.len() <= handle.0 {
             all.resize_with(handle.0 + 1, || None);

@@ -106,7 +106,14 @@ impl Group {
         let steering = steer(&sockets, wanted)?;
         let buffers = granted(&sockets[0])?;
         let sockets = sockets.into_iter().map(OwnedFd::from).collect();
-        Ok(Arc::new(Group { id: GROUPS.fetch_add(1, Ordering::Relaxed), addr, steering, buffers, sockets, live: AtomicUsize::new(0) }))
+        Ok(Arc::new(Group {
+            id: GROUPS.fetch_add(1, Ordering::Relaxed),
+            addr,
+            steering,
+            buffers,
+            sockets,
+            live: AtomicUsize::new(0),
+        }))
     }
 
     /// A number that no other group of this process has or had.

@@ -66,6 +66,16 @@ impl Inflow {
         }
     }
 
+    /// Whether the peer has reset the stream, where nothing more is read before something else happens.
+    pub fn is_reset(&mut self, connection: &Rc<Connection>, id: StreamId) -> bool {
+        if self.state == State::Open
+            && let Ok(Some(code)) = connection.quic().recv_stream(id).received_reset()
+        {
+            self.state = State::Reset(code.into());
+        }
+        matches!(self.state, State::Reset(_))
+    }
+
     /// The piece that is first in line.
     pub fn first(&self) -> &Bytes {
         &self.first

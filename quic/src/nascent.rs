@@ -53,6 +53,10 @@ impl Nascent {
     /// Reads what has come.
     pub fn advance(&mut self, connection: &Rc<Connection>, id: StreamId) -> Step {
         if self.engine.is_blocked() {
+            if self.inflow.is_reset(connection, id) {
+                connection.engine().cancelled(&mut self.engine, id.into());
+                return Step::Reset;
+            }
             return Step::Waiting;
         }
         loop {

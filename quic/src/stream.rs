@@ -193,6 +193,7 @@ impl RecvHalf<'_> {
                 State::Open => return false,
                 State::Reset(_) => {
                     self.connection.engine().cancelled(engine, self.id.into());
+                    self.connection.given_up(self.id);
                     Some(Cut::Cancelled)
                 }
                 State::Finished | State::Closed => Some(Cut::Broken),
@@ -232,10 +233,11 @@ impl RecvHalf<'_> {
             }
             Some(Event::Data { end, .. }) => rx.all = end,
             Some(Event::End) => rx.all = true,
-            Some(Event::Trailers) => rx.all = true,
             Some(Event::Head { .. }) => rx.cut = Some(Cut::Broken),
+            // Behind trailers the stream has to end (RFC 9114 4.1): until it does, what comes is looked at.
+            None if last && rx.trailers.is_some() && n == rx.inflow.first().len() => rx.all = true,
             None if last && n == 0 => rx.cut = Some(Cut::Broken),
-            Some(Event::Blocked) | None => {}
+            Some(Event::Trailers | Event::Blocked) | None => {}
         }
         rx.inflow.advance(n);
         event == Some(Event::Trailers)
@@ -243,7 +245,9 @@ impl RecvHalf<'_> {
 
     /// Trailers that waited for the table.
     fn resume(&mut self) -> bool {
-        if let State::Reset(_) = self.rx.inflow.state() {
+        if self.rx.inflow.is_reset(self.connection, self.id) {
+            self.connection.engine().cancelled(&mut self.rx.engine, self.id.into());
+            self.connection.given_up(self.id);
             self.rx.cut = Some(Cut::Cancelled);
             return true;
         }
@@ -251,7 +255,6 @@ impl RecvHalf<'_> {
         let resumed = self.connection.engine().resume(&mut self.rx.engine, self.id.into(), &mut head);
         match resumed {
             Ok(Some(Event::Trailers)) => {
-                self.rx.all = true;
                 self.rx.trailers = Some(head);
                 return true;
             }

@@ -111,7 +111,8 @@ pub(super) fn open_h2(mut counted: Counted, stream: Stream, peer: Peer, input: B
     let conn = h2::Connection::new(stream, peer, deadlines, counted.listener.share.clone(), input);
     tasks::spawn(async move {
         let Counted { shard, listener, demand, .. } = &counted;
-        h2::serve(conn, |exchange| tasks::spawn_now(answer(shard.clone(), listener.clone(), *demand, exchange))).await;
+        h2::serve(conn, |exchange| tasks::spawn_now(|| answer(shard.clone(), listener.clone(), *demand, exchange)))
+            .await;
     });
 }
 

@@ -281,8 +281,10 @@ impl Handler for Served {
         let shard = &self.counted.shard;
         let listener = self.owner.listener.borrow().clone();
         let peer = peer(stream.connection(), self.owner.local_port);
-        let exchange = H3Exchange::new(stream, Opening { head, end, protocol }, peer, &listener.share);
-        tasks::spawn_now(answer(shard.clone(), listener, self.counted.demand, exchange));
+        tasks::spawn_now(|| {
+            let exchange = H3Exchange::new(stream, Opening { head, end, protocol }, peer, &listener.share);
+            answer(shard.clone(), listener, self.counted.demand, exchange)
+        });
     }
 }
 

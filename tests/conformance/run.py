@@ -18,7 +18,7 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from h2 import every  # noqa: E402,F401  (registers the cases)
-from h2.case import CASES, judge  # noqa: E402
+from h2.case import CASES, judge, within  # noqa: E402
 from h2.client import Target  # noqa: E402
 from origin import Origin  # noqa: E402
 
@@ -50,11 +50,6 @@ def arguments():
 def wanted(options):
     fits = [c for c in CASES if not options.section or any(within(c.id, s) for s in options.section)]
     return [c for c in fits if c.id not in options.skip]
-
-
-def within(case_id, section):
-    """9113/6.5 is in 9113, 9113/6 and 9113/6.5, not in 9113/6.50."""
-    return case_id == section or case_id.startswith((section.rstrip("/") + "/", section + "."))
 
 
 def run(cases, target, origin, threads):

@@ -16,6 +16,8 @@ mod framing;
 mod grpc;
 mod harness;
 mod headers;
+mod http3;
+mod http3_listeners;
 mod limits;
 mod observe;
 mod reload;
@@ -60,6 +62,8 @@ fn suites() -> Vec<Test> {
         framing::tests(),
         grpc::tests(),
         headers::tests(),
+        http3::tests(),
+        http3_listeners::tests(),
         limits::tests(),
         observe::tests(),
         reload::tests(),

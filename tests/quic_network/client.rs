@@ -8,7 +8,12 @@ use bytes::{Buf, Bytes};
 use h3::client::{RequestStream, SendRequest};
 use h3_quinn::{BidiStream, OpenStreams};
 use quinn::crypto::rustls::QuicClientConfig;
-use std::{future::Future, net::SocketAddr, sync::Arc, time::{Duration, Instant}};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// What is downloaded or told in one piece.
 #[derive(Debug, PartialEq, Eq)]

@@ -107,7 +107,9 @@ fn check(edge: &Edge, steering: &str, shards: usize, moves: usize) {
     let forwarded = of("edge_quic_packets_total", &[("direction", "forwarded")]);
     let full = of("edge_quic_packets_dropped_total", &[("reason", "forward_queue")]);
     let moved = of("edge_quic_migrations_total", &[]);
-    println!("shard {shard}: sent {sent:?} received {received:?} forwarded {forwarded:?} full {full:?} moved {moved:?}");
+    println!(
+        "shard {shard}: sent {sent:?} received {received:?} forwarded {forwarded:?} full {full:?} moved {moved:?}"
+    );
     let elsewhere = |all: &[f64]| all.iter().sum::<f64>() - all[shard];
     assert!(sent[shard] > 70_000.0, "the shard of the log is not that of the packets: {sent:?}");
     assert_eq!(elsewhere(&sent), 0.0, "other shards answered: {sent:?}");

@@ -5,10 +5,7 @@ use crate::{
     site::{MIB, Site, udp_addr},
     suite,
 };
-use std::{
-    process::Command,
-    time::Instant,
-};
+use std::{process::Command, time::Instant};
 
 suite! {
     "namespace";

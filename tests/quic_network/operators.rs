@@ -30,7 +30,8 @@ const HELD: usize = 200;
 fn version(site: &Site, i: usize) -> String {
     let mut more = format!("[pool.extra{}]\nendpoints = [{}]\n", i % 7, site.origin.endpoint());
     for k in 0..i % 5 {
-        more += &format!("[[route]]\nid = \"r{k}\"\nmatch = {{ path_prefix = \"/{i}/{k}\" }}\npool = \"extra{}\"\n", i % 7);
+        more +=
+            &format!("[[route]]\nid = \"r{k}\"\nmatch = {{ path_prefix = \"/{i}/{k}\" }}\npool = \"extra{}\"\n", i % 7);
     }
     if i % 3 == 1 {
         more += "[[listener]]\nname = \"second\"\naddress = [\"127.0.0.1:0\"]\nprotocols = [\"h1\", \"h3\"]\n\
@@ -235,10 +236,11 @@ fn a_removed_listener_drains(driver: Driver) {
             let addr = udp_addr(&edge);
             let under = under_way(&edge, length).await;
             until("all downloads to begin", || site.origin.begun().len() >= 2 * CLIENTS).await;
-            edge.rewrite(&version(&site, 1).replace("name = \"web\"", "name = \"elsewhere\"").replace(
-                "protocols = [\"h1\", \"h2\", \"h3\"]",
-                "protocols = [\"h1\", \"h2\"]",
-            ));
+            edge.rewrite(
+                &version(&site, 1)
+                    .replace("name = \"web\"", "name = \"elsewhere\"")
+                    .replace("protocols = [\"h1\", \"h2\", \"h3\"]", "protocols = [\"h1\", \"h2\"]"),
+            );
             assert_eq!(edge.reload().code, 0);
             let refused = tls_refused(addr).await;
             assert!(refused, "a removed listener takes connections");

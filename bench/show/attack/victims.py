@@ -92,7 +92,7 @@ EDGE_TLS = """
 [[listener]]
 name = "tls"
 address = ["127.0.0.1:{tls}"]
-protocols = ["h2", "h1"]
+protocols = ["h3", "h2", "h1"]
 tls = {{ certificates = [{{ cert = "{cert}", key = "{key}" }}] }}
 """
 

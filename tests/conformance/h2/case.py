@@ -41,6 +41,11 @@ def each(section, about, values, public=None, origin=False):
     return register
 
 
+def within(case_id, section):
+    """9113/6.5 is in 9113, 9113/6 and 9113/6.5, not in 9113/6.50."""
+    return case_id == section or case_id.startswith((section.rstrip("/") + "/", section + "."))
+
+
 class Trial:
     """What a case gets: connections to the target, the origin, and a place for what is only a SHOULD."""
 
