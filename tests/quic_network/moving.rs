@@ -12,7 +12,8 @@ suite! {
     "moving";
     each_driver: kernel_with_2_shards, forward_with_2_shards;
     once: kernel_with_8_shards, forward_with_8_shards, nat_kernel_with_2_shards, nat_forward_with_2_shards,
-        nat_kernel_with_8_shards, nat_forward_with_8_shards, two_at_once, a_move_that_is_not_allowed, many_connections_of_one_socket;
+        nat_kernel_with_8_shards, nat_forward_with_8_shards, two_at_once, a_move_that_is_not_allowed, many_connections_of_one_socket,
+        a_full_forward_queue;
 }
 
 /// Times that a client moves.
@@ -184,4 +185,27 @@ fn many_connections_of_one_socket() {
         assert_eq!(metrics.sum("edge_tls_handshakes_total", &[("transport", "quic"), ("result", "ok")]), 12.0);
         assert_eq!(metrics.sum("edge_quic_stateless_resets_total", &[]), 0.0);
     }
+}
+
+/// Shards hand on more than fits: what is dropped is sent again.
+fn a_full_forward_queue() {
+    let site = Site::new();
+    let setup = site.setup(Driver::IoUring, 2, "forward");
+    let setup = setup.server("quic", "{ steering = \"forward\", forward_queue = 16 }");
+    let edge = setup.text(&site.text("127.0.0.1:0", "", "")).start();
+    run(async {
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let addr = udp_addr(&edge);
+            all.spawn(async move { Client::connect(addr).await.upload(5 * MIB).await });
+        }
+        while let Some(done) = all.join_next().await {
+            done.expect("no panic");
+        }
+    });
+    let metrics = edge.metrics();
+    let dropped = metrics.sum("edge_quic_packets_dropped_total", &[("reason", "forward_queue")]);
+    let forwarded = metrics.sum("edge_quic_packets_total", &[("direction", "forwarded")]);
+    println!("forwarded {forwarded}, dropped {dropped}");
+    assert!(forwarded > 0.0);
 }

@@ -55,7 +55,8 @@ fn through(queues: &str, what: &str, kib: usize) {
     match in_namespace(&script) {
         Ok(out) if out.status.success() => {}
         Ok(out) => {
-            let why = String::from_utf8_lossy(&out.stderr).trim().replace('\n', "; ");
+            let said = String::from_utf8_lossy(&out.stderr);
+            let why = said.lines().filter(|l| !l.starts_with("Warning")).collect::<Vec<_>>().join("; ");
             return not_run(format!("a network of {what}: {why}"));
         }
         Err(e) => return not_run(format!("a network of {what}: unshare: {e}")),

@@ -368,6 +368,7 @@ fn an_end_that_nobody_acknowledges_costs_nothing() {
         tokio::time::sleep(Duration::from_secs(2)).await;
         let woken = wakes() - before;
         assert_eq!(open_connections(&edge), 1.0);
-        assert!(woken < 400, "{woken} times in two seconds");
+        println!("woken {woken} times in two seconds");
+        assert!(woken < 150, "{woken} times in two seconds");
     });
 }
