@@ -23,8 +23,7 @@ crate::suite!("http3";
     from_http3:
         cut_answer_is_a_reset_with_internal_error,
         client_that_stops_reading_aborts_at_the_origin,
-        client_that_resets_its_request_aborts_at_the_origin,
-        refused_streams_are_tried_again_or_a_bad_gateway;
+        client_that_resets_its_request_aborts_at_the_origin;
     each_driver:
         early_data_is_not_taken_unless_asked_for,
         early_data_carries_safe_requests_only,
@@ -136,18 +135,6 @@ fn client_that_resets_its_request_aborts_at_the_origin(at: Pair) {
     call.cancel();
     given_up(&edge, &told, "/reset");
     assert_eq!(client.get("/whole").text(), "whole", "the connection goes on");
-}
-
-fn refused_streams_are_tried_again_or_a_bad_gateway(at: Pair) {
-    let origin = Origin::serving(at.up, |served| {
-        if served.is_http2() {
-            served.reset(h2::Reason::INTERNAL_ERROR);
-        }
-        Ok(())
-    });
-    let edge = Setup::pair(at, &origin).start();
-    let got = edge.client().ask(Ask::post("/reset", "x"));
-    assert_eq!(got.status(), 502, "{got:?}");
 }
 
 fn answer_complete_before_the_request_stops_it_with_no_error() {
