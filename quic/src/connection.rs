@@ -263,7 +263,16 @@ impl Connection {
     pub(crate) fn fail(self: &Rc<Self>, fatal: Fatal) {
         if !self.over.get() {
             self.core.count(Count::Error(fatal.code));
+            self.count_abuse();
             self.close(fatal.code, fatal.detail.as_bytes());
+        }
+    }
+
+    /// Tells which bounds were hit since the last call.
+    fn count_abuse(&self) {
+        let abuse = self.engine().limits_hit();
+        if abuse.iter().any(|n| *n > 0) {
+            self.core.count(Count::Abuse(&abuse));
         }
     }
 
@@ -596,10 +605,7 @@ impl Connection {
                 None => break,
             }
         }
-        let abuse = self.engine().limits_hit();
-        if abuse.iter().any(|n| *n > 0) {
-            self.core.count(Count::Abuse(&abuse));
-        }
+        self.count_abuse();
         self.open_own();
         self.flush_own();
     }

@@ -76,6 +76,15 @@ drain_timeout = "2s"
 [[listener]]
 name = "web"
 address = "{listen}"
+# Otherwise hosts that have a certificate are sent to https://.
+https_redirect = false
+
+# The same over TLS: HTTP/2, HTTP/1.1, and HTTP/3 over UDP. Nobody vouches for the certificate, so curl wants -k.
+[[listener]]
+name = "https"
+address = "127.0.0.1:0"
+protocols = ["h1", "h2", "h3"]
+tls = "self-signed"
 
 [pool.origin]
 endpoints = ["http://{origin}"]
@@ -118,7 +127,9 @@ pool = "origin"
     }
 
     fn explain(&self, ready: &Ready) {
-        let listening = ready.listening.first().map_or("?", |(_, addr)| addr);
+        let find = |wanted: &str| ready.listening.iter().find(|(name, _)| name == wanted);
+        let listening = find("web").map_or("?", |(_, addr)| addr);
+        let https = find("https").map_or("?", |(_, addr)| addr);
         let (pid, config, admin) = (std::process::id(), self.config.display(), self.admin.display());
         // As it was started: nobody has installed it yet.
         let edge = std::env::args().next().unwrap_or("edge".to_owned());
@@ -132,6 +143,8 @@ Try, in another terminal:
   curl -i http://{listening}/hello         an answer of the edge itself
   curl -i http://{listening}/bytes/1000000 a larger one
   curl -i 'http://{listening}/slow?ms=500' a slow one
+  curl -ik https://{https}/hello       over TLS, by HTTP/2
+  curl -ik --http3-only https://{https}/hello       by HTTP/3, where curl was built with it
 
 Change it while it runs: edit
   {config}

@@ -1,4 +1,7 @@
 //! What the conformance suites share: a Python with the packages of `requirements.txt`, and how a suite's results are read.
+#[path = "../support/python.rs"]
+mod venv;
+
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -34,7 +37,10 @@ pub fn text(out: &Output) -> String {
 /// With `EDGE_TEST_REQUIRE=all`, when there is none.
 pub fn python() -> Option<&'static Path> {
     static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    match PYTHON.get_or_init(environment) {
+    let made = PYTHON.get_or_init(|| {
+        venv::environment("conformance-venv", &script("requirements.txt"), "hyperframe, hpack, aioquic")
+    });
+    match made {
         Ok(python) => Some(python),
         Err(why) => {
             let required = std::env::var("EDGE_TEST_REQUIRE").as_deref() == Ok("all");
@@ -42,38 +48,5 @@ pub fn python() -> Option<&'static Path> {
             println!("not run: the conformance suites: {why}");
             None
         }
-    }
-}
-
-fn environment() -> Result<PathBuf, String> {
-    let base = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let ready = base.join("conformance-venv");
-    let python = ready.join("bin/python");
-    if imports(&python) {
-        return Ok(python);
-    }
-    // Made elsewhere and moved, so that another run never meets half of it.
-    let new = tempfile::Builder::new().prefix("venv-").tempdir_in(base).map_err(|e| e.to_string())?;
-    let venv = new.path().join("venv");
-    ask(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-    ask(Command::new(venv.join("bin/python")).args(pip).arg(script("requirements.txt")))?;
-    let _ = std::fs::remove_dir_all(&ready);
-    let moved = std::fs::rename(&venv, &ready);
-    match imports(&python) {
-        true => Ok(python),
-        false => Err(format!("{}: {moved:?}", ready.display())),
-    }
-}
-
-fn imports(python: &Path) -> bool {
-    Command::new(python).args(["-c", "import hyperframe, hpack, aioquic"]).output().is_ok_and(|o| o.status.success())
-}
-
-fn ask(command: &mut Command) -> Result<(), String> {
-    match command.stdin(Stdio::null()).output() {
-        Ok(out) if out.status.success() => Ok(()),
-        Ok(out) => Err(format!("{command:?}: {}", text(&out))),
-        Err(e) => Err(format!("{command:?}: {e}")),
     }
 }

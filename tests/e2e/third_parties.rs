@@ -1,17 +1,29 @@
-//! Programs that are not ours on either side of the edge: curl, h2load and nghttp as clients, nginx as an origin.
+//! Programs that are not ours on either side of the edge: curl, h2load, nghttp, the `h3` crate, Python's clients and
+//! Chromium as clients, nginx as an origin.
 use crate::harness::{
     Ask, Client, Driver, Origin, Pair, Protocol, Reply, Setup, Wire,
     edge::{listener_text, run},
-    eventually, pattern, programs,
+    eventually, h3_crate,
+    http2::Engine,
+    pattern, programs,
     tls::{self, EDGE_NAME, pki},
 };
-use std::process::{Child, Stdio};
+use std::{
+    path::Path,
+    process::{Child, Stdio},
+};
 
 crate::suite!("third_parties";
     once:
         curl_speaks_to_it,
         h2load_gets_every_answer,
         nghttp_asks_for_several_at_once,
+        h3_crate_speaks_to_it,
+        libcurl_speaks_http3_to_it,
+        aioquic_speaks_to_it,
+        curl_cffi_speaks_http3_to_it,
+        niquests_speaks_http3_to_it,
+        chromium_shows_a_page_over_http3,
         nginx_is_an_origin,
 );
 
@@ -69,6 +81,97 @@ fn nghttp_asks_for_several_at_once() {
         let out = run(command);
         assert!((0..5).all(|i| out.stdout.contains(&format!("[/{i}]"))), "{down}: {out:?}");
     }
+}
+
+/// `/file` is a download, anything else an echo.
+fn files_and_echoes() -> Origin {
+    Origin::replying(Protocol::H2, |r| match r.target() {
+        "/file" => Reply::new(200, pattern(300_000)),
+        _ => Reply::new(200, &r.body),
+    })
+}
+
+fn h3_crate_speaks_to_it() {
+    use http_body_util::{BodyExt, Full};
+    let origin = files_and_echoes();
+    let edge = Setup::pair(pair(Protocol::H3, Protocol::H2), &origin).shards(2).start();
+    let (addr, sent) = (edge.addr(), bytes::Bytes::from(pattern(200_000)));
+    let engine = Engine::start();
+    let work = engine.spawn(async move {
+        let sender = h3_crate::connect(&addr).await.expect("a connection");
+        for (path, body, expected) in
+            [("file", bytes::Bytes::new(), pattern(300_000)), ("echo", sent.clone(), sent.to_vec())]
+        {
+            let request = http::Request::post(format!("https://test/{path}")).body(Full::new(body)).expect("a request");
+            let answer = h3_crate::call(sender.clone(), request).await.expect("an answer");
+            assert_eq!((answer.status(), answer.version()), (http::StatusCode::OK, http::Version::HTTP_3));
+            let got = answer.into_body().collect().await.expect("all of it").to_bytes();
+            assert!(got == expected, "{path}: {} bytes", got.len());
+        }
+    });
+    engine.wait(work).expect("in time").expect("no panic");
+}
+
+/// Has a client of `http3_clients.py` ask twice.
+fn python_client(name: &str) {
+    let Some(python) = programs::python_clients() else { return };
+    let origin = files_and_echoes();
+    let setup = Setup::pair(pair(Protocol::H3, Protocol::H2), &origin).shards(2);
+    // A certificate without wildcards of a single label, which one of them does not take.
+    pki().authority.issue(&["localhost"]).write(setup.dir(), "edge");
+    let edge = setup.start();
+    let mut command = programs::command(python);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/http3_clients.py"));
+    command.args([name, &edge.addr().tcp().port().to_string()]).arg(edge.dir().join("ca.pem"));
+    let out = run(command);
+    assert_eq!(out.stdout.trim(), "[[30, 200, 300000, true], [30, 200, 200000, true]]", "{name}: {out:?}");
+    assert!(edge.log().iter().all(|l| l["protocol"] == "3"), "{:?}", edge.log());
+}
+
+fn libcurl_speaks_http3_to_it() {
+    python_client("pycurl");
+}
+
+fn aioquic_speaks_to_it() {
+    python_client("aioquic");
+}
+
+fn curl_cffi_speaks_http3_to_it() {
+    python_client("curl_cffi");
+}
+
+fn niquests_speaks_http3_to_it() {
+    python_client("niquests");
+}
+
+/// Says at its end by which protocol it came, and sends something back.
+const PAGE: &str = "<!doctype html><body><script>
+    fetch('/echo', {method: 'POST', body: 'x'.repeat(100000)}).then(r => r.text()).then(text => {
+        const by = performance.getEntriesByType('navigation')[0].nextHopProtocol;
+        document.body.append('came by ' + by + ', went back ' + text.length);
+    });</script></body>";
+
+fn chromium_shows_a_page_over_http3() {
+    let Some(chromium) = programs::find("chromium") else { return };
+    let origin = Origin::replying(Protocol::H2, |r| match r.target() {
+        "/page" => Reply::new(200, PAGE).field("Content-Type", "text/html"),
+        "/echo" => Reply::new(200, &r.body),
+        _ => Reply::new(404, ""),
+    });
+    let edge = Setup::pair(pair(Protocol::H3, Protocol::H2), &origin).start();
+    let home = tempfile::tempdir().expect("a temporary directory");
+    let authority = format!("{EDGE_NAME}:{}", edge.addr().tcp().port());
+    let mut command = programs::command(&chromium);
+    command.env("HOME", home.path()).args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
+    command.args(["--no-first-run", "--disable-background-networking", "--disable-component-update"]);
+    command.arg(format!("--user-data-dir={}", home.path().join("data").display()));
+    command.arg(format!("--host-resolver-rules=MAP {EDGE_NAME} 127.0.0.1"));
+    command.arg(format!("--origin-to-force-quic-on={authority}"));
+    command.arg(format!("--ignore-certificate-errors-spki-list={}", pki().edge.spki_hash()));
+    command.args(["--virtual-time-budget=10000", "--dump-dom"]).arg(format!("https://{authority}/page"));
+    let out = run(command);
+    assert!(out.stdout.contains("came by h3, went back 100000"), "{out:?}");
+    assert_eq!(edge.wait_log_path("/page")["protocol"], "3");
 }
 
 /// A program that ends with this value.

@@ -74,7 +74,8 @@ pub fn config() -> quinn::ClientConfig {
 
 fn transport() -> Arc<quinn::TransportConfig> {
     let mut transport = quinn::TransportConfig::default();
-    transport.keep_alive_interval(Some(Duration::from_secs(2)));
+    // A client behind a NAT that forgot it is heard of again with its next packet, and not before.
+    transport.keep_alive_interval(Some(Duration::from_millis(250)));
     Arc::new(transport)
 }
 

@@ -171,8 +171,8 @@ pub fn udp_addr_of(edge: &Edge, name: &str) -> SocketAddr {
     let status = edge.status();
     let listeners = status["listeners"].as_array().map(Vec::as_slice).unwrap_or_default();
     let addresses = listeners.iter().filter(|l| l["name"] == name).filter_map(|l| l["address"].as_array()).flatten();
-    let udp = addresses.filter_map(|a| a.as_str()?.strip_prefix("udp:")?.parse().ok());
-    udp.last().unwrap_or_else(|| panic!("no UDP socket of {name:?} in {status}"))
+    let mut udp = addresses.rev().filter_map(|a| a.as_str()?.strip_prefix("udp:")?.parse().ok());
+    udp.next().unwrap_or_else(|| panic!("no UDP socket of {name:?} in {status}"))
 }
 
 /// The addresses to listen on: both families, as far as they are there.

@@ -103,10 +103,9 @@ class Attacker:
             if self.script.read:
                 c.read(time.time())
         except (OSError, ValueError, AssertionError, RuntimeError):
-            sent = 0        # its stream was reset or stopped: the server wants no more of it
-            c.machine._close_event = c.machine._close_event or True
-        over = c.machine._close_event is not None
-        if over or self.script.leave and n >= 0 and sent:
+            sent = -1       # its stream was reset or stopped: the server wants no more of it
+        over = c.closed is not None
+        if over or sent < 0 and n == 0 or self.script.leave:
             self.ended += over
             self.open.remove(entry)
             self._gone(c)

@@ -97,15 +97,12 @@ def h3_priority_flood(path):
     return Script3(turn=on_control(frame(PRIORITY_UPDATE, varint(0) + b"u=1")))
 
 
-@attack("a body of empty DATA frames")
+@attack("bodies of empty DATA frames")
 def h3_empty_data(path):
-    def opened(c):
-        c.attack_stream = c.request(method="POST", path=path, end=False)
-
     def turn(c, n):
-        c.send(c.attack_stream, data() * 200)
+        c.request(method="POST", path=path, more=data() * 200)
         return 200
-    return Script3(opened, turn)
+    return Script3(turn=turn)
 
 
 def packets(make, items):

@@ -119,6 +119,18 @@ def provoked(t):
     c.connection_error("H3_EXCESSIVE_LOAD")
 
 
+@case("9114/10.5", "what ends a connection is in the metrics: as abuse of its kind, and as an error", origin=True)
+@alone
+def counted(t):
+    def figures():
+        return (t.edge.sum("edge_http3_abuse_total", 'kind="rapid_reset"'),
+                t.edge.sum("edge_http3_connection_errors_total", 'code="H3_EXCESSIVE_LOAD"'))
+    before = figures()
+    rapid(t.connect(strict=False), RAPID[3][1])
+    if figures() != (before[0] + 1, before[1] + 1):
+        raise Fail(f"{before} before, {figures()} behind one")
+
+
 # --- frames that carry nothing
 
 @each("9114/10.5", "10,000 {} frames on the control stream: borne, or H3_EXCESSIVE_LOAD", [

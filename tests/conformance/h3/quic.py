@@ -16,6 +16,13 @@ from .wire import code_name
 LONG_TYPES = {Epoch.INITIAL: 0, Epoch.ZERO_RTT: 1, Epoch.HANDSHAKE: 2}
 
 
+def ready(sock, patience, what=select.POLLIN):
+    """Whether it can be read (or written) within so many seconds. Unlike `select`, it takes any number of sockets."""
+    poll = select.poll()
+    poll.register(sock, what)
+    return bool(poll.poll(patience * 1000))
+
+
 class Machine(QuicConnection):
     """aioquic's client, with the transport parameters as the case wants them. What it holds against the peer is noted."""
 
@@ -104,7 +111,7 @@ class Quic:
                 self.sent += self.socket.send(datagram)
                 return
             except BlockingIOError:
-                select.select([], [self.socket], [], 1)
+                ready(self.socket, 1, select.POLLOUT)
             except ConnectionRefusedError:
                 continue    # of an earlier one
 
@@ -115,8 +122,7 @@ class Quic:
         now = time.time()
         timer = self.machine.get_timer()
         wait = deadline - now if timer is None else min(deadline, timer) - now
-        readable, _, _ = select.select([self.socket], [], [], max(0, min(wait, 0.2)))
-        if readable:
+        if ready(self.socket, max(0, min(wait, 0.2))):
             self._take_all()
         now = time.time()
         timer = self.machine.get_timer()
@@ -184,9 +190,8 @@ class Quic:
 
     def answer(self, patience=0.5):
         """The next datagram that comes, not looked at; None when none does."""
-        readable, _, _ = select.select([self.socket], [], [], patience)
         try:
-            return self.socket.recv(65536) if readable else None
+            return self.socket.recv(65536) if ready(self.socket, patience) else None
         except ConnectionRefusedError:
             return None
 

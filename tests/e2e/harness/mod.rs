@@ -13,6 +13,8 @@ pub mod origin;
 pub mod pair;
 pub mod peers;
 pub mod programs;
+#[path = "../../support/python.rs"]
+pub mod python;
 pub mod qpack;
 pub mod served;
 pub mod tls;

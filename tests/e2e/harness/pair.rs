@@ -1,4 +1,8 @@
 //! Which protocols a test runs over: a downstream and an upstream one.
+//!
+//! HTTP/3 is a downstream protocol like the others; where a group leaves it out, that is because of what the group is about:
+//! the bytes of HTTP/1.1 (`from_h1`, `h1_to_h2`), an origin's protocol that no client's changes (`each_upstream`), or a
+//! listener without TLS, which HTTP/3 does not have. What only HTTP/3 has is in `http3.rs` and `http3_listeners.rs`.
 use super::Driver;
 use std::fmt;
 
@@ -139,7 +143,7 @@ impl Pair {
     pub fn each_downstream() -> Vec<Pair> {
         Pair::pairs_where(|p| p.up == Protocol::H1)
             .into_iter()
-            .chain([Pair { driver: Driver::Epoll, down: Protocol::H2, up: Protocol::H1 }])
+            .chain([Protocol::H2, Protocol::H3].map(|down| Pair { driver: Driver::Epoll, down, up: Protocol::H1 }))
             .collect()
     }
 
@@ -157,7 +161,7 @@ impl Pair {
         let on = |driver| move |(down, up)| Pair { driver, down, up };
         let first = [(H1, H1), (H1, H2c), (H1Tls, H1Tls), (H2, H1), (H2, H2), (H2c, H2c), (H3, H1), (H3, H2)]
             .map(on(Driver::IoUring));
-        first.into_iter().chain([(H1, H1), (H2, H2c)].map(on(Driver::Epoll))).collect()
+        first.into_iter().chain([(H1, H1), (H2, H2c), (H3, H1)].map(on(Driver::Epoll))).collect()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Programs of the system that serve as peers where they are installed.
-use super::not_installed;
+use super::{not_installed, python};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::OnceLock,
 };
 
 /// Where a program is, or a note for the end of the run.
@@ -21,4 +22,19 @@ pub fn command(program: &std::path::Path) -> Command {
     let mut c = Command::new(program);
     c.stdin(Stdio::null());
     c
+}
+
+/// A Python with the clients of `tests/e2e/requirements.txt`, or a note for the end of the run.
+pub fn python_clients() -> Option<&'static Path> {
+    static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/requirements.txt");
+    let made = PYTHON
+        .get_or_init(|| python::environment("e2e-venv", &requirements, "aioquic, curl_cffi, niquests, pycurl, qh3"));
+    match made {
+        Ok(python) => Some(python),
+        Err(why) => {
+            not_installed(&format!("Python with clients of HTTP/3 ({})", why.lines().next().unwrap_or_default()));
+            None
+        }
+    }
 }

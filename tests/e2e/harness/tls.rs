@@ -87,6 +87,17 @@ impl Authority {
 }
 
 impl Identity {
+    /// SHA-256 of the public key's SubjectPublicKeyInfo, base64, as browsers take it.
+    ///
+    /// # Panics
+    /// Never: the certificate is well-formed.
+    pub fn spki_hash(&self) -> String {
+        use base64::Engine as _;
+        let (_, certificate) = x509_parser::parse_x509_certificate(&self.der).expect("a certificate");
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.public_key().raw);
+        base64::engine::general_purpose::STANDARD.encode(hash)
+    }
+
     fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.clone()).into()
     }
