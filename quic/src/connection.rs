@@ -32,15 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Streams that are opened at most before other connections get their turn.
-const OPENED_PER_TURN: u32 = 256;
-/// Above every id that a client can open (RFC 9114 5.2): "no new requests, but I do not yet know the last one".
-const NO_LAST_REQUEST: u64 = (1 << 62) - 4;
-/// How long a client that was told so may still be sending requests, if round trips are shorter.
-const LATE_REQUESTS: Duration = Duration::from_millis(100);
 
-/// Our own unidirectional streams.
-const OWN: [Own; 3] = [Own::Control, Own::Encoder, Own::Decoder];
 
 /// What a connection's owner does with it. Dropped when the connection is over.
 pub trait Handler {
@@ -69,17 +61,6 @@ pub struct Request {
     pub end: bool,
     /// What an extended CONNECT asks for (RFC 9220).
     pub protocol: Protocol,
-}
-
-/// How far the end of the connection, as this side wants it, has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Going {
-    No,
-    /// "No new requests" was said; the last one is named at this time.
-    Announced(Instant),
-    /// Requests from this id on are not answered; the connection stays until this time at least, so that its peer hears
-    /// of that before the end.
-    Last(u64, Instant),
 }
 
 /// One connection.
@@ -231,32 +212,6 @@ impl Connection {
         if !self.dirty.replace(true) {
             self.core.dirty(self.clone());
         }
-    }
-
-    /// Begins a graceful end: no new requests, those under way are finished.
-    pub fn go_away(self: &Rc<Self>) {
-        if self.going.get() != Going::No || self.over.get() {
-            return;
-        }
-        if !self.established.get() {
-            return self.close(ErrorCode::H3_NO_ERROR, b"");
-        }
-        self.engine().go_away(NO_LAST_REQUEST);
-        self.flush_own();
-        self.going.set(Going::Announced(self.core.now() + self.late()));
-        self.touch();
-    }
-
-    /// How long what was said takes to have an effect on what arrives.
-    fn late(&self) -> Duration {
-        (self.quic.borrow().rtt() * 2).min(LATE_REQUESTS)
-    }
-
-    /// Ends the connection at once.
-    pub fn close(self: &Rc<Self>, code: ErrorCode, reason: &'static [u8]) {
-        self.quic().close(self.core.now(), varint(code.0), Bytes::from_static(reason));
-        self.end(&ConnectionError::LocallyClosed);
-        self.touch();
     }
 
     /// The peer broke the protocol, or a bound.
@@ -420,164 +375,6 @@ impl Connection {
         }
     }
 
-    /// Streams that the client opened.
-    fn accept_requests(self: &Rc<Self>, opened: &mut u32) -> bool {
-        loop {
-            if *opened == OPENED_PER_TURN {
-                self.core.again(self);
-                return true;
-            }
-            let id = self.quic().streams().accept(Dir::Bi);
-            let Some(id) = id else { return false };
-            *opened += 1;
-            if let Going::Last(last, _) = self.going.get()
-                && u64::from(id) >= last
-            {
-                self.refuse(id, ErrorCode::H3_REQUEST_REJECTED);
-                continue;
-            }
-            self.next_request.set(u64::from(id) + 4);
-            self.read_head(id, Nascent::new(self.core.now()));
-        }
-    }
-
-    /// A request whose head is not complete may be now.
-    fn on_readable(self: &Rc<Self>, id: StreamId) {
-        let nascent = match self.nascent.try_borrow_mut() {
-            Ok(mut all) if !all.is_empty() => all.remove(&u64::from(id)),
-            _ => None,
-        };
-        match nascent {
-            Some(nascent) => self.read_head(id, *nascent),
-            None => self.wake(id),
-        }
-    }
-
-    fn read_head(self: &Rc<Self>, id: StreamId, mut nascent: Nascent) {
-        match nascent.advance(self, id) {
-            Step::Waiting => {
-                self.nascent.borrow_mut().insert(id.into(), Box::new(nascent));
-            }
-            step => self.head_done(id, nascent, step),
-        }
-    }
-
-    fn head_done(self: &Rc<Self>, id: StreamId, nascent: Nascent, step: Step) {
-        match step {
-            Step::Waiting => {}
-            Step::Complete { end } => self.begin(id, nascent, end),
-            Step::Reset => {
-                self.given_up(id);
-                self.refuse(id, ErrorCode::H3_REQUEST_CANCELLED);
-            }
-            Step::Refused { code, respond } => self.refuse_with(id, nascent, code, respond),
-            Step::Fatal(fatal) => self.fail(fatal),
-            Step::Gone => {}
-        }
-    }
-
-    fn begin(self: &Rc<Self>, id: StreamId, nascent: Nascent, end: bool) {
-        let handler = self.handler();
-        let Some(handler) = handler else { return };
-        let protocol = self.engine.borrow().protocol();
-        self.prioritize(id, &nascent.head);
-        self.requests.set(self.requests.get() + 1);
-        let Nascent { engine, head, inflow, .. } = nascent;
-        let stream = Stream::opened(self.clone(), id, engine, inflow, end);
-        handler.request(Request { stream, head, end, protocol });
-    }
-
-    /// RFC 9218: what the client asked for, if it is not the default.
-    fn prioritize(&self, id: StreamId, head: &Head) {
-        let early = match &mut *self.early.borrow_mut() {
-            early if early.is_empty() => None,
-            early => early.iter().position(|(e, _)| *e == u64::from(id)).map(|at| early.swap_remove(at).1),
-        };
-        let field = head.get(edge_io::head::FieldId::Priority).map(Priority::parse);
-        if let Some(priority) = early.or(field) {
-            let _ = self.quic().send_stream(id).set_priority(level(priority));
-        }
-    }
-
-    /// Ends both directions of a stream that nobody was told of.
-    fn refuse(&self, id: StreamId, code: ErrorCode) {
-        let mut quic = self.quic();
-        let _ = quic.recv_stream(id).stop(varint(code.0));
-        let _ = quic.send_stream(id).reset(varint(code.0));
-    }
-
-    fn refuse_with(self: &Rc<Self>, id: StreamId, mut nascent: Nascent, code: ErrorCode, respond: Option<u16>) {
-        self.engine().cancelled(&mut nascent.engine, id.into());
-        spare::give(nascent.head);
-        let Some(status) = respond else {
-            return self.refuse(id, code);
-        };
-        let mut out = self.core.scratch();
-        self.engine().write_response(id.into(), status, std::iter::empty(), &mut out);
-        let mut quic = self.quic();
-        let written = quic.send_stream(id).write(&out);
-        if written == Ok(out.len()) && quic.send_stream(id).finish().is_ok() {
-            let _ = quic.recv_stream(id).stop(varint(ErrorCode::H3_NO_ERROR.0));
-        } else {
-            drop(quic);
-            self.refuse(id, code);
-        }
-        self.core.give_scratch(out);
-    }
-
-    fn accept_uni(self: &Rc<Self>) {
-        loop {
-            let id = self.quic().streams().accept(Dir::Uni);
-            let Some(id) = id else { return };
-            self.uni.borrow_mut().push((id, Uni::default()));
-            self.read_uni(id);
-        }
-    }
-
-    fn read_uni(self: &Rc<Self>, id: StreamId) {
-        let at = self.uni.borrow().iter().position(|(known, _)| *known == id);
-        let Some(at) = at else { return };
-        let (_, mut uni) = self.uni.borrow_mut().swap_remove(at);
-        if self.advance_uni(id, &mut uni) {
-            self.uni.borrow_mut().push((id, uni));
-        }
-    }
-
-    /// Whether it goes on.
-    fn advance_uni(self: &Rc<Self>, id: StreamId, uni: &mut Uni) -> bool {
-        let mut inflow = Inflow::default();
-        loop {
-            inflow.fill(self, id);
-            let chunk = inflow.take();
-            let fin = inflow.is_last();
-            if chunk.is_empty() && !fin {
-                return match inflow.state() {
-                    State::Reset(_) => {
-                        let lost = self.engine().uni_was_reset(uni);
-                        if let Err(fatal) = lost {
-                            self.fail(fatal);
-                        }
-                        false
-                    }
-                    state => state == State::Open,
-                };
-            }
-            let next = self.engine().receive_uni(uni, &chunk, fin, self.core.now_ms());
-            match next {
-                Ok(UniNext::More) if fin => return false,
-                Ok(UniNext::More) => {}
-                Ok(UniNext::Stop(code)) => {
-                    let _ = self.quic().recv_stream(id).stop(varint(code.0));
-                    return false;
-                }
-                Err(fatal) => {
-                    self.fail(fatal);
-                    return false;
-                }
-            }
-        }
-    }
-
     /// What the engine has to say after what came.
     fn after_events(self: &Rc<Self>) {
         if self.over.get() {
@@ -610,58 +407,6 @@ impl Connection {
         self.flush_own();
     }
 
-    fn on_priority(self: &Rc<Self>, id: u64, priority: Priority) {
-        let next = self.next_request.get();
-        if id >= next + 4 * u64::from(self.policy.streams) {
-            // RFC 9218 7.2: a request that it may not make.
-            return self.fail(Fatal::new(ErrorCode::H3_ID_ERROR, "the priority of a request beyond the limit"));
-        }
-        if id >= next {
-            let mut early = self.early.borrow_mut();
-            early.retain(|(e, _)| *e != id);
-            if early.len() < self.policy.streams as usize {
-                early.push((id, priority));
-            }
-            return;
-        }
-        let _ = self.quic().send_stream(stream_id(id)).set_priority(level(priority));
-    }
-
-    /// Opens our own unidirectional streams as far as the peer allows and as they are needed.
-    fn open_own(&self) {
-        let mut own = self.own.get();
-        if own.iter().all(Option::is_some) {
-            return;
-        }
-        let mut quic = self.quic();
-        for (which, stream) in OWN.into_iter().zip(&mut own) {
-            if stream.is_none() && !self.engine().out(which).is_empty() {
-                *stream = quic.streams().open(Dir::Uni);
-                if let Some(id) = *stream {
-                    let _ = quic.send_stream(id).set_priority(i32::MAX);
-                }
-            }
-        }
-        self.own.set(own);
-    }
-
-    /// Writes what waits for our unidirectional streams.
-    fn flush_own(&self) {
-        let mut engine = self.engine();
-        if !engine.has_out() {
-            return;
-        }
-        let mut quic = self.quic();
-        for (which, id) in OWN.into_iter().zip(self.own.get()) {
-            let out = engine.out(which);
-            if let (Some(id), false) = (id, out.is_empty())
-                && let Ok(n) = quic.send_stream(id).write(out)
-            {
-                out.drain(..n);
-            }
-        }
-    }
-
     fn flush_tail(&self, id: StreamId) {
         let mut tails = self.tails();
         if !tails.is_empty() {
@@ -678,91 +423,6 @@ impl Connection {
             self.idle_since.set(self.core.now());
         }
         self.touch();
-    }
-
-    /// What has to happen at some time, and has.
-    fn keep_time(self: &Rc<Self>, now: Instant) {
-        if self.over.get() {
-            return;
-        }
-        if !self.established.get() && now >= self.born + self.policy.handshake_timeout {
-            self.end(&ConnectionError::TimedOut);
-            return self.close(ErrorCode::H3_NO_ERROR, b"");
-        }
-        self.late_heads(now);
-        if let Going::Announced(at) = self.going.get()
-            && at <= now
-        {
-            let last = self.next_request.get();
-            self.engine().go_away(last);
-            self.going.set(Going::Last(last, now + self.late()));
-            self.flush_own();
-        }
-        let busy = self.requests.get() > 0;
-        if busy && self.ping_at.get() <= now {
-            // A peer that is there answers: a request that takes long does not end with its silence.
-            self.quic().ping();
-            self.ping_at.set(now + self.policy.ping_every);
-        }
-        if !busy && self.established.get() {
-            if now.saturating_duration_since(self.idle_since.get()) >= self.policy.keepalive {
-                self.go_away();
-            }
-            self.close_when_done(now);
-        }
-    }
-
-    /// Heads that do not come to an end.
-    fn late_heads(self: &Rc<Self>, now: Instant) {
-        if self.nascent.borrow().is_empty() {
-            return;
-        }
-        let timeout = self.policy.header_timeout;
-        let late = |n: &Nascent| now.saturating_duration_since(n.since) >= timeout;
-        let ids: Vec<u64> = self.nascent.borrow().iter().filter(|(_, n)| late(n)).map(|(id, _)| *id).collect();
-        for id in ids {
-            let nascent = self.nascent.borrow_mut().remove(&id);
-            if let Some(nascent) = nascent {
-                self.refuse_with(stream_id(id), *nascent, ErrorCode::H3_REQUEST_INCOMPLETE, Some(408));
-            }
-        }
-    }
-
-    /// A graceful end is complete when every answer has arrived.
-    fn close_when_done(self: &Rc<Self>, now: Instant) {
-        let own = self.own.get().iter().flatten().count();
-        let done = matches!(self.going.get(), Going::Last(_, heard) if heard <= now)
-            && self.nascent.borrow().is_empty()
-            && self.tails.borrow().is_empty()
-            && self.quic().streams().send_streams() <= own;
-        if done {
-            self.close(ErrorCode::H3_NO_ERROR, b"");
-        }
-    }
-
-    /// When it has to be looked at again, whatever comes.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        let quic = self.quic().poll_timeout();
-        if self.over.get() {
-            return quic;
-        }
-        let own = if !self.established.get() {
-            Some(self.born + self.policy.handshake_timeout)
-        } else if self.requests.get() > 0 {
-            Some(self.ping_at.get())
-        } else {
-            // Once it has passed, it is the client's acknowledgements that are waited for.
-            (self.going.get() == Going::No).then(|| self.idle_since.get() + self.policy.keepalive)
-        };
-        let going = match self.going.get() {
-            Going::Announced(at) => Some(at),
-            // Afterwards the end waits for events, not for time.
-            Going::Last(_, heard) => Some(heard).filter(|heard| *heard > self.core.now()),
-            Going::No => None,
-        };
-        let nascent = self.nascent.borrow().values().map(|n| n.since).min();
-        let head = nascent.map(|oldest| oldest + self.policy.header_timeout);
-        [quic, own, going, head].into_iter().flatten().min()
     }
 
     /// Whether the client has moved since the last call.
@@ -797,9 +457,4 @@ pub(crate) fn varint(code: u64) -> VarInt {
 
 pub(crate) fn stream_id(id: u64) -> StreamId {
     StreamId::from(varint(id))
-}
-
-/// quinn-proto sends higher ones first; 0 is what streams begin with, and urgency 3.
-fn level(priority: Priority) -> i32 {
-    3 - i32::from(priority.urgency)
 }
