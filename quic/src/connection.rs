@@ -2,25 +2,28 @@
 //!
 //! quinn-proto keeps the state machine. Body bytes stay in it until a stream's task asks for them, so that its flow
 //! control is the back-pressure; what is kept here is whom to wake.
+mod ending;
+mod own;
+mod requests;
+
 use crate::{
     crypto,
     deadlines::Entry,
     endpoint::{Core, Count},
     group::Member,
-    h3::{self, Control, ErrorCode, Fatal, Own, Uni, UniNext},
-    inflow::{Inflow, State},
+    h3::{self, Control, ErrorCode, Fatal, Uni},
     nascent::{Nascent, Step},
     policy::Policy,
     stream::Stream,
     tail::Tails,
     waiters::Waiters,
 };
-use bytes::Bytes;
 use edge_io::{
-    head::{Head, spare},
+    head::Head,
     message::{Priority, Protocol},
     tls,
 };
+use ending::Going;
 use quinn_proto::{ConnectionError, Dir, StreamEvent, StreamId, VarInt};
 use std::{
     cell::{Cell, OnceCell, RefCell, RefMut},
@@ -29,17 +32,15 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::Context,
-    time::{Duration, Instant},
+    time::Instant,
 };
-
-
 
 /// What a connection's owner does with it. Dropped when the connection is over.
 pub trait Handler {
     /// The handshake is done.
     fn established(&self, info: &tls::Info);
-    /// It ended before its handshake was done.
-    fn failed(&self, why: &tls::Error);
+    /// It ended before its handshake was done; `None`: the time for it was over.
+    fn failed(&self, why: Option<&tls::Error>);
     /// A request has come.
     fn request(&self, request: Request);
 }
@@ -80,6 +81,8 @@ pub struct Connection {
     early: RefCell<Vec<(u64, Priority)>>,
     /// Streams that got room in this turn, with quinn-proto's priority of each.
     writable: RefCell<Vec<(i32, StreamId)>>,
+    /// What the handshake has agreed on so far: for what comes before it is done.
+    hello: OnceCell<tls::Info>,
     info: OnceCell<tls::Info>,
     pub(crate) entry: Cell<Entry>,
     pub(crate) dirty: Cell<bool>,
@@ -93,6 +96,10 @@ pub struct Connection {
     requests: Cell<u32>,
     /// The first id that was not accepted yet.
     next_request: Cell<u64>,
+    /// There are more of them than one turn accepts.
+    more_requests: Cell<bool>,
+    /// What there is to send was held back once, for what streams' tasks would add to it.
+    pub(crate) held: Cell<bool>,
     idle_since: Cell<Instant>,
     ping_at: Cell<Instant>,
     /// How often a stream's task was woken.
@@ -124,6 +131,7 @@ impl Connection {
             tails: RefCell::default(),
             early: RefCell::default(),
             writable: RefCell::default(),
+            hello: OnceCell::new(),
             info: OnceCell::new(),
             entry: Cell::default(),
             dirty: Cell::new(false),
@@ -135,6 +143,8 @@ impl Connection {
             drained: Cell::new(false),
             requests: Cell::new(0),
             next_request: Cell::new(0),
+            more_requests: Cell::new(false),
+            held: Cell::new(false),
             idle_since: Cell::new(now),
             ping_at: Cell::new(now),
             woken: Cell::new(0),
@@ -168,9 +178,9 @@ impl Connection {
         self.tails.borrow_mut()
     }
 
-    /// The handshake's result, once it is done.
+    /// The handshake's result; while it is under way, what is known of it already: there is no client certificate yet.
     pub fn tls(&self) -> Option<&tls::Info> {
-        self.info.get()
+        self.info.get().or(self.hello.get())
     }
 
     /// Where the client is now: it may move.
@@ -209,7 +219,8 @@ impl Connection {
 
     /// Something was put into it: the endpoint looks at it after the tasks that are ready now.
     pub(crate) fn touch(self: &Rc<Self>) {
-        if !self.dirty.replace(true) {
+        // Of one that is gone from its endpoint nobody wants to know anything.
+        if !self.drained.get() && !self.dirty.replace(true) {
             self.core.dirty(self.clone());
         }
     }
@@ -245,14 +256,16 @@ impl Connection {
         if !self.established.replace(true) {
             self.core.half_open(-1);
             if let Some(owned) = owned {
-                let error = crypto::failure(why, Some(&self.quic.borrow()));
-                owned.handler.failed(&error);
+                let late = *why == ConnectionError::TimedOut;
+                let error = (!late).then(|| crypto::failure(why, Some(&self.quic.borrow())));
+                owned.handler.failed(error.as_ref());
             }
         }
     }
 
     /// The connection is gone from its endpoint: whatever is left of it sees that.
     pub(crate) fn abandon(&self) {
+        self.drained.set(true);
         self.end(&ConnectionError::LocallyClosed);
     }
 
@@ -267,17 +280,16 @@ impl Connection {
         self.released.set(false);
         let before = self.woken.get();
         let mut opened = 0;
+        if self.more_requests.get() {
+            self.accept_requests(&mut opened);
+        }
         loop {
             self.endpoint_events();
             let event = self.quic().poll();
             match event {
                 None => break,
-                Some(quinn_proto::Event::Stream(event)) => {
-                    if self.on_stream_event(event, &mut opened) {
-                        break;
-                    }
-                }
-                Some(quinn_proto::Event::HandshakeDataReady) => self.open_own(),
+                Some(quinn_proto::Event::Stream(event)) => self.on_stream_event(event, &mut opened),
+                Some(quinn_proto::Event::HandshakeDataReady) => self.on_hello(),
                 Some(quinn_proto::Event::Connected) => self.on_connected(),
                 Some(quinn_proto::Event::ConnectionLost { reason }) => self.on_lost(&reason),
                 Some(quinn_proto::Event::DatagramReceived | quinn_proto::Event::DatagramsUnblocked) => {}
@@ -300,10 +312,9 @@ impl Connection {
         }
     }
 
-    /// `true`: enough for this turn, and more is there.
-    fn on_stream_event(self: &Rc<Self>, event: StreamEvent, opened: &mut u32) -> bool {
+    fn on_stream_event(self: &Rc<Self>, event: StreamEvent, opened: &mut u32) {
         match event {
-            StreamEvent::Opened { dir: Dir::Bi } => return self.accept_requests(opened),
+            StreamEvent::Opened { dir: Dir::Bi } => self.accept_requests(opened),
             StreamEvent::Opened { dir: Dir::Uni } => self.accept_uni(),
             StreamEvent::Readable { id } if id.dir() == Dir::Uni => self.read_uni(id),
             StreamEvent::Readable { id } => self.on_readable(id),
@@ -313,7 +324,10 @@ impl Connection {
                 self.writable.borrow_mut().push((priority, id));
             }
             StreamEvent::Stopped { id, .. } => {
-                self.tails().remove(id.into());
+                if self.tails().remove(id.into()) {
+                    // Its task is gone: nobody else would end it (RFC 9000 3.5).
+                    let _ = self.quic().send_stream(id).reset(varint(ErrorCode::H3_REQUEST_CANCELLED.0));
+                }
                 if self.own.get().contains(&Some(id)) {
                     self.fail(Fatal::new(ErrorCode::H3_CLOSED_CRITICAL_STREAM, "a critical stream was stopped"));
                 } else {
@@ -324,11 +338,18 @@ impl Connection {
             StreamEvent::Finished { .. } | StreamEvent::Available { dir: Dir::Bi } => {}
             StreamEvent::Available { dir: Dir::Uni } => self.open_own(),
         }
-        false
+    }
+
+    fn on_hello(&self) {
+        if let Some(info) = crypto::info(&self.quic.borrow()) {
+            let _ = self.hello.set(info);
+        }
+        self.open_own();
     }
 
     fn on_connected(self: &Rc<Self>) {
         self.open_own();
+        self.allow_all_requests();
         if self.established.replace(true) {
             return;
         }
@@ -336,6 +357,7 @@ impl Connection {
         if let Some(info) = crypto::info(&self.quic.borrow()) {
             let _ = self.info.set(info);
         }
+        self.idle_since.set(self.core.now());
         let handler = self.handler();
         if let (Some(handler), Some(info)) = (handler, self.info.get()) {
             handler.established(info);
@@ -410,7 +432,7 @@ impl Connection {
     fn flush_tail(&self, id: StreamId) {
         let mut tails = self.tails();
         if !tails.is_empty() {
-            tails.flush(&mut self.quic(), id);
+            tails.flush(&mut self.quic(), id, varint(ErrorCode::H3_REQUEST_CANCELLED.0));
         }
     }
 
@@ -420,7 +442,7 @@ impl Connection {
         let left = self.requests.get().saturating_sub(1);
         self.requests.set(left);
         if left == 0 {
-            self.idle_since.set(self.core.now());
+            self.idle_since.set(self.core.refreshed());
         }
         self.touch();
     }

@@ -12,6 +12,13 @@ pub struct Entry {
     entered: Option<Instant>,
 }
 
+impl Entry {
+    /// Whether the entry at `at` is the one that counts.
+    pub fn is_at(&self, at: Instant) -> bool {
+        self.entered == Some(at)
+    }
+}
+
 /// The deadlines of all connections of an endpoint, by index.
 #[derive(Debug, Default)]
 pub struct Deadlines {
@@ -30,6 +37,16 @@ impl Deadlines {
         }
     }
 
+    /// Entries, also those that are out of date.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Keeps those entries, of a time and a connection, that `current` knows.
+    pub fn retain(&mut self, current: impl Fn(Instant, usize) -> bool) {
+        self.heap.retain(|Reverse((at, index))| current(*at, *index));
+    }
+
     /// When the first is due, if any is entered.
     pub fn first(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
@@ -45,7 +62,7 @@ impl Deadlines {
 
     /// The entry of `at` fired: whether the connection is due. If not yet, it is entered again.
     pub fn fired(&mut self, entry: &mut Entry, index: usize, at: Instant, now: Instant) -> bool {
-        if entry.entered != Some(at) {
+        if !entry.is_at(at) {
             return false; // an earlier entry took its place, or another connection had this index
         }
         entry.entered = None;
@@ -80,6 +97,23 @@ mod tests {
         let (fired, index) = all.next(at(1000)).expect("due");
         assert!(all.fired(&mut entry, index, fired, at(1000)));
         assert!(all.heap.is_empty());
+    }
+
+    #[test]
+    fn what_is_out_of_date_can_be_dropped() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let (mut all, mut entry) = (Deadlines::default(), Entry::default());
+        for turn in 0..100 {
+            all.set(&mut entry, 7, Some(at(10_000 + turn)));
+            all.set(&mut entry, 7, Some(at(turn + 5)));
+            let (fired, _) = all.next(at(turn + 5)).expect("due");
+            assert!(all.fired(&mut entry, 7, fired, at(turn + 5)));
+        }
+        assert_eq!(all.len(), 100);
+        all.set(&mut entry, 7, Some(at(200)));
+        all.retain(|at, index| index == 7 && entry.is_at(at));
+        assert_eq!((all.len(), all.first()), (1, Some(at(200))));
     }
 
     #[test]

@@ -42,6 +42,9 @@ const BATCHES_PER_TURN: u32 = 4;
 const SCRATCHES: usize = 64;
 /// How soon an endpoint without connections notices that the other shards have none either.
 const LINGER: Duration = Duration::from_millis(50);
+/// Entries of deadlines that may be out of date, beside some for each connection.
+const ENTRIES_KEPT: usize = 256;
+const ENTRIES_PER_CONNECTION: usize = 4;
 /// A buffer that grew beyond this is freed rather than kept, bytes.
 const SCRATCH_KEPT: usize = 16 * 1024;
 
@@ -110,6 +113,14 @@ impl Core {
         self.now.get()
     }
 
+    /// The same, also outside of a turn.
+    pub(crate) fn refreshed(&self) -> Instant {
+        if !self.driving.get() {
+            self.now.set(Instant::now());
+        }
+        self.now.get()
+    }
+
     /// Milliseconds of the shard's clock.
     pub(crate) fn now_ms(&self) -> u64 {
         self.timers.now()
@@ -167,8 +178,9 @@ impl Core {
     }
 
     pub(crate) fn count_lost(&self, why: &ConnectionError) {
+        // Zero is what those say who have no code for it.
         if let ConnectionError::ApplicationClosed(close) = why
-            && close.error_code != crate::connection::varint(ErrorCode::H3_NO_ERROR.0)
+            && ![0, ErrorCode::H3_NO_ERROR.0].contains(&close.error_code.into())
         {
             self.count(Count::Error(ErrorCode(close.error_code.into())));
         }
@@ -365,6 +377,7 @@ impl Endpoint {
         more |= self.receive(cx);
         self.expire();
         more |= self.look(cx);
+        self.tidy();
         self.count_errors();
         self.arm(cx);
         more
@@ -536,7 +549,7 @@ impl Endpoint {
                     outbox.send_answer(&self.socket, &transmit);
                 }
                 drop((proto, outbox));
-                handler.failed(&crypto::failure(&e.cause, None));
+                handler.failed(Some(&crypto::failure(&e.cause, None)));
             }
         }
     }
@@ -617,7 +630,7 @@ impl Endpoint {
 
     fn look_at(&self, connection: &Rc<Connection>, cx: &mut Context<'_>) {
         if connection.is_drained() {
-            return;
+            return self.remove(connection, false);
         }
         // While it is set, what streams' tasks put in does not ask for another turn.
         connection.dirty.set(true);
@@ -626,11 +639,13 @@ impl Endpoint {
             self.core.count(Count::Migration);
         }
         connection.dirty.set(false);
-        if woken > 0 && !connection.is_over() {
-            // Streams' tasks run next, and have something to say as a rule: it goes out together with this.
+        if woken > 0 && !connection.is_over() && !connection.held.replace(true) {
+            // Streams' tasks run next, and have something to say as a rule: it goes out together with this. But once
+            // only: a connection whose tasks are woken in each turn has something to acknowledge meanwhile.
             self.core.again(connection);
             return;
         }
+        connection.held.set(false);
         self.transmit(connection, cx);
         if connection.is_drained() {
             return self.remove(connection, false);
@@ -638,6 +653,16 @@ impl Endpoint {
         let mut entry = connection.entry.get();
         self.deadlines.borrow_mut().set(&mut entry, connection.index(), connection.deadline());
         connection.entry.set(entry);
+    }
+
+    /// Deadlines that were moved forward leave entries behind.
+    fn tidy(&self) {
+        let mut deadlines = self.deadlines.borrow_mut();
+        if deadlines.len() > ENTRIES_KEPT + ENTRIES_PER_CONNECTION * self.open.get() {
+            let all = self.connections.borrow();
+            let entry = |index: usize| all.get(index)?.as_ref().map(|c| c.entry.get());
+            deadlines.retain(|at, index| entry(index).is_some_and(|entry| entry.is_at(at)));
+        }
     }
 
     fn transmit(&self, connection: &Rc<Connection>, cx: &mut Context<'_>) {

@@ -1,16 +1,16 @@
 //! The way out of an endpoint: packets are made into one buffer, batch by batch, and wait there if the socket is full.
 use crate::socket::{Socket, Transmit};
 use quinn_proto::Connection;
-use std::{
-    io,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{io, task::Context, time::Instant};
 
 /// Batches of one connection before others get their turn.
 const BATCHES_PER_TURN: u32 = 8;
-/// Datagrams in one batch, at most: so many of 1,452 bytes are what the kernel takes as one message (64 KiB).
+/// Datagrams in one batch, at most (the kernel's own bound is 64).
 const SEGMENTS_MAX: usize = 44;
+/// What the kernel takes as one message, bytes: the most that UDP over IPv4 carries.
+const MESSAGE_MAX: usize = 65_507;
+/// How often a socket that says it has room, and has none, is asked in one turn.
+const ASKED: u32 = 2;
 
 /// What `transmit` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +55,17 @@ impl Outbox {
 
     /// Whether nothing waits any more.
     pub fn unblock(&mut self, socket: &Socket, cx: &mut Context<'_>) -> bool {
+        let mut asked = 0;
         while let Some(waiting) = &self.waiting {
-            match send(socket, waiting, &self.buffer) {
-                Ok(()) => self.waiting = None,
-                Err(_) => match socket.poll_writable(cx) {
-                    Poll::Ready(()) => {}
-                    Poll::Pending => return false,
-                },
+            if send(socket, waiting, &self.buffer).is_ok() {
+                self.waiting = None;
+            } else if socket.poll_writable(cx).is_pending() {
+                return false;
+            } else if asked == ASKED {
+                cx.waker().wake_by_ref(); // others first
+                return false;
             }
+            asked += 1;
         }
         true
     }
@@ -70,7 +73,8 @@ impl Outbox {
     /// Sends what a connection has to send.
     pub fn transmit(&mut self, socket: &Socket, quic: &mut Connection, now: Instant, cx: &mut Context<'_>) -> Sent {
         let mut sent = 0;
-        let segments = socket.max_gso_segments().min(SEGMENTS_MAX);
+        let fit = MESSAGE_MAX / usize::from(quic.current_mtu()).max(1);
+        let segments = socket.max_gso_segments().min(SEGMENTS_MAX).min(fit).max(1);
         for _ in 0..BATCHES_PER_TURN {
             if !self.unblock(socket, cx) {
                 return Sent::Some(sent);

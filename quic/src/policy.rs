@@ -11,6 +11,11 @@ use std::{sync::Arc, time::Duration};
 const UNI_STREAMS: u32 = 8;
 /// How long a client may take to come back with the token of a Retry packet.
 const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(15);
+/// How long a token is of use that a client was given for its next connections: the log of those that were used holds as
+/// many as come in that time.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// Requests that a client may have open before its handshake is done.
+pub(crate) const STREAMS_AT_FIRST: u32 = 128;
 /// Validation tokens that a client is given for its next connections.
 const TOKENS: u32 = 2;
 /// The smallest UDP payload that QUIC works with, bytes (RFC 9000 14).
@@ -49,6 +54,8 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// A handshake must be complete so long after its first packet.
     pub handshake_timeout: Duration,
+    /// Behind a graceful end, what was sent must have arrived after so long.
+    pub write_timeout: Duration,
     /// Half-open connections of this shard from which on clients must validate their address.
     pub retry_after: usize,
     /// Half-open connections of this shard beyond which new ones are refused.
@@ -74,6 +81,7 @@ pub struct Policy {
     pub(crate) keepalive: Duration,
     pub(crate) header_timeout: Duration,
     pub(crate) handshake_timeout: Duration,
+    pub(crate) write_timeout: Duration,
     /// A connection with requests under way sends something at least this often.
     pub(crate) ping_every: Duration,
     pub(crate) retry_after: usize,
@@ -85,7 +93,7 @@ impl Policy {
     pub fn new(settings: &Settings, crypto: Arc<ServerCrypto>, keys: &Shared, tokens: &Arc<Log>) -> Policy {
         let mut server = ServerConfig::new(crypto, keys.token());
         let mut validation = ValidationTokenConfig::default();
-        validation.log(tokens.clone()).sent(TOKENS);
+        validation.log(tokens.clone()).lifetime(TOKEN_LIFETIME).sent(TOKENS);
         server
             .transport_config(Arc::new(transport(settings)))
             .migration(settings.migration)
@@ -98,6 +106,7 @@ impl Policy {
             keepalive: settings.keepalive,
             header_timeout: settings.header_timeout,
             handshake_timeout: settings.handshake_timeout,
+            write_timeout: settings.write_timeout,
             ping_every: (settings.idle_timeout / 3).max(Duration::from_millis(100)),
             retry_after: settings.retry_after,
             max_handshakes: settings.max_handshakes,
@@ -118,7 +127,7 @@ fn transport(settings: &Settings) -> TransportConfig {
     });
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(settings.streams.into())
+        .max_concurrent_bidi_streams(settings.streams.min(STREAMS_AT_FIRST).into())
         .max_concurrent_uni_streams(UNI_STREAMS.into())
         .stream_receive_window(settings.stream_window.into())
         .receive_window(settings.connection_window.into())

@@ -363,6 +363,9 @@ impl SendHalf<'_> {
     /// `None`: nothing is taken now.
     fn data(&mut self, piece: Piece<'_>, end: bool) -> Result<Option<usize>, Cut> {
         let data = piece.bytes();
+        if end && self.tx.frame_left > data.len() as u64 {
+            return Err(Cut::Cancelled); // a frame that was begun cannot be ended by less (RFC 9114 7.1)
+        }
         let begins = self.tx.frame_left == 0 && !data.is_empty();
         if data.len() <= SMALL && self.tx.out.len() <= SMALL {
             let n = if begins { self.begin_frame(data.len()) } else { data.len().min(self.tx.frame_left as usize) };
@@ -435,14 +438,16 @@ impl SendHalf<'_> {
     }
 
     /// Ends our direction behind what waits; what does not go out at once goes when it can.
+    ///
+    /// Until it has succeeded, our direction is not through: dropping the stream resets it.
     fn finish(&mut self) -> Result<(), Cut> {
-        self.tx.all = true;
         if self.write_out()? {
             let finished = self.connection.quic().send_stream(self.id).finish();
-            self.connection.touch();
-            return finished.map_err(|_| self.gone());
+            finished.map_err(|_| self.gone())?;
+        } else {
+            self.connection.tails().add(self.id.into(), std::mem::take(&mut self.tx.out));
         }
-        self.connection.tails().add(self.id.into(), std::mem::take(&mut self.tx.out));
+        self.tx.all = true;
         self.connection.touch();
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! What is left to write on streams whose tasks are done: the peer's flow control did not let it out at once.
-use quinn_proto::{Connection, StreamId, WriteError};
+use quinn_proto::{Connection, StreamId, VarInt, WriteError};
 use std::collections::HashMap;
 
 /// The tails of one connection's streams: a head or trailers, or the last small piece of a body. Bounded by the number
@@ -20,9 +20,9 @@ impl Tails {
         self.of.is_empty()
     }
 
-    /// The stream is gone.
-    pub fn remove(&mut self, id: u64) {
-        self.of.remove(&id);
+    /// The stream is gone; whether it had one.
+    pub fn remove(&mut self, id: u64) -> bool {
+        self.of.remove(&id).is_some()
     }
 
     /// All streams are gone.
@@ -30,19 +30,25 @@ impl Tails {
         self.of = HashMap::new();
     }
 
-    /// Stream `id` can be written to.
-    pub fn flush(&mut self, quic: &mut Connection, id: StreamId) {
+    /// Stream `id` can be written to. One that its peer does not want any more is reset with `code`.
+    pub fn flush(&mut self, quic: &mut Connection, id: StreamId, code: VarInt) {
         let Some(bytes) = self.of.get_mut(&u64::from(id)) else { return };
-        while !bytes.is_empty() {
-            match quic.send_stream(id).write(bytes) {
+        let mut stream = quic.send_stream(id);
+        let ended = loop {
+            if bytes.is_empty() {
+                break stream.finish().is_ok();
+            }
+            match stream.write(bytes) {
                 Ok(n) => {
                     bytes.drain(..n);
                 }
                 Err(WriteError::Blocked) => return,
-                Err(_) => break,
+                Err(_) => break false,
             }
+        };
+        if !ended {
+            let _ = stream.reset(code);
         }
-        let _ = quic.send_stream(id).finish();
         self.of.remove(&u64::from(id));
     }
 }

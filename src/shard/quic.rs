@@ -269,8 +269,8 @@ impl Handler for Served {
         });
     }
 
-    fn failed(&self, why: &tls::Error) {
-        let result = result_of(why.kind);
+    fn failed(&self, why: Option<&tls::Error>) {
+        let result = why.map_or(HandshakeResult::Timeout, |why| result_of(why.kind));
         self.owner.stats(|stats| {
             stats.handshakes.count(&Handshake { result, version: "", group: "", resumed: false });
         });
@@ -320,6 +320,7 @@ fn settings(rule: &ListenerRule, shards: usize) -> Settings {
         keepalive: rule.timeouts.keepalive,
         header_timeout: rule.timeouts.header,
         handshake_timeout: rule.timeouts.handshake,
+        write_timeout: rule.timeouts.write,
         retry_after: retry_after.div_ceil(shards),
         max_handshakes: max_handshakes.div_ceil(shards),
         migration,

@@ -15,7 +15,7 @@ const LATE_REQUESTS: Duration = Duration::from_millis(100);
 
 /// How far the end of the connection, as this side wants it, has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Going {
+pub(super) enum Going {
     No,
     /// "No new requests" was said; the last one is named at this time.
     Announced(Instant),
@@ -35,7 +35,7 @@ impl Connection {
         }
         self.engine().go_away(NO_LAST_REQUEST);
         self.flush_own();
-        self.going.set(Going::Announced(self.core.now() + self.late()));
+        self.going.set(Going::Announced(self.core.refreshed() + self.late()));
         self.touch();
     }
 
@@ -46,13 +46,14 @@ impl Connection {
 
     /// Ends the connection at once.
     pub fn close(self: &Rc<Self>, code: ErrorCode, reason: &'static [u8]) {
-        self.quic().close(self.core.now(), varint(code.0), Bytes::from_static(reason));
+        let now = self.core.refreshed();
+        self.quic().close(now, varint(code.0), Bytes::from_static(reason));
         self.end(&ConnectionError::LocallyClosed);
         self.touch();
     }
 
     /// What has to happen at some time, and has.
-    fn keep_time(self: &Rc<Self>, now: Instant) {
+    pub(super) fn keep_time(self: &Rc<Self>, now: Instant) {
         if self.over.get() {
             return;
         }
@@ -86,13 +87,21 @@ impl Connection {
     /// A graceful end is complete when every answer has arrived.
     fn close_when_done(self: &Rc<Self>, now: Instant) {
         let own = self.own.get().iter().flatten().count();
-        let done = matches!(self.going.get(), Going::Last(_, heard) if heard <= now)
+        let Going::Last(_, heard) = self.going.get() else { return };
+        // One who does not take what was sent does not keep the connection for ever.
+        let late = now >= self.hard_end(heard);
+        let done = heard <= now
             && self.nascent.borrow().is_empty()
             && self.tails.borrow().is_empty()
             && self.quic().streams().send_streams() <= own;
-        if done {
+        if done || late {
             self.close(ErrorCode::H3_NO_ERROR, b"");
         }
+    }
+
+    /// Until when a peer may take to receive the last answers, behind a graceful end that it was told of at `heard`.
+    fn hard_end(&self, heard: Instant) -> Instant {
+        heard.max(self.idle_since.get()) + self.policy.write_timeout
     }
 
     /// When it has to be looked at again, whatever comes.
@@ -111,8 +120,9 @@ impl Connection {
         };
         let going = match self.going.get() {
             Going::Announced(at) => Some(at),
-            // Afterwards the end waits for events, not for time.
-            Going::Last(_, heard) => Some(heard).filter(|heard| *heard > self.core.now()),
+            Going::Last(_, heard) if heard > self.core.now() => Some(heard),
+            Going::Last(_, heard) if self.requests.get() == 0 => Some(self.hard_end(heard)),
+            Going::Last(..) => None,
             Going::No => None,
         };
         let nascent = self.nascent.borrow().values().map(|n| n.since).min();

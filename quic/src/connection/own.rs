@@ -11,7 +11,7 @@ use std::rc::Rc;
 const OWN: [Own; 3] = [Own::Control, Own::Encoder, Own::Decoder];
 
 impl Connection {
-    fn accept_uni(self: &Rc<Self>) {
+    pub(super) fn accept_uni(self: &Rc<Self>) {
         loop {
             let id = self.quic().streams().accept(Dir::Uni);
             let Some(id) = id else { return };
@@ -20,7 +20,7 @@ impl Connection {
         }
     }
 
-    fn read_uni(self: &Rc<Self>, id: StreamId) {
+    pub(super) fn read_uni(self: &Rc<Self>, id: StreamId) {
         let at = self.uni.borrow().iter().position(|(known, _)| *known == id);
         let Some(at) = at else { return };
         let (_, mut uni) = self.uni.borrow_mut().swap_remove(at);
@@ -65,7 +65,7 @@ impl Connection {
     }
 
     /// Opens our own unidirectional streams as far as the peer allows and as they are needed.
-    fn open_own(&self) {
+    pub(super) fn open_own(&self) {
         let mut own = self.own.get();
         if own.iter().all(Option::is_some) {
             return;
@@ -83,7 +83,7 @@ impl Connection {
     }
 
     /// Writes what waits for our unidirectional streams.
-    fn flush_own(&self) {
+    pub(super) fn flush_own(&self) {
         let mut engine = self.engine();
         if !engine.has_out() {
             return;

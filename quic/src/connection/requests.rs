@@ -1,8 +1,9 @@
 //! Requests as they come: streams are accepted, heads read, priorities set, and each request handed to the owner.
-use super::{Connection, Request, stream_id, varint};
+use super::{Connection, Request, ending::Going, stream_id, varint};
 use crate::{
     h3::{ErrorCode, Fatal},
     nascent::{Nascent, Step},
+    policy::STREAMS_AT_FIRST,
     stream::Stream,
 };
 use edge_io::{
@@ -17,14 +18,15 @@ const OPENED_PER_TURN: u32 = 256;
 
 impl Connection {
     /// Streams that the client opened.
-    fn accept_requests(self: &Rc<Self>, opened: &mut u32) -> bool {
+    pub(super) fn accept_requests(self: &Rc<Self>, opened: &mut u32) {
         loop {
-            if *opened == OPENED_PER_TURN {
-                self.core.again(self);
-                return true;
+            if *opened >= OPENED_PER_TURN {
+                // QUIC does not tell of them again.
+                self.more_requests.set(true);
+                return self.core.again(self);
             }
             let id = self.quic().streams().accept(Dir::Bi);
-            let Some(id) = id else { return false };
+            let Some(id) = id else { return self.more_requests.set(false) };
             *opened += 1;
             if let Going::Last(last, _) = self.going.get()
                 && u64::from(id) >= last
@@ -38,7 +40,7 @@ impl Connection {
     }
 
     /// A request whose head is not complete may be now.
-    fn on_readable(self: &Rc<Self>, id: StreamId) {
+    pub(super) fn on_readable(self: &Rc<Self>, id: StreamId) {
         let nascent = match self.nascent.try_borrow_mut() {
             Ok(mut all) if !all.is_empty() => all.remove(&u64::from(id)),
             _ => None,
@@ -58,7 +60,7 @@ impl Connection {
         }
     }
 
-    fn head_done(self: &Rc<Self>, id: StreamId, nascent: Nascent, step: Step) {
+    pub(super) fn head_done(self: &Rc<Self>, id: StreamId, nascent: Nascent, step: Step) {
         match step {
             Step::Waiting => {}
             Step::Complete { end } => self.begin(id, nascent, end),
@@ -77,10 +79,20 @@ impl Connection {
         let Some(handler) = handler else { return };
         let protocol = self.engine.borrow().protocol();
         self.prioritize(id, &nascent.head);
-        self.requests.set(self.requests.get() + 1);
+        let others = self.requests.replace(self.requests.get() + 1);
+        if others == 0 {
+            self.ping_at.set(self.core.now() + self.policy.ping_every);
+        }
         let Nascent { engine, head, inflow, .. } = nascent;
         let stream = Stream::opened(self.clone(), id, engine, inflow, end);
         handler.request(Request { stream, head, end, protocol });
+    }
+
+    /// Before its handshake was done, a client may open few streams: each that it may open costs memory at once.
+    pub(super) fn allow_all_requests(&self) {
+        if self.policy.streams > STREAMS_AT_FIRST {
+            self.quic().set_max_concurrent_streams(Dir::Bi, self.policy.streams.into());
+        }
     }
 
     /// RFC 9218: what the client asked for, if it is not the default.
@@ -89,14 +101,14 @@ impl Connection {
             early if early.is_empty() => None,
             early => early.iter().position(|(e, _)| *e == u64::from(id)).map(|at| early.swap_remove(at).1),
         };
-        let field = head.get(edge_io::head::FieldId::Priority).map(Priority::parse);
+        let field = head.get(FieldId::Priority).map(Priority::parse);
         if let Some(priority) = early.or(field) {
             let _ = self.quic().send_stream(id).set_priority(level(priority));
         }
     }
 
     /// Ends both directions of a stream that nobody was told of.
-    fn refuse(&self, id: StreamId, code: ErrorCode) {
+    pub(super) fn refuse(&self, id: StreamId, code: ErrorCode) {
         let mut quic = self.quic();
         let _ = quic.recv_stream(id).stop(varint(code.0));
         let _ = quic.send_stream(id).reset(varint(code.0));
@@ -122,7 +134,7 @@ impl Connection {
     }
 
     /// Heads that do not come to an end.
-    fn late_heads(self: &Rc<Self>, now: Instant) {
+    pub(super) fn late_heads(self: &Rc<Self>, now: Instant) {
         if self.nascent.borrow().is_empty() {
             return;
         }
@@ -137,15 +149,18 @@ impl Connection {
         }
     }
 
-    fn on_priority(self: &Rc<Self>, id: u64, priority: Priority) {
+    pub(super) fn on_priority(self: &Rc<Self>, id: u64, priority: Priority) {
         let next = self.next_request.get();
         if id >= next + 4 * u64::from(self.policy.streams) {
             // RFC 9218 7.2: a request that it may not make.
             return self.fail(Fatal::new(ErrorCode::H3_ID_ERROR, "the priority of a request beyond the limit"));
         }
-        if id >= next {
+        // It counts more than what the request itself says (RFC 9218 7.1), which is not read before its head.
+        let nascent = self.nascent.borrow();
+        let waits = |id: u64| id >= next || nascent.contains_key(&id);
+        if waits(id) {
             let mut early = self.early.borrow_mut();
-            early.retain(|(e, _)| *e != id);
+            early.retain(|(e, _)| *e != id && waits(*e));
             if early.len() < self.policy.streams as usize {
                 early.push((id, priority));
             }
