@@ -100,6 +100,8 @@ pub struct Connection {
     /// Streams that got room in this turn, with quinn-proto's priority of each.
     writable: RefCell<Vec<(i32, StreamId)>>,
     info: OnceCell<tls::Info>,
+    /// What the handshake had settled when the first request came in early data.
+    early_info: OnceCell<Box<tls::Info>>,
     pub(crate) entry: Cell<Entry>,
     pub(crate) dirty: Cell<bool>,
     remote: Cell<SocketAddr>,
@@ -144,6 +146,7 @@ impl Connection {
             early: RefCell::default(),
             writable: RefCell::default(),
             info: OnceCell::new(),
+            early_info: OnceCell::new(),
             entry: Cell::default(),
             dirty: Cell::new(false),
             remote: Cell::new(remote),
@@ -187,9 +190,9 @@ impl Connection {
         self.tails.borrow_mut()
     }
 
-    /// The handshake's result, once it is done.
+    /// The handshake's result once it is done; for requests in early data, what is settled by then.
     pub fn tls(&self) -> Option<&tls::Info> {
-        self.info.get()
+        self.info.get().or_else(|| self.early_info.get().map(|info| &**info))
     }
 
     /// Where the client is now: it may move.
@@ -480,11 +483,22 @@ impl Connection {
         let handler = self.handler();
         let Some(handler) = handler else { return };
         let protocol = self.engine.borrow().protocol();
+        self.settle_early();
         self.prioritize(id, &nascent.head);
         self.requests.set(self.requests.get() + 1);
         let Nascent { engine, head, inflow, .. } = nascent;
         let stream = Stream::opened(self.clone(), id, engine, inflow, end);
         handler.request(Request { stream, head, end, protocol });
+    }
+
+    /// A request in early data is held to the host that was asked for, and to the certificate of the session.
+    fn settle_early(&self) {
+        if self.is_early()
+            && self.early_info.get().is_none()
+            && let Some(info) = crypto::info(&self.quic.borrow())
+        {
+            let _ = self.early_info.set(Box::new(info));
+        }
     }
 
     /// RFC 9218: what the client asked for, if it is not the default.
