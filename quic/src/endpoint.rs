@@ -419,7 +419,20 @@ impl Endpoint {
         self.core.wake();
     }
 
+    /// One datagram. If it makes the state machine panic, it alone is lost.
     fn datagram(
+        &self,
+        remote: SocketAddr,
+        local_ip: Option<IpAddr>,
+        ecn: Option<quinn_proto::EcnCodepoint>,
+        data: BytesMut,
+    ) {
+        if catch_unwind(AssertUnwindSafe(|| self.handle(remote, local_ip, ecn, data))).is_err() {
+            edge_io::tasks::note_panic();
+        }
+    }
+
+    fn handle(
         &self,
         remote: SocketAddr,
         local_ip: Option<IpAddr>,
@@ -459,13 +472,17 @@ impl Endpoint {
     fn connection_event(&self, handle: ConnectionHandle, event: ConnectionEvent) {
         let connection = self.connections.borrow().get(handle.0).cloned().flatten();
         let Some(connection) = connection else { return };
-        let handled = catch_unwind(AssertUnwindSafe(|| connection.quic().handle_event(event)));
-        match handled {
-            Ok(()) => self.mark(&connection),
-            Err(_) => {
-                edge_io::tasks::note_panic();
-                self.remove(&connection, true);
-            }
+        self.guard(&connection, || {
+            connection.quic().handle_event(event);
+            self.mark(&connection);
+        });
+    }
+
+    /// Does something with a connection. If it panics, the connection alone is lost.
+    fn guard(&self, connection: &Rc<Connection>, what: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(what)).is_err() {
+            edge_io::tasks::note_panic();
+            self.remove(connection, true);
         }
     }
 
@@ -580,8 +597,10 @@ impl Endpoint {
             let due = self.deadlines.borrow_mut().fired(&mut entry, index, at, now);
             connection.entry.set(entry);
             if due {
-                connection.quic().handle_timeout(now);
-                self.mark(&connection);
+                self.guard(&connection, || {
+                    connection.quic().handle_timeout(now);
+                    self.mark(&connection);
+                });
             }
         }
     }
@@ -591,11 +610,7 @@ impl Endpoint {
         let mut turn = self.turn.borrow_mut();
         std::mem::swap(&mut *turn, &mut *self.core.dirty.borrow_mut());
         for connection in turn.drain(..) {
-            let looked = catch_unwind(AssertUnwindSafe(|| self.look_at(&connection, cx)));
-            if looked.is_err() {
-                edge_io::tasks::note_panic();
-                self.remove(&connection, true);
-            }
+            self.guard(&connection, || self.look_at(&connection, cx));
         }
         !self.core.dirty.borrow().is_empty() && !self.outbox.borrow().is_blocked()
     }

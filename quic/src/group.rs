@@ -195,6 +195,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_group_is_live_as_long_as_somebody_is_in_it() {
+        let group = Group::bind(([127, 0, 0, 1], 0).into(), 2, Wanted::Auto, Buffers::default()).unwrap();
+        assert!(!group.is_live());
+        let (one, other) = (group.join(), group.join());
+        drop(one);
+        assert!(group.is_live());
+        drop(other);
+        assert!(!group.is_live());
+    }
+
+    #[test]
     fn where_the_filter_is_refused_only_the_operators_wish_is_an_error() {
         let group = Group::bind(([127, 0, 0, 1], 0).into(), 2, Wanted::Forward, Buffers::default()).unwrap();
         let sockets: Vec<_> = (0..2).map(|n| Socket::from(group.fd(n).unwrap())).collect();

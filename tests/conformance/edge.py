@@ -24,10 +24,11 @@ PATIENCE_S = 30
 class Edge:
     """A running edge; `stop` ends it."""
 
-    def __init__(self, binary, shards=2):
+    def __init__(self, binary, shards=2, steering="auto"):
         self.binary, self.dir = binary, tempfile.mkdtemp(prefix="edge-h3-")
         self.origin, self.admin = f"{self.dir}/origin.sock", f"{self.dir}/admin.sock"
         text = f'version = 1\n[server]\nshards = {shards}\nadmin = "unix:{self.admin}"\naccess_log = "off"\n'
+        text += f'[server.quic]\nsteering = "{steering}"\n'
         for name, keys in LISTENERS.items():
             text += (f'[[listener]]\nname = "{name}"\naddress = ["127.0.0.1:0"]\nprotocols = ["h1", "h2", "h3"]\n'
                      f'tls = "self-signed"\n{keys}\n')

@@ -32,6 +32,8 @@ from origin import Origin  # noqa: E402
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--edge", help="the binary to start")
+    p.add_argument("--shards", type=int, default=2, help="of that edge; default %(default)s")
+    p.add_argument("--steering", default="auto", choices=["auto", "kernel", "forward"], help="of that edge; default %(default)s")
     p.add_argument("--host", default="127.0.0.1")
     p.add_argument("--port", type=int, help="of a running server, instead of --edge")
     p.add_argument("--section", action="append", default=[], help="only ids that begin so; may be repeated")
@@ -115,7 +117,7 @@ def main():
             print(f"{c.id:16} {c.about}")
         print(f"{len(cases)} cases")
         return 0
-    edge = Edge(os.path.abspath(options.edge)) if options.edge else None
+    edge = Edge(os.path.abspath(options.edge), options.shards, options.steering) if options.edge else None
     begun = time.monotonic()
     try:
         origin = Origin(path=edge.origin) if edge else None

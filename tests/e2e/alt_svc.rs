@@ -5,7 +5,7 @@ use crate::harness::{
 };
 
 crate::suite!("alt_svc";
-    over_tls:
+    over_tls_and_tcp:
         every_answer_says_where_http3_is,
         whoever_has_said_it_already_is_not_corrected,
         it_is_said_as_long_as_it_is_so,

@@ -8,6 +8,7 @@ use crate::harness::{
     tls::{self, Authority, EDGE_NAME},
     wire::timed_out,
 };
+use h2::Reason;
 use rustls::ClientConfig;
 use std::{
     io,
@@ -23,8 +24,7 @@ crate::suite!("http3";
     from_http3:
         cut_answer_is_a_reset_with_internal_error,
         client_that_stops_reading_aborts_at_the_origin,
-        client_that_resets_its_request_aborts_at_the_origin,
-        refused_streams_are_tried_again_or_a_bad_gateway;
+        client_that_resets_its_request_aborts_at_the_origin;
     each_driver:
         early_data_is_not_taken_unless_asked_for,
         early_data_carries_safe_requests_only,
@@ -32,6 +32,7 @@ crate::suite!("http3";
         retry_makes_clients_show_their_address,
         idle_timeout_spares_slow_requests;
     once:
+        resets_of_an_origin_are_bad_gateways_or_internal_errors,
         answer_complete_before_the_request_stops_it_with_no_error,
         urgent_answers_overtake,
         priority_update_reorders,
@@ -68,7 +69,7 @@ fn cut_answer_is_a_reset_with_internal_error(at: Pair) {
         served.begin(200, &Vec::new(), None)?;
         served.send("some of it")?;
         if served.is_http2() {
-            served.reset(h2::Reason::CANCEL);
+            served.reset(Reason::CANCEL);
         }
         Ok(())
     });
@@ -91,7 +92,7 @@ fn cut_answer_is_a_reset_with_internal_error(at: Pair) {
 }
 
 /// An origin that tells when an answer of it was given up.
-fn endless(at: Pair) -> (Origin, mpsc::Receiver<io::Result<()>>) {
+fn endless(at: Pair) -> (Origin, mpsc::Receiver<io::Result<Option<Reason>>>) {
     let (tell, told) = mpsc::channel();
     let tell = std::sync::Mutex::new(tell);
     let origin = Origin::serving(at.up, move |served| {
@@ -100,15 +101,17 @@ fn endless(at: Pair) -> (Origin, mpsc::Receiver<io::Result<()>>) {
         }
         served.begin(200, &Vec::new(), None)?;
         served.send("beginning")?;
-        let end = if served.is_http2() { served.wait_cancel() } else { served.wait_without_reading() };
+        let end =
+            if served.is_http2() { served.wait_cancel_code() } else { served.wait_without_reading().map(|()| None) };
         let _ = tell.lock().expect("nobody panics with it").send(end);
         Ok(())
     });
     (origin, told)
 }
 
-fn given_up(edge: &Edge, told: &mpsc::Receiver<io::Result<()>>, path: &str) {
-    told.recv_timeout(crate::harness::PATIENCE).expect("the origin hears of it").expect("in the protocol's words");
+fn given_up(at: Pair, edge: &Edge, told: &mpsc::Receiver<io::Result<Option<Reason>>>, path: &str) {
+    let code = told.recv_timeout(crate::harness::PATIENCE).expect("the origin hears of it").expect("in time");
+    assert_eq!(code, at.up.http2().then_some(Reason::CANCEL));
     assert_eq!(edge.wait_log_path(path)["category"], "client_abort");
 }
 
@@ -120,7 +123,7 @@ fn client_that_stops_reading_aborts_at_the_origin(at: Pair) {
     stream.raw(&request(&Ask::get("/stop"))).and_then(|()| stream.end()).expect("a request");
     assert_eq!(stream.head(false).expect("a head").status(), 200);
     stream.stop(code::REQUEST_CANCELLED);
-    given_up(&edge, &told, "/stop");
+    given_up(at, &edge, &told, "/stop");
     assert_eq!(
         session.begin(&Ask::get("/whole")).expect("a request").duplex.head(false).expect("a head").status(),
         200
@@ -135,20 +138,41 @@ fn client_that_resets_its_request_aborts_at_the_origin(at: Pair) {
     assert_eq!(call.head().status(), 200);
     call.send("half of it");
     call.cancel();
-    given_up(&edge, &told, "/reset");
+    given_up(at, &edge, &told, "/reset");
     assert_eq!(client.get("/whole").text(), "whole", "the connection goes on");
 }
 
-fn refused_streams_are_tried_again_or_a_bad_gateway(at: Pair) {
-    let origin = Origin::serving(at.up, |served| {
-        if served.is_http2() {
-            served.reset(h2::Reason::INTERNAL_ERROR);
+fn resets_of_an_origin_are_bad_gateways_or_internal_errors() {
+    const CODES: [Reason; 6] = [
+        Reason::NO_ERROR,
+        Reason::PROTOCOL_ERROR,
+        Reason::INTERNAL_ERROR,
+        Reason::CANCEL,
+        Reason::ENHANCE_YOUR_CALM,
+        Reason::HTTP_1_1_REQUIRED,
+    ];
+    let origin = Origin::serving(Protocol::H2c, |served| {
+        let (when, code) = served.target()[1..].split_once('/').unwrap_or_default();
+        let (begun, code) = (when == "after", code.parse::<u32>().unwrap_or_default());
+        served.request()?;
+        if begun {
+            served.begin(200, &Vec::new(), None)?;
+            served.send("some of it")?;
         }
+        served.reset(code.into());
         Ok(())
     });
-    let edge = Setup::pair(at, &origin).start();
-    let got = edge.client().ask(Ask::post("/reset", "x"));
-    assert_eq!(got.status(), 502, "{got:?}");
+    let edge = with_listener(Driver::IoUring, &origin, "");
+    let client = edge.client();
+    for reset in CODES.map(u32::from) {
+        let got = client.ask(Ask::post(&format!("/before/{reset}"), "x"));
+        assert_eq!(got.status(), 502, "{reset}: {got:?}");
+        match client.try_ask(Ask::post(&format!("/after/{reset}"), "x")) {
+            // The edge may have seen the end before it sent a byte.
+            Ok(got) => assert_eq!(got.status(), 502, "{reset}: {got:?}"),
+            Err(e) => assert_eq!(told(&e), (Some(code::INTERNAL_ERROR), false), "{reset}: {e}"),
+        }
+    }
 }
 
 fn answer_complete_before_the_request_stops_it_with_no_error() {

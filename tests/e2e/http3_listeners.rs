@@ -15,7 +15,6 @@ crate::suite!("http3_listeners";
         removed_http3_finishes_what_is_in_flight,
         http3_comes_back_while_the_old_one_drains;
     once:
-        alt_svc_follows_its_keys,
         connections_stay_on_their_shards,
         changed_keys_hold_for_new_connections;
 );
@@ -84,16 +83,6 @@ fn alt_svc_is_said_while_http3_is_spoken(driver: Driver) {
         check(Some(&said));
         assert_eq!(get(&try_http3(&addr).expect("it is back, at the same port"), "/"), 200);
     }
-}
-
-fn alt_svc_follows_its_keys() {
-    let origin = Origin::fine(Protocol::H1);
-    let edge = start(Driver::IoUring, &text(&origin, ALL, "http3 = { alt_svc_max_age = \"1h\" }"));
-    let client = Client::connect(Protocol::H2, &edge.addr());
-    assert!(client.get("/").get("alt-svc").is_some_and(|v| v.ends_with("ma=3600")));
-    reload(&edge, &text(&origin, ALL, "http3 = { alt_svc_max_age = \"0s\" }"));
-    assert_eq!(client.get("/").get("alt-svc"), None);
-    assert_eq!(edge.client().get("/").status(), 200, "spoken, not said");
 }
 
 fn http3_is_spoken_alone(driver: Driver) {

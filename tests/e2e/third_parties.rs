@@ -162,7 +162,12 @@ fn chromium_shows_a_page_over_http3() {
     let home = tempfile::tempdir().expect("a temporary directory");
     let authority = format!("{EDGE_NAME}:{}", edge.addr().tcp().port());
     let mut command = programs::command(&chromium);
-    command.env("HOME", home.path()).args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
+    command.env("HOME", home.path()).env("TMPDIR", home.path()).args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+    ]);
     command.args(["--no-first-run", "--disable-background-networking", "--disable-component-update"]);
     command.arg(format!("--user-data-dir={}", home.path().join("data").display()));
     command.arg(format!("--host-resolver-rules=MAP {EDGE_NAME} 127.0.0.1"));

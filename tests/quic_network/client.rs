@@ -93,7 +93,11 @@ impl Client {
 
     /// The same, with a configuration.
     pub async fn connect_with(to: SocketAddr, config: quinn::ClientConfig) -> Client {
-        let endpoint = endpoint(to);
+        Client::connect_from(endpoint(to), to, config).await
+    }
+
+    /// The same, from a socket that others may use too.
+    pub async fn connect_from(endpoint: quinn::Endpoint, to: SocketAddr, config: quinn::ClientConfig) -> Client {
         let connecting = endpoint.connect_with(config, to, tls::EDGE_NAME).expect("a good configuration");
         let quic = connecting.await.expect("a handshake");
         let (mut driver, send) =

@@ -1,6 +1,6 @@
 //! Clients that change their address in the middle of a download, knowingly or not: the same shard goes on serving them.
 use crate::{
-    client::{Client, run},
+    client::{Client, config, endpoint, run},
     harness::{Driver, Edge},
     relay::{Relay, Weather},
     site::{MIB, Site, by_shard, loopbacks, udp_addr},
@@ -12,7 +12,8 @@ suite! {
     "moving";
     each_driver: kernel_with_2_shards, forward_with_2_shards;
     once: kernel_with_8_shards, forward_with_8_shards, nat_kernel_with_2_shards, nat_forward_with_2_shards,
-        nat_kernel_with_8_shards, nat_forward_with_8_shards, two_at_once;
+        nat_kernel_with_8_shards, nat_forward_with_8_shards, two_at_once, a_move_that_is_not_allowed, many_connections_of_one_socket,
+        a_full_forward_queue;
 }
 
 /// Times that a client moves.
@@ -139,4 +140,72 @@ fn two_at_once() {
         assert_eq!(metrics.sum("edge_tls_handshakes_total", &[("transport", "quic"), ("result", "ok")]), 2.0);
         assert!(metrics.sum("edge_quic_migrations_total", &[]) > MOVES as f64);
     }
+}
+
+/// With `migration = false` a client that moves is not heard any more.
+fn a_move_that_is_not_allowed() {
+    let site = Site::new();
+    let text = site.text("127.0.0.1:0", "http3 = { migration = false, idle_timeout = \"1s\" }\n", "");
+    let edge = site.setup(Driver::IoUring, 2, "auto").text(&text).start();
+    run(async {
+        let client = Client::connect(udp_addr(&edge)).await;
+        client.download(1000).await;
+        client.rebind();
+        let got = client.get_watched("/bytes/1000", |_| {}).await;
+        assert!(got.is_err(), "{got:?}");
+    });
+    assert_eq!(edge.metrics().sum("edge_quic_migrations_total", &[]), 0.0);
+}
+
+/// Their packets come together, joined by the kernel perhaps, and belong to different shards.
+fn many_connections_of_one_socket() {
+    for steering in ["kernel", "forward"] {
+        let site = Site::new();
+        let edge = site.edge(Driver::IoUring, 4, steering, "127.0.0.1:0");
+        let shards = run(async {
+            let addr = udp_addr(&edge);
+            let endpoint = endpoint(addr);
+            let mut all = tokio::task::JoinSet::new();
+            for _ in 0..12 {
+                let endpoint = endpoint.clone();
+                all.spawn(async move {
+                    let client = Client::connect_from(endpoint, addr, config()).await;
+                    client.upload(2 * MIB).await;
+                    client.download(2 * MIB).await;
+                });
+            }
+            while let Some(done) = all.join_next().await {
+                done.expect("no panic");
+            }
+            by_shard(&edge.metrics(), 4, "edge_quic_packets_total", &[("direction", "sent")])
+        });
+        assert!(shards.iter().filter(|sent| **sent > 0.0).count() > 1, "all by one shard: {shards:?}");
+        // A connection is never cut in two: what goes astray is lost, not answered.
+        let metrics = edge.metrics();
+        assert_eq!(metrics.sum("edge_tls_handshakes_total", &[("transport", "quic"), ("result", "ok")]), 12.0);
+        assert_eq!(metrics.sum("edge_quic_stateless_resets_total", &[]), 0.0);
+    }
+}
+
+/// Shards hand on more than fits: what is dropped is sent again.
+fn a_full_forward_queue() {
+    let site = Site::new();
+    let setup = site.setup(Driver::IoUring, 2, "forward");
+    let setup = setup.server("quic", "{ steering = \"forward\", forward_queue = 16 }");
+    let edge = setup.text(&site.text("127.0.0.1:0", "", "")).start();
+    run(async {
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let addr = udp_addr(&edge);
+            all.spawn(async move { Client::connect(addr).await.upload(5 * MIB).await });
+        }
+        while let Some(done) = all.join_next().await {
+            done.expect("no panic");
+        }
+    });
+    let metrics = edge.metrics();
+    let dropped = metrics.sum("edge_quic_packets_dropped_total", &[("reason", "forward_queue")]);
+    let forwarded = metrics.sum("edge_quic_packets_total", &[("direction", "forwarded")]);
+    println!("forwarded {forwarded}, dropped {dropped}");
+    assert!(forwarded > 0.0);
 }

@@ -19,7 +19,8 @@ suite! {
     "operators";
     each_driver: reloads_during_requests, a_removed_listener_drains, a_stop_drains;
     once: a_new_certificate, a_silent_client_is_forgotten, a_long_request_outlives_the_idle_timeout,
-        an_idle_connection_ends, a_removed_listener_comes_back;
+        an_idle_connection_ends, a_removed_listener_comes_back, a_stop_is_bounded,
+        an_end_that_nobody_acknowledges_costs_nothing;
 }
 
 const RELOADS: usize = 50;
@@ -322,4 +323,52 @@ fn a_stop_drains(driver: Driver) {
         });
         assert_eq!(edge.wait_exit(), 0);
     }
+}
+
+/// A client that does not read keeps the process no longer than the time for draining.
+fn a_stop_is_bounded() {
+    let site = Site::new();
+    let setup = site.setup(Driver::IoUring, 2, "auto").server("drain_timeout", "\"1s\"");
+    let edge = setup.text(&version(&site, 0)).start();
+    run(async {
+        let under = under_way(&edge, 8 * MIB).await;
+        let begun = Instant::now();
+        edge.signal(Signal::TERM);
+        until("the process to end", || edge.ended().is_some()).await;
+        assert!(begun.elapsed() >= Duration::from_millis(950), "after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
+        under.all.iter().for_each(tokio::task::JoinHandle::abort);
+    });
+}
+
+/// The keep-alive time is over, and the client is gone without a word: the edge waits for it in its sleep.
+fn an_end_that_nobody_acknowledges_costs_nothing() {
+    let site = Site::new();
+    let keys = "http3 = { idle_timeout = \"20s\" }\ntimeouts = { keepalive = \"1s\" }\n";
+    let edge = site.setup(Driver::IoUring, 1, "auto").text(&site.text("127.0.0.1:0", keys, "")).start();
+    let relay = Relay::start(udp_addr(&edge), Weather::fair());
+    let wakes = || -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", edge.pid())).expect("the process is there");
+        let of = |path: std::path::PathBuf| {
+            let status = std::fs::read_to_string(path.join("status")).unwrap_or_default();
+            let line = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+            line.and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or_default()
+        };
+        tasks.filter_map(|task| Some(of(task.ok()?.path()))).sum()
+    };
+    run(async {
+        let client = Client::connect_with(relay.addr(), silent()).await;
+        let _held = futures(&client, 1).await;
+        until("the request to arrive", || !site.origin.begun().is_empty()).await;
+        relay.shrink(0);
+        site.gate.open();
+        // Times are what is tested here: the connection is to be over by now, and is not.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        let before = wakes();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let woken = wakes() - before;
+        assert_eq!(open_connections(&edge), 1.0);
+        println!("woken {woken} times in two seconds");
+        assert!(woken < 150, "{woken} times in two seconds");
+    });
 }

@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 
 from h3.quic_packets import initial, long_header, mutated, short  # noqa: E402
 from h3.wire import (  # noqa: E402
-    DATA, ENCODER, PING, PRIORITY_UPDATE, capacity, crypto, data, frame, headers, insert, new_connection_id, prefixed,
+    DATA, ENCODER, PING, PRIORITY_UPDATE, capacity, crypto, data, frame, headers, insert, new_connection_id,
     reset_stream, section, stop_sending, stream_frame, varint)
 
 ATTACKS_H3 = {}
@@ -193,7 +193,7 @@ def h3_half_bodies(path):
 @attack("heads that grow by one byte every half second")
 def h3_slow_heads(path):
     def opened(c):
-        c.attack_streams = [c.stream() for _ in range(0)]
+        c.attack_streams = []
         for _ in range(50):
             c.attack_streams.append(c.stream())
             c.send(c.attack_streams[-1], frame(1, b"\0\0", length=5000))
@@ -250,6 +250,3 @@ def h3_noise(path):
     real = long_header(1).ljust(1200, b"\x11")
     return Script3(datagrams=burst(lambda n: mutated(rng, real) if n % 2 else rng.randbytes(rng.choice((21, 60, 1200)))),
                    connections=1)
-
-
-__all__ = ["ATTACKS_H3", "Script3", "prefixed"]

@@ -3,11 +3,10 @@ import time
 
 import pylsqpack
 
-from .case import Fail, Skip
+from .case import Fail
 from .quic import Quic
 from .wire import (
-    CONTROL, DATA, DECODER, ENCODER, GOAWAY, H3, HEADERS, QUIC, SETTINGS, code_name, headers, raw, read_varint, section,
-    settings, varint)
+    CONTROL, DATA, GOAWAY, H3, HEADERS, QUIC, SETTINGS, headers, read_varint, section, settings, varint)
 
 
 class Target:
@@ -267,6 +266,3 @@ class _Nobody:
 
     def requests(self):
         return []
-
-
-__all__ = ["Answer", "Bystander", "Client", "Skip", "Target", "code_name", "raw", "ENCODER", "DECODER"]

@@ -1,2 +1,4 @@
 """Imports every module with cases, in the order of the listing."""
-from . import streams, settings, frames_control, frames_request, messages, qpack, quic_packets, quic_frames, exhaustion, paths  # noqa: F401
+from . import (  # noqa: F401
+    streams, settings, frames_control, frames_request, messages, qpack, quic_packets, quic_tokens, quic_frames, exhaustion,
+    paths)

@@ -1,7 +1,6 @@
 """RFC 9114 section 6: the unidirectional streams, which may come, how often, and that some may not end."""
 from .case import Fail, case, each
-from .client import frames
-from .wire import CONTROL, DECODER, ENCODER, PUSH, SETTINGS, literal, prefixed, settings, varint
+from .wire import CONTROL, DECODER, ENCODER, PUSH, SETTINGS, settings, varint
 
 CRITICAL = [("control", CONTROL), ("encoder", ENCODER), ("decoder", DECODER)]
 
@@ -76,7 +75,7 @@ def push_stream(t):
 
 
 @each("9114/6.2.3", "a unidirectional stream of type {} is stopped or read, and nothing else happens", [
-    ("0x21 (reserved)", 0x21), ("0x40 (reserved)", 0x1f * 1 + 0x21), ("0x54", 0x54), ("0x4 (unknown)", 4),
+    ("0x21 (reserved)", 0x21), ("0x40 (reserved)", 0x40), ("0x54", 0x54), ("0x4 (unknown)", 4),
     ("2^62-1", (1 << 62) - 1)])
 def unknown_type(t, kind):
     c = t.connect()
@@ -120,7 +119,7 @@ def none_of_servers(t):
         raise Fail(c.seen())
 
 
-@case("9114/6.2.3", "200 streams of unknown types are borne or H3_EXCESSIVE_LOAD", )
+@case("9114/6.2.3", "200 streams of unknown types are borne or H3_EXCESSIVE_LOAD")
 def many_unknown(t):
     c = t.connect()
     for n in range(200):
@@ -138,13 +137,3 @@ def silent_qpack(t):
     c.uni(varint(ENCODER))
     c.uni(varint(DECODER))
     c.works()
-
-
-@case("9114/4.1", "an interim or a final answer has exactly one :status, and its frames are whole")
-def whole(t):
-    c = t.connect()
-    stream = c.request()
-    answer = c.answered(stream)
-    got = bytes(c.received[stream])
-    if answer.status != 200 or sum(len(p) for _, p in frames(got)) > len(got) or prefixed(1, 3) != literal("", "")[:0] + b"\1":
-        raise Fail(c.seen())

@@ -1,8 +1,9 @@
 //! Which protocols a test runs over: a downstream and an upstream one.
 //!
 //! HTTP/3 is a downstream protocol like the others; where a group leaves it out, that is because of what the group is about:
-//! the bytes of HTTP/1.1 (`from_h1`, `h1_to_h2`), an origin's protocol that no client's changes (`each_upstream`), or a
-//! listener without TLS, which HTTP/3 does not have. What only HTTP/3 has is in `http3.rs` and `http3_listeners.rs`.
+//! the bytes of HTTP/1.1 (`from_h1`, `h1_to_h2`), an origin's protocol that no client's changes (`each_upstream`), or what is
+//! said of HTTP/3 to others (`over_tls_and_tcp`). One test is about listeners without TLS, which HTTP/3 does not have, and
+//! says so. What only HTTP/3 has is in `http3.rs` and `http3_listeners.rs`.
 use super::Driver;
 use std::fmt;
 
@@ -131,6 +132,11 @@ impl Pair {
     /// Those whose clients use TLS, over HTTP/1.1 to the origin.
     pub fn over_tls() -> Vec<Pair> {
         Pair::pairs_where(|p| p.down.tls() && p.up == Protocol::H1)
+    }
+
+    /// Those whose clients use TLS over TCP, over HTTP/1.1 to the origin.
+    pub fn over_tls_and_tcp() -> Vec<Pair> {
+        Pair::over_tls().into_iter().filter(|p| p.down != Protocol::H3).collect()
     }
 
     /// Those whose origins use TLS, under what needs no TLS to the client, and HTTP/3.

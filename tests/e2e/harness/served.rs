@@ -296,20 +296,28 @@ impl<'a> Served<'a> {
     /// # Errors
     /// `TimedOut`.
     pub fn wait_cancel(&mut self) -> io::Result<()> {
+        self.wait_cancel_code().map(drop)
+    }
+
+    /// As [`Served::wait_cancel`], and with which code, if HTTP/2 said one.
+    ///
+    /// # Errors
+    /// `TimedOut`.
+    pub fn wait_cancel_code(&mut self) -> io::Result<Option<Reason>> {
         match &mut self.kind {
             Inner::Http1 { wire, .. } => loop {
                 match wire.fill() {
-                    Ok(0) => return Ok(()),
+                    Ok(0) => return Ok(None),
                     Ok(_) => {}
                     Err(e) if super::wire::timed_out(&e) => return Err(e),
-                    Err(_) => return Ok(()),
+                    Err(_) => return Ok(None),
                 }
             },
             Inner::Http2 { respond, duplex, engine, begun, .. } => {
                 if *begun {
-                    return duplex.wait_reset().map(drop);
+                    return duplex.wait_reset();
                 }
-                engine.wait(std::future::poll_fn(|cx| respond.poll_reset(cx))).map(drop)
+                Ok(engine.wait(std::future::poll_fn(|cx| respond.poll_reset(cx)))?.ok())
             }
         }
     }
