@@ -81,9 +81,9 @@ pub struct Connection {
     early: RefCell<Vec<(u64, Priority)>>,
     /// Streams that got room in this turn, with quinn-proto's priority of each.
     writable: RefCell<Vec<(i32, StreamId)>>,
-    /// What the handshake has agreed on so far: for what comes before it is done.
-    hello: OnceCell<tls::Info>,
     info: OnceCell<tls::Info>,
+    /// What the handshake had settled when the first request came in early data.
+    early_info: OnceCell<Box<tls::Info>>,
     pub(crate) entry: Cell<Entry>,
     pub(crate) dirty: Cell<bool>,
     remote: Cell<SocketAddr>,
@@ -131,8 +131,8 @@ impl Connection {
             tails: RefCell::default(),
             early: RefCell::default(),
             writable: RefCell::default(),
-            hello: OnceCell::new(),
             info: OnceCell::new(),
+            early_info: OnceCell::new(),
             entry: Cell::default(),
             dirty: Cell::new(false),
             remote: Cell::new(remote),
@@ -178,9 +178,9 @@ impl Connection {
         self.tails.borrow_mut()
     }
 
-    /// The handshake's result; while it is under way, what is known of it already: there is no client certificate yet.
+    /// The handshake's result once it is done; for requests in early data, what is settled by then.
     pub fn tls(&self) -> Option<&tls::Info> {
-        self.info.get().or(self.hello.get())
+        self.info.get().or_else(|| self.early_info.get().map(|info| &**info))
     }
 
     /// Where the client is now: it may move.
@@ -289,7 +289,7 @@ impl Connection {
             match event {
                 None => break,
                 Some(quinn_proto::Event::Stream(event)) => self.on_stream_event(event, &mut opened),
-                Some(quinn_proto::Event::HandshakeDataReady) => self.on_hello(),
+                Some(quinn_proto::Event::HandshakeDataReady) => self.open_own(),
                 Some(quinn_proto::Event::Connected) => self.on_connected(),
                 Some(quinn_proto::Event::ConnectionLost { reason }) => self.on_lost(&reason),
                 Some(quinn_proto::Event::DatagramReceived | quinn_proto::Event::DatagramsUnblocked) => {}
@@ -338,13 +338,6 @@ impl Connection {
             StreamEvent::Finished { .. } | StreamEvent::Available { dir: Dir::Bi } => {}
             StreamEvent::Available { dir: Dir::Uni } => self.open_own(),
         }
-    }
-
-    fn on_hello(&self) {
-        if let Some(info) = crypto::info(&self.quic.borrow()) {
-            let _ = self.hello.set(info);
-        }
-        self.open_own();
     }
 
     fn on_connected(self: &Rc<Self>) {

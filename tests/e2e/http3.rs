@@ -28,6 +28,7 @@ crate::suite!("http3";
     each_driver:
         early_data_is_not_taken_unless_asked_for,
         early_data_carries_safe_requests_only,
+        early_data_is_held_to_its_host,
         retry_makes_clients_show_their_address,
         idle_timeout_spares_slow_requests;
     once:
@@ -238,6 +239,21 @@ fn early_data_carries_safe_requests_only(driver: Driver) {
     assert_eq!(edge.wait_log("the refused one", |l| l["status"] == 425)["category"], "too_early");
     let counted = |result| edge.metrics().sum("edge_early_data_total", &[("result", result)]);
     assert!(counted("accepted") >= 1.0 && counted("too_early") >= 1.0);
+}
+
+fn early_data_is_held_to_its_host(driver: Driver) {
+    let origin = Origin::fine(Protocol::H2c);
+    let edge = with_listener(driver, &origin, "http3 = { early_data = true }");
+    let config = eager();
+    eventually("two requests in early data", || {
+        let session = early(&edge, &config);
+        let begin = |ask: Ask| Call::Http3(Box::new(session.begin(&ask).expect("a request")));
+        // Where the second one was early, the first was too.
+        let (other, own) = (begin(Ask::get("/other").host("nowhere.example")), begin(Ask::get("/own")));
+        assert_eq!((other.response().status(), own.response().status()), (421, 200));
+        origin.requests().iter().any(|r| r.get("early-data") == Some("1")).then_some(())
+    });
+    assert!(origin.requests().iter().all(|r| r.target() == "/own"), "{:?}", origin.requests());
 }
 
 fn retry_makes_clients_show_their_address(driver: Driver) {

@@ -1,6 +1,7 @@
 //! Requests as they come: streams are accepted, heads read, priorities set, and each request handed to the owner.
 use super::{Connection, Request, ending::Going, stream_id, varint};
 use crate::{
+    crypto,
     h3::{ErrorCode, Fatal},
     nascent::{Nascent, Step},
     policy::STREAMS_AT_FIRST,
@@ -78,6 +79,7 @@ impl Connection {
         let handler = self.handler();
         let Some(handler) = handler else { return };
         let protocol = self.engine.borrow().protocol();
+        self.settle_early();
         self.prioritize(id, &nascent.head);
         let others = self.requests.replace(self.requests.get() + 1);
         if others == 0 {
@@ -86,6 +88,16 @@ impl Connection {
         let Nascent { engine, head, inflow, .. } = nascent;
         let stream = Stream::opened(self.clone(), id, engine, inflow, end);
         handler.request(Request { stream, head, end, protocol });
+    }
+
+    /// A request in early data is held to the host that was asked for, and to the certificate of the session.
+    fn settle_early(&self) {
+        if self.is_early()
+            && self.early_info.get().is_none()
+            && let Some(info) = crypto::info(&self.quic.borrow())
+        {
+            let _ = self.early_info.set(Box::new(info));
+        }
     }
 
     /// Before its handshake was done, a client may open few streams: each that it may open costs memory at once.
