@@ -21,6 +21,8 @@ LISTENERS = {
     "half": 'http3 = { retry_after = 40, max_handshakes = 400 }\ntimeouts = { handshake = "3s" }',
 }
 PATIENCE_S = 30
+# Bytes of an answer that the edge gives by itself.
+LARGE = 60000
 
 
 class Edge:
@@ -35,6 +37,7 @@ class Edge:
             text += (f'[[listener]]\nname = "{name}"\naddress = ["127.0.0.1:0"]\nprotocols = ["h1", "h2", "h3"]\n'
                      f'tls = "self-signed"\n{keys}\n')
         text += f'[pool.app]\nendpoints = ["unix:{self.origin}"]\n[[route]]\nid = "all"\npool = "app"\n'
+        text += f'[[route]]\nid = "large"\nmatch = {{ path = "/large" }}\nrespond = {{ body = "{"x" * LARGE}" }}\n'
         with open(f"{self.dir}/edge.toml", "w") as f:
             f.write(text)
         self.stderr = open(f"{self.dir}/stderr", "w+")

@@ -259,6 +259,28 @@ def tiny_windows(t):
         raise Fail(f"memory grew by {grown:.1f} MiB")
 
 
+@case("9218/10", "room goes to the answer that waits for it, not to the request that comes with it", origin=True)
+def room_in_turn(t):
+    step = 16384
+    c = t.connect(strict=False, window=1 << 20, connection_window=step)
+    machine = c.machine
+    machine._local_max_data.value = 1 << 30             # what the server is told is told by hand
+    machine._write_connection_limits = lambda **how: None
+    first = c.request(path="/large")
+    got = lambda: len(c.received.get(first, b""))
+    c.until(lambda: got() > step - 2048, "first piece")
+    c.wait(0.05)
+    second = first + 4
+    c.adopt(second)
+    before = got()
+    c.inject(numbered(0x10, 2 * step) + stream_frame(second, c.head(path="/large"), fin=True))
+    c.until(lambda: got() > before + step // 2 or c.received.get(second), "second piece")
+    if c.received.get(second):
+        raise Fail(f"the newer answer took the room: {c.seen()}")
+    c.inject(numbered(0x10, 1 << 20))
+    c.until(lambda: first in c.finished and second in c.finished, "both answers")
+
+
 # --- connections that do not get on
 
 @case("9000/10.1", "a connection without requests is ended gracefully at its deadline: GOAWAY, then H3_NO_ERROR")
