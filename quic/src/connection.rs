@@ -81,6 +81,10 @@ pub struct Connection {
     early: RefCell<Vec<(u64, Priority)>>,
     /// Streams that got room in this turn, with quinn-proto's priority of each.
     writable: RefCell<Vec<(i32, StreamId)>>,
+    /// Those of them whose tasks have not run yet.
+    writers: RefCell<Vec<(i32, StreamId)>>,
+    /// Streams that had something to write, and left the room to those.
+    stood_back: RefCell<Vec<StreamId>>,
     info: OnceCell<tls::Info>,
     /// What the handshake had settled when the first request came in early data.
     early_info: OnceCell<Box<tls::Info>>,
@@ -96,7 +100,7 @@ pub struct Connection {
     requests: Cell<u32>,
     /// The first id that was not accepted yet.
     next_request: Cell<u64>,
-    /// There are more of them than one turn accepts.
+    /// There are some that were not accepted yet.
     more_requests: Cell<bool>,
     /// What there is to send was held back once, for what streams' tasks would add to it.
     pub(crate) held: Cell<bool>,
@@ -131,6 +135,8 @@ impl Connection {
             tails: RefCell::default(),
             early: RefCell::default(),
             writable: RefCell::default(),
+            writers: RefCell::default(),
+            stood_back: RefCell::default(),
             info: OnceCell::new(),
             early_info: OnceCell::new(),
             entry: Cell::default(),
@@ -279,16 +285,12 @@ impl Connection {
     pub(crate) fn process(self: &Rc<Self>, now: Instant) -> u32 {
         self.released.set(false);
         let before = self.woken.get();
-        let mut opened = 0;
-        if self.more_requests.get() {
-            self.accept_requests(&mut opened);
-        }
         loop {
             self.endpoint_events();
             let event = self.quic().poll();
             match event {
                 None => break,
-                Some(quinn_proto::Event::Stream(event)) => self.on_stream_event(event, &mut opened),
+                Some(quinn_proto::Event::Stream(event)) => self.on_stream_event(event),
                 Some(quinn_proto::Event::HandshakeDataReady) => self.open_own(),
                 Some(quinn_proto::Event::Connected) => self.on_connected(),
                 Some(quinn_proto::Event::ConnectionLost { reason }) => self.on_lost(&reason),
@@ -296,6 +298,9 @@ impl Connection {
             }
         }
         self.wake_writable();
+        if self.more_requests.get() {
+            self.accept_requests(); // behind the others, so that it is known who waits for room
+        }
         self.after_events();
         self.keep_time(now);
         self.woken.get().wrapping_sub(before)
@@ -312,9 +317,9 @@ impl Connection {
         }
     }
 
-    fn on_stream_event(self: &Rc<Self>, event: StreamEvent, opened: &mut u32) {
+    fn on_stream_event(self: &Rc<Self>, event: StreamEvent) {
         match event {
-            StreamEvent::Opened { dir: Dir::Bi } => self.accept_requests(opened),
+            StreamEvent::Opened { dir: Dir::Bi } => self.more_requests.set(true),
             StreamEvent::Opened { dir: Dir::Uni } => self.accept_uni(),
             StreamEvent::Readable { id } if id.dir() == Dir::Uni => self.read_uni(id),
             StreamEvent::Readable { id } => self.on_readable(id),
@@ -363,10 +368,36 @@ impl Connection {
     }
 
     /// Who is woken first takes what room there is: the most urgent (RFC 9218, section 10), and of those the oldest.
+    /// They are the writers of this turn: until they have run, nobody else takes the room from them.
     fn wake_writable(&self) {
-        let mut writable = self.writable.borrow_mut();
-        writable.sort_unstable_by_key(|(priority, id)| (-priority, *id));
-        writable.drain(..).for_each(|(_, id)| self.wake(id));
+        let mut writers = self.writers.borrow_mut();
+        writers.clear();
+        writers.append(&mut self.writable.borrow_mut());
+        writers.sort_unstable_by_key(|(priority, id)| (-priority, *id));
+        writers.iter().for_each(|(_, id)| self.wake(*id));
+        self.stood_back.borrow_mut().drain(..).for_each(|id| self.wake(id));
+    }
+
+    /// Whether stream `id` may write much now: not before those who have waited for room, were told of some, and are as
+    /// urgent. Otherwise it is woken when they have had their turn. Without this, new answers took the room from older
+    /// ones, again and again.
+    pub(crate) fn may_write(self: &Rc<Self>, id: StreamId) -> bool {
+        let mut writers = self.writers.borrow_mut();
+        if writers.is_empty() {
+            return true;
+        }
+        if let Some(at) = writers.iter().position(|(_, writer)| *writer == id) {
+            writers.remove(at);
+            return true;
+        }
+        let own = self.quic().send_stream(id).priority().unwrap_or_default();
+        if writers.iter().all(|(priority, _)| *priority < own) {
+            return true;
+        }
+        drop(writers);
+        self.stood_back.borrow_mut().push(id);
+        self.touch();
+        false
     }
 
     /// The client reset a request. If it stopped the answer as well, that counts for both.
@@ -459,6 +490,8 @@ impl Connection {
         self.engine().release_memory();
         self.waiters().release_memory();
         self.writable.take();
+        self.writers.take();
+        self.stood_back.take();
         if self.nascent.borrow().is_empty() {
             *self.nascent.borrow_mut() = HashMap::new();
         }

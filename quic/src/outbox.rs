@@ -4,7 +4,7 @@ use quinn_proto::Connection;
 use std::{io, task::Context, time::Instant};
 
 /// Batches of one connection before others get their turn.
-const BATCHES_PER_TURN: u32 = 8;
+const BATCHES_PER_TURN: u32 = 2;
 /// Datagrams in one batch, at most (the kernel's own bound is 64).
 const SEGMENTS_MAX: usize = 44;
 /// What the kernel takes as one message, bytes: the most that UDP over IPv4 carries.

@@ -381,6 +381,9 @@ impl SendHalf<'_> {
             }
             return Ok(Some(n));
         }
+        if !self.connection.may_write(self.id) {
+            return Ok(None);
+        }
         if begins && self.tx.out.len() <= SMALL {
             self.begin_frame(data.len());
         }

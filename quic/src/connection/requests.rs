@@ -19,16 +19,10 @@ const OPENED_PER_TURN: u32 = 256;
 
 impl Connection {
     /// Streams that the client opened.
-    pub(super) fn accept_requests(self: &Rc<Self>, opened: &mut u32) {
-        loop {
-            if *opened >= OPENED_PER_TURN {
-                // QUIC does not tell of them again.
-                self.more_requests.set(true);
-                return self.core.again(self);
-            }
+    pub(super) fn accept_requests(self: &Rc<Self>) {
+        for _ in 0..OPENED_PER_TURN {
             let id = self.quic().streams().accept(Dir::Bi);
             let Some(id) = id else { return self.more_requests.set(false) };
-            *opened += 1;
             if let Going::Last(last, _) = self.going.get()
                 && u64::from(id) >= last
             {
@@ -38,6 +32,7 @@ impl Connection {
             self.next_request.set(u64::from(id) + 4);
             self.read_head(id, Nascent::new(self.core.now()));
         }
+        self.core.again(self); // QUIC does not tell of the others again
     }
 
     /// A request whose head is not complete may be now.
