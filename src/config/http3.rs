@@ -10,6 +10,7 @@ use crate::{
     tls::{ListenerConfig, MinVersion, versions},
     upstream::EndpointAddr,
 };
+use edge_quic::steer::MAX_SHARDS;
 use std::{ops::Range, time::Duration};
 
 /// `http3`.
@@ -73,9 +74,21 @@ pub(super) fn read_sockets(server: &Section<'_>) -> QuicSockets {
     })
 }
 
-/// What a listener must have to speak HTTP/3, which was asked for at `h3`: UDP, and TLS 1.3. `tls` is `None` where
-/// that cannot be read.
-pub(super) fn check(listener: &Section<'_>, h3: Range<usize>, sockets: &[Socket], tls: Option<&ListenerConfig>) {
+/// What a listener must have to speak HTTP/3, which was asked for at `h3`: UDP, TLS 1.3, and no more `shards` than
+/// connection IDs tell apart. `tls` is `None` where that cannot be read, `shards` where the machine is to say.
+pub(super) fn check(
+    listener: &Section<'_>,
+    h3: Range<usize>,
+    sockets: &[Socket],
+    tls: Option<&ListenerConfig>,
+    shards: Option<usize>,
+) {
+    if let Some(shards) = shards.filter(|shards| *shards > MAX_SHARDS) {
+        listener.scene.mistake(h3.clone(), |at| {
+            Problem::new(at, format!("\"h3\" is spoken by up to {MAX_SHARDS} shards, but server.shards is {shards}"))
+                .help(format!("set shards = {MAX_SHARDS} or less in [server], or take \"h3\" out"))
+        });
+    }
     for (_, at) in sockets.iter().filter(|(addr, _)| !matches!(addr, EndpointAddr::Tcp(_))) {
         listener.scene.mistake(at.clone(), |at| {
             Problem::new(at, "\"h3\" is spoken over UDP, which a unix socket does not have")

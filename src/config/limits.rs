@@ -205,7 +205,8 @@ pub static SERVER: Shape = Shape {
         key(
             "shards",
             Kind::Count(Bounds { default: Default::Off, min: 1, max: 1024 }, Some("auto")),
-            "Threads that serve traffic, each pinned to a core; `auto` is one per core that the process may use",
+            "Threads that serve traffic, each pinned to a core; `auto` is one per core that the process may use. At \
+             most 256 where a listener speaks `h3`",
         ),
         Key {
             name: "admin",

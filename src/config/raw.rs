@@ -344,8 +344,10 @@ fn read_top(top: &Section<'_>, base: &Path) -> Read {
     top.count("version");
     let mut sockets = Vec::new();
     let server = read_server(top, base, &mut sockets);
-    let listeners: Vec<_> =
-        (1..).zip(top.tables("listener")).map(|(n, section)| read_listener(n, section, base, &mut sockets)).collect();
+    let listeners: Vec<_> = (1..)
+        .zip(top.tables("listener"))
+        .map(|(n, section)| read_listener(n, section, base, server.shards, &mut sockets))
+        .collect();
     check::no_socket_twice(top.scene, &sockets);
     check::no_name_twice(top, "listener", listeners.iter().map(|(name, _)| name));
     let pools = named(top, "pool").into_iter().filter_map(|(name, value)| read_pool(top, name, value, base)).collect();
@@ -450,6 +452,7 @@ fn read_listener(
     number: usize,
     section: Section<'_>,
     base: &Path,
+    shards: Option<usize>,
     sockets: &mut Vec<Socket>,
 ) -> ((String, Range<usize>), Listener) {
     let name = match section.text("name") {
@@ -474,7 +477,7 @@ fn read_listener(
     let tls = tls::read_listener(&section, protocols, http3.early_data, base);
     if let Some(at) = h3 {
         let sockets = sockets.get(known..).unwrap_or_default();
-        http3::check(&section, at, sockets, tls.as_ref().map(|(config, _)| config));
+        http3::check(&section, at, sockets, tls.as_ref().map(|(config, _)| config), shards);
     }
     let listener = Listener {
         name: name.clone(),

@@ -316,6 +316,9 @@ fn a_body_comes_from_a_file_and_what_is_wrong_with_it_is_told() {
     assert!(read("body_file = \"none.html\"").unwrap_err().to_string().contains("none.html"));
     assert!(read("body_file = \"page.html\", body = \"x\"").unwrap_err().to_string().contains("has both"));
     let file = std::fs::File::create(dir.path().join("large")).unwrap();
-    file.set_len((16 << 20) + 1).unwrap();
-    assert!(read("body_file = \"large\"").unwrap_err().to_string().contains("at most 16777216"));
+    file.set_len(20 << 20).unwrap();
+    // So much that it is refused where the response is made, and no more.
+    let config = read("body_file = \"large\"").unwrap_or_else(|e| panic!("{e}"));
+    let raw::Action::Respond(respond) = &config.routes[0].action else { panic!("a response") };
+    assert_eq!(respond.body.len(), (16 << 20) + 1);
 }

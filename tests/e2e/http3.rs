@@ -36,6 +36,7 @@ crate::suite!("http3";
         answer_complete_before_the_request_stops_it_with_no_error,
         urgent_answers_overtake,
         priority_update_reorders,
+        priority_update_outlasts_the_field_behind_it,
         streams_beyond_the_limit_wait,
         certificates_of_clients_are_checked,
         unknown_frames_and_streams_are_skipped,
@@ -356,12 +357,35 @@ fn priority_update_reorders() {
     let bulk = ask_with(&session, "/bulk", "u=3");
     assert_eq!(bulk.head(false).expect("a head").status(), 200);
     let urgent = ask_with(&session, "/urgent", "u=7");
-    let mut update = Vec::new();
-    varint(&mut update, urgent.id());
-    update.extend_from_slice(b"u=0");
-    session.send_control(&frame_bytes(frame::PRIORITY_UPDATE, &update)).expect("the edge reads");
+    update_priority(&session, &urgent, b"u=0");
     let before = race(&edge, &bulk, &urgent);
     assert!(before < URGENT / 2, "{before} bytes of the less urgent answer came first");
+}
+
+fn priority_update_outlasts_the_field_behind_it() {
+    let edge = with_both();
+    let session = narrow(&edge);
+    // An answer says that what was sent before its request has been read.
+    let settle = || assert_eq!(ask_with(&session, "/nothing", "u=0").head(false).expect("a head").status(), 404);
+    let ask = request(&Ask::get("/urgent").field("priority", "u=7"));
+    let (begun, rest) = ask.split_at(ask.len() / 2);
+    let urgent = session.stream().expect("a stream");
+    urgent.raw(begun).expect("the edge reads");
+    settle();
+    update_priority(&session, &urgent, b"u=0");
+    settle();
+    let bulk = ask_with(&session, "/bulk", "u=3");
+    assert_eq!(bulk.head(false).expect("a head").status(), 200);
+    urgent.raw(rest).and_then(|()| urgent.end()).expect("the edge reads");
+    let before = race(&edge, &bulk, &urgent);
+    assert!(before < URGENT / 2, "{before} bytes of the less urgent answer came first");
+}
+
+fn update_priority(session: &Session, of: &Duplex, priority: &[u8]) {
+    let mut update = Vec::new();
+    varint(&mut update, of.id());
+    update.extend_from_slice(priority);
+    session.send_control(&frame_bytes(frame::PRIORITY_UPDATE, &update)).expect("the edge reads");
 }
 
 fn streams_beyond_the_limit_wait() {

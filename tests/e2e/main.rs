@@ -17,6 +17,7 @@ mod grpc;
 mod harness;
 mod headers;
 mod http3;
+mod http3_bounds;
 mod http3_listeners;
 mod limits;
 mod observe;
@@ -63,6 +64,7 @@ fn suites() -> Vec<Test> {
         grpc::tests(),
         headers::tests(),
         http3::tests(),
+        http3_bounds::tests(),
         http3_listeners::tests(),
         limits::tests(),
         observe::tests(),

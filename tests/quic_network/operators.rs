@@ -1,7 +1,11 @@
 //! Reloads, new certificates, removed listeners and stops, while HTTP/3 is in use.
 use crate::{
     client::{Client, answer, config, run, until},
-    harness::{Driver, Edge, eventually, tls},
+    harness::{
+        Addr, Ask, Driver, Edge, eventually,
+        http3::{Session, request},
+        tls::{self, EDGE_NAME},
+    },
     relay::{Relay, Weather},
     site::{Body, Hash, MIB, Site, udp_addr, udp_addr_of},
     suite,
@@ -20,7 +24,7 @@ suite! {
     each_driver: reloads_during_requests, a_removed_listener_drains, a_stop_drains;
     once: a_new_certificate, a_silent_client_is_forgotten, a_long_request_outlives_the_idle_timeout,
         an_idle_connection_ends, a_removed_listener_comes_back, a_stop_is_bounded,
-        an_end_that_nobody_acknowledges_costs_nothing;
+        an_end_that_nobody_acknowledges_costs_nothing, a_request_on_its_way_is_taken_at_the_end;
 }
 
 const RELOADS: usize = 50;
@@ -371,4 +375,33 @@ fn an_end_that_nobody_acknowledges_costs_nothing() {
         println!("woken {woken} times in two seconds");
         assert!(woken < 150, "{woken} times in two seconds");
     });
+}
+
+/// The first GOAWAY has time to be heard before the second names the last request: also on a connection of which nothing
+/// was heard for a while.
+fn a_request_on_its_way_is_taken_at_the_end() {
+    let site = Site::new();
+    let weather = Weather { delay: Duration::from_millis(25), ..Weather::fair() };
+    // How soon it is sent is for the machine to say: sooner or later it is in time.
+    let taken = (0..8).any(|_| {
+        let edge = site.edge(Driver::IoUring, 1, "auto", "127.0.0.1:0");
+        let relay = Relay::start(udp_addr(&edge), weather);
+        let session = Session::open(&Addr::Tcp(relay.addr()), tls::client(&["h3"]), EDGE_NAME).expect("a connection");
+        let ask = |session: &Session| session.begin(&Ask::get("/bytes/10")).and_then(|call| call.duplex.head(false));
+        assert_eq!(ask(&session).expect("an answer").status(), 200);
+        let quiet = session.closed_within(Duration::from_millis(400));
+        assert!(quiet.is_err_and(|e| e.kind() == std::io::ErrorKind::TimedOut), "it goes on");
+        let late = session.stream().expect("a stream");
+        edge.signal(Signal::TERM);
+        session.wait_go_away().expect("GOAWAY");
+        let sent = late.raw(&request(&Ask::get("/bytes/10"))).and_then(|()| late.end());
+        let answer = sent.and_then(|()| late.head(false));
+        let said = session.wait_said(|said| said.go_away.len() == 2);
+        if let Ok(said) = &said {
+            assert_eq!(said.go_away[0], (1 << 62) - 4, "RFC 9114 5.2");
+        }
+        edge.wait_exit();
+        answer.is_ok_and(|head| head.status() == 200)
+    });
+    assert!(taken, "eight requests sent right behind the first GOAWAY, and all too late");
 }

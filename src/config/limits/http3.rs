@@ -86,15 +86,17 @@ pub static HTTP3: Shape = Shape {
             1000,
             0,
             1_000_000,
-            "Half-open connections of the node from which on clients must first show that their address is their own \
-             (Retry, RFC 9000 8.1.2); 0 = always",
+            "Half-open connections of a listening address from which on clients must first show that their address is \
+             their own (Retry, RFC 9000 8.1.2); 0 = always. Each shard has an equal share, rounded up, and keeps to it \
+             by itself",
         ),
         count(
             "max_handshakes",
             4096,
             1,
             1_000_000,
-            "Half-open connections of the node beyond which new ones are refused",
+            "Half-open connections of a listening address beyond which new ones are refused; divided among the shards as \
+             `retry_after` is",
         ),
         flag("migration", true, "Clients may go on from another address (RFC 9000 9)"),
         flag("mtu_discovery", true, "Try larger packets where the path may take them (RFC 8899)"),

@@ -44,6 +44,8 @@ pub struct Options {
     pub transport: Option<quinn::TransportConfig>,
     /// Sends the first request in 0-RTT where there is a ticket.
     pub early: bool,
+    /// The largest UDP payload that it takes, bytes; 0: as QUIC's libraries have it.
+    pub udp_payload: u16,
 }
 
 /// A connection, closed in order when nobody holds it any more.
@@ -109,7 +111,12 @@ impl Session {
         config.transport_config(Arc::new(options.transport.unwrap_or_else(transport)));
         let (quic, endpoint, early, control) = engine.wait(async {
             let any = if to.is_ipv6() { "[::1]:0" } else { "127.0.0.1:0" };
-            let endpoint = quinn::Endpoint::client(any.parse().map_err(io::Error::other)?)?;
+            let socket = std::net::UdpSocket::bind(any)?;
+            let mut own = quinn::EndpointConfig::default();
+            if options.udp_payload > 0 {
+                own.max_udp_payload_size(options.udp_payload).map_err(io::Error::other)?;
+            }
+            let endpoint = quinn::Endpoint::new(own, None, socket, Arc::new(quinn::TokioRuntime))?;
             let connecting = endpoint.connect_with(config, to, name).map_err(io::Error::other)?;
             let (quic, early) = match if options.early { connecting.into_0rtt() } else { Err(connecting) } {
                 Ok((quic, accepted)) => (quic, Some(accepted)),
@@ -156,6 +163,42 @@ impl Session {
         let opened = self.link.engine.wait_for(patience, self.link.quic.open_bi())?;
         let (out, recv) = opened.map_err(|e| lost(&e))?;
         Ok(Duplex::new(&self.link, out, recv))
+    }
+
+    /// So many requests, complete and the same, that go out together: nothing else is sent meanwhile. With `stop` the
+    /// answers are declined with that code, in the same packets.
+    ///
+    /// # Errors
+    /// `TimedOut` when the server does not allow so many; as QUIC says.
+    pub fn burst(&self, count: usize, request: &[u8], stop: Option<u64>) -> io::Result<Vec<Duplex>> {
+        let mut streams = Vec::with_capacity(count);
+        for _ in 0..count {
+            streams.push(self.link.engine.wait(self.link.quic.open_bi())?.map_err(|e| lost(&e))?);
+        }
+        let request = request.to_vec();
+        // The task that sends runs on the same thread: not before this one is done.
+        let asking = self.link.engine.spawn(async move {
+            for (out, recv) in &mut streams {
+                out.write_all(&request).await.map_err(unwritten)?;
+                out.finish().map_err(io::Error::other)?;
+                if let Some(code) = stop {
+                    recv.stop(VarInt::from_u64(code).unwrap_or_default()).map_err(io::Error::other)?;
+                }
+            }
+            io::Result::Ok(streams)
+        });
+        let streams = self.link.engine.wait(asking)?.map_err(io::Error::other)??;
+        Ok(streams.into_iter().map(|(out, recv)| Duplex::asked(&self.link, out, recv, stop.is_some())).collect())
+    }
+
+    /// What QUIC counts.
+    pub fn stats(&self) -> quinn::ConnectionStats {
+        self.link.quic.stats()
+    }
+
+    /// Ends the connection with this code.
+    pub fn close(&self, code: u64) {
+        self.link.quic.close(VarInt::from_u64(code).unwrap_or_default(), b"");
     }
 
     /// Waits until the server has said something that fits.

@@ -66,6 +66,14 @@ impl Duplex {
         }))
     }
 
+    /// A stream whose request is complete, and whose answer may be declined already.
+    pub(super) fn asked(link: &Arc<Link>, send: SendStream, recv: RecvStream, stopped: bool) -> Duplex {
+        let duplex = Duplex::new(link, send, recv);
+        duplex.0.out.lock().expect("streams do not panic").done = true;
+        duplex.0.body.lock().expect("streams do not panic").fin = stopped;
+        duplex
+    }
+
     /// Gives up after so long.
     pub fn patience(&self, d: Duration) {
         *self.0.patience.lock().expect("streams do not panic") = d;
