@@ -374,8 +374,15 @@ impl Connection {
         writers.clear();
         writers.append(&mut self.writable.borrow_mut());
         writers.sort_unstable_by_key(|(priority, id)| (-priority, *id));
-        writers.iter().for_each(|(_, id)| self.wake(*id));
-        self.stood_back.borrow_mut().drain(..).for_each(|id| self.wake(id));
+        writers.retain(|(_, id)| self.wake(*id));
+        self.stood_back.borrow_mut().drain(..).for_each(|id| {
+            self.wake(id);
+        });
+    }
+
+    /// Whether a stream left the room to others: it is to be woken after them.
+    pub(crate) fn has_stood_back(&self) -> bool {
+        !self.stood_back.borrow().is_empty()
     }
 
     /// Whether stream `id` may write much now: not before those who have waited for room, were told of some, and are as
@@ -415,10 +422,11 @@ impl Connection {
         }
     }
 
-    fn wake(&self, id: StreamId) {
-        if self.waiters().wake(id.into()) {
-            self.woken.set(self.woken.get().wrapping_add(1));
-        }
+    /// Whether there was anybody to wake.
+    fn wake(&self, id: StreamId) -> bool {
+        let woken = self.waiters().wake(id.into());
+        self.woken.set(self.woken.get().wrapping_add(u32::from(woken)));
+        woken
     }
 
     /// What the engine has to say after what came.
@@ -437,7 +445,9 @@ impl Connection {
                     }
                     step => self.head_done(id, *nascent, step),
                 },
-                (None, id) => self.wake(id),
+                (None, id) => {
+                    self.wake(id);
+                }
             }
         }
         loop {

@@ -647,6 +647,9 @@ impl Endpoint {
         }
         connection.held.set(false);
         self.transmit(connection, cx);
+        if connection.has_stood_back() {
+            self.core.again(connection);
+        }
         if connection.is_drained() {
             return self.remove(connection, false);
         }
@@ -707,5 +710,5 @@ impl Drop for Gone<'_> {
     }
 }
 
-/// So long are the connection IDs that are looked for in short headers.
+/// QUIC knows no longer ones (RFC 9000 17.2).
 const _: () = assert!(CID_LEN <= 20);

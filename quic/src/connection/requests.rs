@@ -43,7 +43,9 @@ impl Connection {
         };
         match nascent {
             Some(nascent) => self.read_head(id, *nascent),
-            None => self.wake(id),
+            None => {
+                self.wake(id);
+            }
         }
     }
 
