@@ -380,9 +380,10 @@ impl Connection {
         });
     }
 
-    /// Whether a stream left the room to others: it is to be woken after them.
-    pub(crate) fn has_stood_back(&self) -> bool {
-        !self.stood_back.borrow().is_empty()
+    /// Whether there is something to do in the next turn, whatever comes: requests to accept, or streams to wake that
+    /// left the room to others.
+    pub(crate) fn wants_more(&self) -> bool {
+        !self.over.get() && (self.more_requests.get() || !self.stood_back.borrow().is_empty())
     }
 
     /// Whether stream `id` may write much now: not before those who have waited for room, were told of some, and are as

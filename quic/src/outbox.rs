@@ -14,11 +14,11 @@ const ASKED: u32 = 2;
 
 /// What `transmit` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// So many datagrams, and there are no more for now.
-    All(u64),
-    /// So many, and there are more.
-    Some(u64),
+pub struct Sent {
+    /// How many datagrams went out.
+    pub datagrams: u64,
+    /// There are more.
+    pub more: bool,
 }
 
 /// Packets on their way out.
@@ -72,24 +72,24 @@ impl Outbox {
 
     /// Sends what a connection has to send.
     pub fn transmit(&mut self, socket: &Socket, quic: &mut Connection, now: Instant, cx: &mut Context<'_>) -> Sent {
-        let mut sent = 0;
+        let mut datagrams = 0;
         let fit = MESSAGE_MAX / usize::from(quic.current_mtu()).max(1);
         let segments = socket.max_gso_segments().min(SEGMENTS_MAX).min(fit).max(1);
         for _ in 0..BATCHES_PER_TURN {
             if !self.unblock(socket, cx) {
-                return Sent::Some(sent);
+                return Sent { datagrams, more: true };
             }
             self.buffer.clear();
             let Some(transmit) = quic.poll_transmit(now, segments, &mut self.buffer) else {
-                return Sent::All(sent);
+                return Sent { datagrams, more: false };
             };
-            sent += transmit.segment_size.map_or(1, |segment| transmit.size.div_ceil(segment.max(1)) as u64);
+            datagrams += transmit.segment_size.map_or(1, |segment| transmit.size.div_ceil(segment.max(1)) as u64);
             if send(socket, &transmit, &self.buffer).is_err() {
                 self.waiting = Some(transmit);
             }
         }
         self.unblock(socket, cx); // if the last batch was one too many, the task is to be woken when there is room
-        Sent::Some(sent)
+        Sent { datagrams, more: true }
     }
 }
 

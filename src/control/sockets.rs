@@ -1,7 +1,7 @@
 //! The data listeners' sockets: opened here, before any shard hears of a configuration, so that one which cannot be
 //! listened on changes nothing.
 use crate::{
-    proto::{QuicSockets, Steering},
+    proto::QuicSockets,
     snapshot::{ListenAddr, ListenerRule, Snapshot, command::ShardListener},
 };
 use edge_io::listen::{self, SocketName};
@@ -193,15 +193,10 @@ impl Plan {
             return Ok(group);
         }
         let buffers = Buffers { receive: quic.receive_buffer, send: quic.send_buffer };
-        let wanted = match quic.steering {
-            Steering::Auto => Wanted::Auto,
-            Steering::Kernel => Wanted::Kernel,
-            Steering::Forward => Wanted::Forward,
-        };
-        let bound = Group::bind(addr, self.per_shard.len(), wanted, buffers);
+        let bound = Group::bind(addr, self.per_shard.len(), quic.steering, buffers);
         let group = bound.map_err(|e| self.sockets.explained(addr, &e))?;
         self.sockets.groups.push(Arc::downgrade(&group));
-        self.compare(&group, wanted, buffers);
+        self.compare(&group, quic.steering, buffers);
         Ok(group)
     }
 

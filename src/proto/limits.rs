@@ -1,4 +1,5 @@
 //! What the configuration says of HTTP/3 and QUIC: bounds of a connection, and the node's UDP sockets.
+pub use edge_quic::{Congestion, group::Wanted as Steering};
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     time::Duration,
@@ -68,18 +69,6 @@ impl Http3Limits {
     }
 }
 
-/// How the sending rate is found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Congestion {
-    /// RFC 9438.
-    #[default]
-    Cubic,
-    /// RFC 9002 7.
-    NewReno,
-    /// By bandwidth and round-trip time.
-    Bbr,
-}
-
 /// The node's UDP sockets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuicSockets {
@@ -91,16 +80,4 @@ pub struct QuicSockets {
     pub send_buffer: usize,
     /// Packets that one shard may have under way to another one; more are dropped.
     pub forward_queue: usize,
-}
-
-/// How packets come to the shard that has their connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Steering {
-    /// By the kernel where it can, otherwise by the shards.
-    #[default]
-    Auto,
-    /// By the kernel, or not at all.
-    Kernel,
-    /// By the shards.
-    Forward,
 }

@@ -8,13 +8,13 @@ use super::{
 use crate::{
     message::Peer,
     observe::stats::{Direction, Dropped, EarlyData, Handshake, HandshakeResult, Limit, QuicStats},
-    proto::{self, Http3Limits, Opening, h3::H3Exchange},
+    proto::{Http3Limits, Opening, h3::H3Exchange},
     snapshot::{ListenerRule, command::ShardListener},
 };
 use edge_io::{head::Version, reactor::Source, tasks, tls};
 use edge_quic::{
-    Congestion, Connection, Count, Endpoint, Handler, Owner, Parts, Policy, Request, Settings, forward::Port, h3,
-    keys::Shared, socket::Inbox, tokens::Log,
+    Connection, Count, Endpoint, Handler, Owner, Parts, Policy, Request, Settings, forward::Port, h3, keys::Shared,
+    socket::Inbox, tokens::Log,
 };
 use std::{
     cell::RefCell,
@@ -327,11 +327,7 @@ fn settings(rule: &ListenerRule, shards: usize) -> Settings {
         mtu_discovery,
         max_udp_payload,
         initial_mtu,
-        congestion: match congestion {
-            proto::Congestion::Cubic => Congestion::Cubic,
-            proto::Congestion::NewReno => Congestion::NewReno,
-            proto::Congestion::Bbr => Congestion::Bbr,
-        },
+        congestion,
     }
 }
 

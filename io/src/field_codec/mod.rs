@@ -1,5 +1,6 @@
 //! What HPACK (RFC 7541) and QPACK (RFC 9204) share: integers, strings, the Huffman code, the dynamic table, the grammar of
 //! fields, and what is worth an entry. For the codecs of the house; it promises nothing beyond.
+mod entry;
 pub mod grammar;
 pub mod huffman;
 pub mod integer;
@@ -8,6 +9,7 @@ pub mod policy;
 pub mod string;
 pub mod table;
 
+pub use entry::Entry;
 pub use grammar::{is_name, is_value};
 
 use crate::head::FieldId;

@@ -20,6 +20,7 @@ const OPENED_PER_TURN: u32 = 256;
 impl Connection {
     /// Streams that the client opened.
     pub(super) fn accept_requests(self: &Rc<Self>) {
+        // QUIC does not tell again of those that are left: `more_requests` stays.
         for _ in 0..OPENED_PER_TURN {
             let id = self.quic().streams().accept(Dir::Bi);
             let Some(id) = id else { return self.more_requests.set(false) };
@@ -32,7 +33,6 @@ impl Connection {
             self.next_request.set(u64::from(id) + 4);
             self.read_head(id, Nascent::new(self.core.now()));
         }
-        self.core.again(self); // QUIC does not tell of the others again
     }
 
     /// A request whose head is not complete may be now.

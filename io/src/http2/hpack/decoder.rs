@@ -1,7 +1,7 @@
 //! Decodes header blocks (RFC 7541, section 3).
 use super::{TABLE_BYTES_DEFAULT, static_table};
 use crate::field_codec::{
-    Decoded, Kind, Malformed, grammar, integer,
+    Decoded, Entry, Kind, Malformed, grammar, integer,
     string::{SCRATCH_KEPT, Text, skip_text, text},
     table::{Checked, Name, Table},
 };
@@ -93,7 +93,7 @@ impl<E> From<Malformed> for DecodeError<E> {
 /// Where the name of a literal is.
 enum NameAt<'a> {
     Literal(Text<'a>),
-    Static(&'static static_table::Entry),
+    Static(&'static Entry),
     /// In the dynamic table, counted from the newest.
     Dynamic(usize),
 }
@@ -193,26 +193,10 @@ impl Decoder {
     #[inline]
     fn indexed(&self, index: usize) -> Result<Decoded<'_>, Fault> {
         if let Some(entry) = static_table::get(index) {
-            return Ok(Decoded {
-                name: entry.name.as_bytes(),
-                value: entry.value.as_bytes(),
-                id: entry.kind.id,
-                pseudo: entry.kind.pseudo,
-                name_checked: true,
-                value_checked: true,
-                never_indexed: false,
-            });
+            return Ok(entry.decoded());
         }
-        let field = self.table.get(index.wrapping_sub(static_table::LEN + 1)).ok_or(Fault::InvalidIndex)?;
-        Ok(Decoded {
-            name: field.name,
-            value: field.value,
-            id: field.kind.id,
-            pseudo: field.kind.pseudo,
-            name_checked: field.checked.name,
-            value_checked: field.checked.value,
-            never_indexed: false,
-        })
+        let field = self.table.get(index.wrapping_sub(static_table::LEN + 1));
+        field.map(|field| field.decoded()).ok_or(Fault::InvalidIndex)
     }
 
     /// A literal field: with incremental indexing (`01`), without (`0000`), or never indexed (`0001`).

@@ -8,7 +8,7 @@ use super::{
     static_table,
 };
 use edge_io::field_codec::{
-    Decoded, FIELD_OVERHEAD, Kind, grammar, integer,
+    Decoded, Entry, FIELD_OVERHEAD, Kind, grammar, integer,
     string::{self, SCRATCH_KEPT, Text, text},
     table::{Checked, Field, Name, Table},
 };
@@ -50,7 +50,7 @@ impl<E> From<Fault> for DecodeError<E> {
 /// Where the name of a literal is.
 enum NameAt<'a> {
     Literal(Text<'a>),
-    Static(&'static static_table::Entry),
+    Static(&'static Entry),
     /// The entry with this absolute index.
     Dynamic(u64),
 }
@@ -58,7 +58,7 @@ enum NameAt<'a> {
 /// Where the name of a new entry comes from.
 #[derive(Clone, Copy)]
 enum NewName<'a> {
-    Static(&'static static_table::Entry),
+    Static(&'static Entry),
     /// The entry with this index, counted from the newest.
     Dynamic(usize),
     Literal(Coded<'a>),
@@ -341,16 +341,7 @@ impl Decoder {
 
     #[inline]
     fn dynamic_field(&self, absolute: u64) -> Result<Decoded<'_>, Fault> {
-        let field = self.entry(absolute)?;
-        Ok(Decoded {
-            name: field.name,
-            value: field.value,
-            id: field.kind.id,
-            pseudo: field.kind.pseudo,
-            name_checked: field.checked.name,
-            value_checked: field.checked.value,
-            never_indexed: false,
-        })
+        self.entry(absolute).map(|field| field.decoded())
     }
 
     /// A literal: with the name of an entry (`01`, or `0000` for one beyond the base), or with its own (`001`).
@@ -404,16 +395,7 @@ impl Decoder {
 
 #[inline]
 fn static_field(index: usize) -> Result<Decoded<'static>, Fault> {
-    let entry = static_table::get(index).ok_or(Fault::InvalidReference)?;
-    Ok(Decoded {
-        name: entry.name.as_bytes(),
-        value: entry.value.as_bytes(),
-        id: entry.kind.id,
-        pseudo: entry.kind.pseudo,
-        name_checked: true,
-        value_checked: true,
-        never_indexed: false,
-    })
+    static_table::get(index).map(Entry::decoded).ok_or(Fault::InvalidReference)
 }
 
 /// A string of the encoder stream; the scratch buffer is free from `at` on.
