@@ -1,3 +1,17 @@
-//! Origins and load.
+//! Load and origins: `edge bench`, from what was asked to what is reported, and the scripted origin that answers it.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | `plan` | what was asked: targets, load, limits; checked before anything runs |
+//! | `pace` | when to send (pure) |
+//! | `record` | what happened: histograms, counts, faults by kind, second by second |
+//! | `client` | shards, connections, and the engines in their client role |
+//! | `run` | one run: shards started, warmed up, measured, stopped |
+//! | `check` | whether the generator kept up, so that the figures are the server's |
+//! | `report` | text, JSON, CSV, HTML |
+//! | `slo`, `search`, `compare` | judgement: assertions, the highest rate under an objective, two results side by side |
+//! | `origin` | the scripted origin |
 #![forbid(unsafe_code)]
 pub mod origin;
+pub mod plan;
+pub mod record;
