@@ -11,7 +11,9 @@
 //! | `report` | text, JSON, CSV, HTML |
 //! | `slo`, `search`, `compare` | judgement: assertions, the highest rate under an objective, two results side by side |
 //! | `origin` | the scripted origin |
+//! | `units` | durations, sizes and rates as they are typed |
 #![forbid(unsafe_code)]
 pub mod origin;
 pub mod plan;
 pub mod record;
+pub mod units;
