@@ -1,9 +1,11 @@
 //! What happened: times and counts of each second, and of the whole run. Written by one shard, merged by the coordinator.
 mod fault;
 mod outcome;
+mod progress;
 pub use fault::{FAULTS, Fault};
 use hdrhistogram::Histogram;
 pub use outcome::{Asked, Environment, Outcome, SCHEMA, Second, ShardUse, Spread, Times, Verdict};
+pub use progress::Progress;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
