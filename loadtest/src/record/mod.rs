@@ -7,11 +7,13 @@ mod recorder;
 mod spread;
 mod totals;
 
+mod progress;
 pub use fault::{FAULTS, Fault};
 pub use hdr_log::HdrLog;
 use hdrhistogram::Histogram;
 pub use interval::{DIGITS, HIGHEST_US, LOWEST_US, histogram};
 pub use outcome::{Asked, Environment, Outcome, SCHEMA, Second, ShardUse, Spread, Times, Verdict};
+pub use progress::Progress;
 pub use recorder::{Early, Recorder};
 use serde::{Deserialize, Serialize};
 pub use spread::{heat, heat_bucket, heat_from_us};
