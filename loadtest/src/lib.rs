@@ -13,6 +13,7 @@
 //! | `slo`, `search`, `compare` | judgement: assertions, the highest rate under an objective, two results side by side |
 //! | `origin` | the scripted origin |
 #![forbid(unsafe_code)]
+pub mod client;
 pub mod origin;
 pub mod pace;
 pub mod plan;
