@@ -15,3 +15,4 @@
 pub mod origin;
 pub mod plan;
 pub mod record;
+pub mod report;
