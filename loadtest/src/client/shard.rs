@@ -6,7 +6,7 @@ use super::{
 use crate::{
     pace::Pace,
     plan::{Load, Plan},
-    record::{Done, Fault, Interval, Recorder},
+    record::{Done, Early, Fault, Interval, Recorder},
 };
 use edge_io::{alarm::Alarm, clock::monotonic_us, runtime::Local, timer::Timer};
 use hdrhistogram::Histogram;
@@ -60,9 +60,6 @@ pub(crate) struct Health {
     pub slip: Histogram<u64>,
 }
 
-/// More than this, and a request counts as sent late through the generator's fault, µs.
-pub(crate) const SLIP_US: u64 = 1_000;
-
 /// One generator thread. Belongs to it; all its connections share it.
 pub struct Shard {
     /// Its reactor and timers.
@@ -87,6 +84,8 @@ pub struct Shard {
     limited: bool,
     in_flight: Cell<u64>,
     over: Cell<bool>,
+    /// When it became so, µs.
+    over_us: Cell<u64>,
     /// Who is woken when the run is over.
     attending: RefCell<Vec<Waker>>,
 }
@@ -125,6 +124,7 @@ impl Shard {
             limited: requests.is_some(),
             in_flight: Cell::new(0),
             over: Cell::new(requests == Some(0)),
+            over_us: Cell::new(span.start_us),
             attending: RefCell::default(),
             local,
             plan,
@@ -308,9 +308,15 @@ impl Shard {
     /// The run is over: every connection is woken to see it.
     pub(crate) fn finish(&self) {
         if !self.over.replace(true) {
+            self.over_us.set(self.now());
             let attending = std::mem::take(&mut *self.attending.borrow_mut());
             attending.into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// When the run was over, µs.
+    pub(crate) fn over_us(&self) -> u64 {
+        self.over_us.get()
     }
 
     /// Has the task woken when the run is over. Once for each task.
@@ -352,6 +358,11 @@ impl Shard {
     /// What was recorded since the last call, for an empty interval.
     pub(crate) fn swap(&self, empty: Box<Interval>) -> Box<Interval> {
         self.recorder.borrow_mut().swap(empty)
+    }
+
+    /// Times of connections from before the measured time.
+    pub(crate) fn early(&self) -> Early {
+        self.recorder.borrow().early().clone()
     }
 
     /// How late it was itself.

@@ -1,7 +1,6 @@
 //! One planned connection: made, timed, driven until it ends, and made again while the run lasts.
 use super::{Ended, Shard, Why, connect, h1};
-use crate::{plan::Exchange, record::Fault};
-use edge_io::stream::Stream;
+use crate::record::Fault;
 use std::{cell::Cell, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 
 /// The pause after a connection that failed or answered nothing, doubled up to `PAUSE_MAX` while that goes on: a server
@@ -73,19 +72,12 @@ async fn one(shard: &Rc<Shard>, origin: usize, turn: usize) -> Option<Ended> {
     };
     shard.connected(connected.connect_us, connected.tls_us, connected.resumed, shard.now());
     shard.speaks(connected.h2);
-    let ended = drive(shard, origin, &connected.stream, connected.h2).await;
+    let ended = h1::drive(shard, origin, &connected.stream).await;
     if !matches!(ended.why, Why::Failed(_)) {
         connected.stream.close_notify();
     }
     shard.closed(shard.now());
     Some(ended)
-}
-
-async fn drive(shard: &Rc<Shard>, origin: usize, stream: &Stream, h2: bool) -> Ended {
-    let _ = h2;
-    match shard.plan.exchange {
-        _ => h1::drive(shard, origin, stream).await,
-    }
 }
 
 /// Connects within the time for it. `None`: the run is over.

@@ -3,8 +3,6 @@ mod answers;
 mod prepare;
 mod requests;
 
-
-
 use super::{Ended, Shard, Ticket, WaiterSlot, Why};
 use crate::record::Fault;
 use answers::Answers;
