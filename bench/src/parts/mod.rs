@@ -4,6 +4,7 @@ mod hpack;
 mod http1;
 mod http2;
 mod http3;
+mod load;
 mod observing;
 mod qpack;
 mod routing;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Scenario> {
         snapshots::scenarios(),
         observing::scenarios(),
         shard::scenarios(),
+        load::scenarios(),
     ]
     .into_iter()
     .flatten()
