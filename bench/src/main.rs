@@ -135,10 +135,10 @@ fn show(filters: &[String]) -> Outcome {
 fn spread(rounds: u32, filters: &[String]) -> Outcome {
     let mut scenarios = chosen(filters)?;
     scenarios.retain(|s| !s.beside);
-    let counted = (0..rounds).map(|_| count::count_all(&scenarios)).collect::<Result<Vec<_>, _>>()?;
     let mut worst = 0.0f64;
-    for (at, scenario) in scenarios.iter().enumerate() {
-        let figures = counted.iter().filter_map(|round| round.get(at).copied());
+    for scenario in &scenarios {
+        let figures = (0..rounds).map(|_| count::count(scenario)).collect::<Result<Vec<_>, _>>()?;
+        let figures = figures.into_iter();
         let (least, most) = figures.fold((f64::INFINITY, 0.0f64), |(least, most), n| (least.min(n), most.max(n)));
         let percent = (most / least - 1.0) * 100.0;
         worst = worst.max(percent);
