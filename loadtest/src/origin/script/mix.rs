@@ -131,7 +131,7 @@ mod tests {
             ("50=1%", "200 to 599"),
             ("100", "200 to 599"),
             ("ok", "503=1%"),
-            ("503=2", "as in 1%"),
+            ("503=2", "as in 0.5%"),
             ("503=60%,404=60%", "more than 100%"),
         ] {
             let mistake = text.parse::<StatusMix>().unwrap_err();

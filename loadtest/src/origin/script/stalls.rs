@@ -2,7 +2,8 @@
 //!
 //! It is told in two times: real time, and working time, which stands still in a stall. A request takes its delay of
 //! working time, so that one that comes in a stall is answered its delay behind the stall's end.
-use super::{Mistake, units::any_duration};
+use super::Mistake;
+use crate::units::duration;
 use std::{str::FromStr, time::Duration};
 
 /// Planned stalls at most.
@@ -107,7 +108,7 @@ impl FromStr for StallAt {
     fn from_str(text: &str) -> Result<StallAt, Mistake> {
         let wrong = || Mistake(format!("`{text}`: when and for how long is expected, as in 3s,1s"));
         let (from, long) = text.split_once(',').ok_or_else(wrong)?;
-        Ok(StallAt(any_duration(from)?, any_duration(long)?))
+        Ok(StallAt(duration(from).map_err(Mistake)?, duration(long).map_err(Mistake)?))
     }
 }
 
@@ -121,7 +122,7 @@ impl FromStr for PauseEvery {
     fn from_str(text: &str) -> Result<PauseEvery, Mistake> {
         let wrong = || Mistake(format!("`{text}`: every how long, and for how long, is expected, as in 10s=1s"));
         let (period, long) = text.split_once('=').ok_or_else(wrong)?;
-        Ok(PauseEvery(any_duration(period)?, any_duration(long)?))
+        Ok(PauseEvery(duration(period).map_err(Mistake)?, duration(long).map_err(Mistake)?))
     }
 }
 
@@ -194,7 +195,7 @@ mod tests {
     #[test]
     fn mistakes_say_what_was_expected() {
         assert!("3s".parse::<StallAt>().unwrap_err().0.contains("3s,1s"));
-        assert!("3s,1".parse::<StallAt>().unwrap_err().0.contains("no duration"));
+        assert!("3s,x".parse::<StallAt>().unwrap_err().0.contains("expected a duration"));
         assert!("10s".parse::<PauseEvery>().unwrap_err().0.contains("10s=1s"));
         assert!(Stalls::default().every(ms(5), ms(5)).unwrap_err().0.contains("no time to work"));
         assert!(Stalls::default().at(ms(1), ms(1)).unwrap().every(ms(5), ms(1)).is_err());
