@@ -14,6 +14,7 @@ use std::{
     task::{Context, Poll, Waker},
     time::Instant,
 };
+use tokio::{io::Interest, net::UnixStream};
 
 /// Entries of alarms that were given up, beside as many as there are alarms: above, they are thrown out.
 const STALE_KEPT: usize = 1024;
@@ -83,6 +84,23 @@ impl Alarms {
             if let Some(waker) = slot.and_then(|slot| slot.waker.take()) {
                 waker.wake();
             }
+        }
+    }
+
+    /// Fires them on a thread of tokio, for as long as it is polled.
+    ///
+    /// # Errors
+    /// There is no descriptor left, or it cannot be watched.
+    pub async fn run(&self) -> io::Result<()> {
+        // Any pollable descriptor will do for waiting; it is never read or written through this type.
+        let watch = UnixStream::from_std(std::os::unix::net::UnixStream::from(self.descriptor()?))?;
+        loop {
+            watch.readable().await?;
+            let fired: io::Result<()> = watch.try_io(Interest::READABLE, || {
+                self.fire();
+                Err(io::ErrorKind::WouldBlock.into()) // nothing is left: wait again
+            });
+            debug_assert!(fired.is_err());
         }
     }
 
@@ -176,7 +194,7 @@ impl Drop for Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{pin::pin, time::Duration};
+    use std::time::Duration;
 
     fn pending(alarm: &mut Alarm) -> bool {
         Pin::new(alarm).poll(&mut Context::from_waker(Waker::noop())).is_pending()
@@ -215,15 +233,10 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         runtime.block_on(async {
             let alarms = Alarms::new(Instant::now()).unwrap();
-            let fd = tokio::io::unix::AsyncFd::register(alarms.descriptor().unwrap()).unwrap();
             let at = alarms.now() + 3000;
-            let mut alarm = pin!(alarms.at(at));
-            loop {
-                tokio::select! {
-                    biased;
-                    () = &mut alarm => break,
-                    ready = fd.readable() => { alarms.fire(); ready.unwrap().clear_ready(); }
-                }
+            tokio::select! {
+                () = alarms.at(at) => {}
+                ended = alarms.run() => panic!("{ended:?}"),
             }
             assert!(alarms.now() >= at);
         });

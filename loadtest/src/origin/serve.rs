@@ -26,7 +26,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    io::unix::AsyncFd,
     net::{TcpListener, UnixListener},
     sync::oneshot,
     task::{LocalSet, spawn_local},
@@ -85,8 +84,10 @@ impl FromStr for Address {
         if let Ok(addr) = text.parse() {
             return Ok(Address::Ip(addr));
         }
-        let named =
-            text.rsplit_once(':').filter(|(host, p)| !host.is_empty() && port(p).is_some()).ok_or_else(wrong)?;
+        let named = text
+            .rsplit_once(':')
+            .filter(|(host, p)| !host.is_empty() && !host.contains(':') && port(p).is_some())
+            .ok_or_else(wrong)?;
         let mut found = text.to_socket_addrs().map_err(|e| format!("{}: {e}", named.0))?;
         found.next().map(Address::Ip).ok_or_else(wrong)
     }
@@ -361,15 +362,9 @@ impl Part {
 
     fn begin(self) -> io::Result<()> {
         let desk = Desk::new(&self.shared, self.index as u64, self.counts)?;
-        let clock = AsyncFd::register(desk.alarms.descriptor()?)?;
         spawn_local({
             let desk = desk.clone();
-            async move {
-                while let Ok(mut ready) = clock.readable().await {
-                    ready.clear_ready();
-                    desk.alarms.fire();
-                }
-            }
+            async move { desk.alarms.run().await }
         });
         let open = Rc::new(Cell::new(0));
         for listener in self.listeners {
