@@ -39,7 +39,8 @@ fn row(second: &Second) -> Vec<String> {
     let mut fields = vec![number(second.at), number(second.length)];
     fields.extend([counts.sent, counts.answered].map(|n| n.to_string()));
     fields.push(number(per(counts.answered as f64, second.length)));
-    let plain = [faults(counts), counts.body_bytes, counts.bytes_in, counts.bytes_out, counts.connections, counts.closed];
+    let plain =
+        [faults(counts), counts.body_bytes, counts.bytes_in, counts.bytes_out, counts.connections, counts.closed];
     fields.extend(plain.map(|n| n.to_string()));
     let some = times.count > 0;
     let spread = [times.p50, times.p75, times.p90, times.p95, times.p99, times.p999, times.p9999, times.max];

@@ -33,9 +33,9 @@ impl fmt::Display for ReadError {
             ReadError::Io(e) => write!(f, "cannot be read: {e}"),
             ReadError::TooLarge(max) => write!(f, "is larger than {} MiB, which no result is", max >> 20),
             ReadError::NotJson(why) => write!(f, "is not JSON ({why}); expected what `edge bench --json` writes"),
-            ReadError::NotAResult => {
-                f.write_str("is JSON, but no result: there is no number `schema`; expected what `edge bench --json` writes")
-            }
+            ReadError::NotAResult => f.write_str(
+                "is JSON, but no result: there is no number `schema`; expected what `edge bench --json` writes",
+            ),
             ReadError::Newer(schema) => write!(
                 f,
                 "was written by a later edge (schema {schema}, this one reads up to {SCHEMA}); read it with that version"

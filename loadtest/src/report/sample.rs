@@ -30,7 +30,15 @@ pub struct Sample {
 
 impl Default for Sample {
     fn default() -> Sample {
-        Sample { seconds: 30, rate: 20_000.0, open: true, stall: Some(14), statuses: 1, errors: true, reasons: Vec::new() }
+        Sample {
+            seconds: 30,
+            rate: 20_000.0,
+            open: true,
+            stall: Some(14),
+            statuses: 1,
+            errors: true,
+            reasons: Vec::new(),
+        }
     }
 }
 
@@ -54,11 +62,8 @@ impl Random {
 /// How many values stand for all answers of a second.
 const VALUES: usize = 400;
 
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 3_600_000_000, 3).unwrap()
-}
-
-fn interval() -> Interval {
+fn interval(longest: u64, digits: u8) -> Interval {
+    let histogram = || Histogram::new_with_bounds(1, longest, digits).unwrap();
     Interval {
         response: histogram(),
         service: histogram(),
@@ -102,7 +107,8 @@ fn heat(of: &Histogram<u64>) -> Vec<(u8, u64)> {
 
 /// One second's answers: most are quick, an eighth had to ask a database.
 fn second(sample: &Sample, at: usize, random: &mut Random) -> Interval {
-    let mut it = interval();
+    // Small ones: there are many of them.
+    let mut it = interval(10_000_000, 2);
     it.counts.sent = (sample.rate * (1.0 + 0.01 * random.bell())).max(0.0) as u64;
     let stalled = sample.stall == Some(at);
     let behind = sample.stall.is_some_and(|s| at == s + 1);
@@ -168,7 +174,7 @@ fn add(whole: &mut Interval, one: &Interval) {
 /// A result of that kind.
 pub fn outcome(sample: &Sample) -> Outcome {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let mut whole = interval();
+    let mut whole = interval(3_600_000_000, 3);
     let mut series = Vec::new();
     for at in 0..sample.seconds {
         let one = second(sample, at, &mut random);

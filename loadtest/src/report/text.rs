@@ -71,8 +71,11 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// A name, and what is to be said of it, wrapped behind it.
+    /// A name, and what is to be said of it, wrapped behind it; nothing where there is nothing to say.
     fn item(&mut self, label: &str, what: &str) {
+        if what.is_empty() {
+            return;
+        }
         for (i, line) in wrap(what, WIDTH - LABEL).iter().enumerate() {
             let label = format!("{:<LABEL$}", if i == 0 { label } else { "" });
             self.text.push_str(&format!("{}{line}\n", self.style.quiet(&label)));
@@ -84,7 +87,8 @@ impl Page {
         if outcome.verdict.valid {
             return;
         }
-        let reasons: Vec<String> = outcome.verdict.reasons.iter().take(LIST_MAX).map(|r| clean(r, REASON_MAX)).collect();
+        let reasons: Vec<String> =
+            outcome.verdict.reasons.iter().take(LIST_MAX).map(|r| clean(r, REASON_MAX)).collect();
         let reasons = if reasons.is_empty() { "no reason was given".to_owned() } else { reasons.join("; ") };
         for line in wrap(&format!("INVALID: {reasons}"), WIDTH) {
             self.text.push_str(&self.style.alarm(&line));
@@ -104,7 +108,8 @@ impl Page {
         let protocol = if protocol.is_empty() { "none spoken".to_owned() } else { protocol };
         self.item("protocol", &format!("{protocol}; {}", facts::shape(outcome)));
         self.item("load", &facts::load(outcome));
-        let warm = if asked.warmup > 0.0 { format!(", after {} of warm-up", seconds(asked.warmup)) } else { String::new() };
+        let warm =
+            if asked.warmup > 0.0 { format!(", after {} of warm-up", seconds(asked.warmup)) } else { String::new() };
         let early = if outcome.interrupted { "; interrupted before its end" } else { "" };
         self.item("measured", &format!("{}{warm}{early}", seconds(outcome.seconds)));
     }
@@ -121,11 +126,14 @@ impl Page {
         }
         let statuses = by_number(&counts.status);
         if !statuses.is_empty() {
-            self.item("status", &list(&statuses.iter().map(|(s, n)| format!("{s}: {}", count(*n))).collect::<Vec<_>>()));
+            self.item(
+                "status",
+                &list(&statuses.iter().map(|(s, n)| format!("{s}: {}", count(*n))).collect::<Vec<_>>()),
+            );
         }
         let flow = |n: u64| format!("{} ({}/s)", bytes(n as f64), bytes(per(n as f64, outcome.seconds)));
-        let received = format!("received {}, of it bodies {}", flow(counts.bytes_in), bytes(counts.body_bytes as f64));
-        self.item("bytes", &format!("{received}; sent {}", flow(counts.bytes_out)));
+        self.item("received", &format!("{}; bodies {}", flow(counts.bytes_in), bytes(counts.body_bytes as f64)));
+        self.item("written", &flow(counts.bytes_out));
         self.connections(outcome);
     }
 
@@ -135,7 +143,9 @@ impl Page {
             return self.item("errors", "none");
         }
         let kinds: Vec<String> = by_number(&counts.faults).iter().map(|(f, n)| format!("{f} {}", count(*n))).collect();
-        let what = format!("{} ({} of requests): {}", count(all), percent(error_share(counts)), list(&kinds));
+        let share =
+            if counts.sent > 0 { format!(" ({} of requests)", percent(error_share(counts))) } else { String::new() };
+        let what = format!("{}{share}: {}", count(all), list(&kinds));
         let from = self.text.len();
         self.item("errors", &what);
         let shown = self.text.split_off(from);
@@ -155,8 +165,12 @@ impl Page {
         let pace = per(counts.connections as f64, outcome.seconds);
         let churn = counts.connections > outcome.asked.connections as u64;
         let made = if churn { format!(" ({}/s)", rate(pace)) } else { String::new() };
-        let resumed = if counts.resumed > 0 { format!(", {} with resumed TLS", count(counts.resumed)) } else { String::new() };
-        self.item("connections", &format!("{} made{made}{resumed}; {} ended", count(counts.connections), count(counts.closed)));
+        let resumed =
+            if counts.resumed > 0 { format!(", {} with resumed TLS", count(counts.resumed)) } else { String::new() };
+        self.item(
+            "connections",
+            &format!("{} made{made}{resumed}; {} ended", count(counts.connections), count(counts.closed)),
+        );
     }
 
     fn latencies(&mut self, outcome: &Outcome) {
@@ -172,7 +186,7 @@ impl Page {
         }
         self.row("  count", &columns.iter().map(|(_, s)| count(s.count)).collect::<Vec<_>>());
         if outcome.times.service.is_some() {
-            self.item("", "response counts from when it should have been sent, service from sending");
+            self.item("", "response: from when it was due; service: from when it was sent");
         }
     }
 
@@ -187,31 +201,32 @@ impl Page {
     }
 
     fn generator(&mut self, outcome: &Outcome) {
-        for (i, shard) in outcome.generator.iter().take(LIST_MAX).enumerate() {
-            let label = if i == 0 { "generator" } else { "" };
-            self.item(label, &shard_line(shard, outcome.seconds));
+        let shards = &outcome.generator;
+        if !shards.is_empty() {
+            let late = shards.iter().any(|s| s.slip.is_some());
+            let names = ["CPU", "lag p99", "lag max", "late p99", "late max"];
+            self.row("generator", &names.map(str::to_owned)[..if late { 5 } else { 3 }]);
+            for shard in shards.iter().take(LIST_MAX) {
+                self.row(&format!("  core {}", shard.core), &shard_cells(shard, outcome.seconds));
+            }
         }
-        let more = outcome.generator.len().saturating_sub(LIST_MAX);
+        let more = shards.len().saturating_sub(LIST_MAX);
         if more > 0 {
             self.item("", &format!("and {} more", counted(more as u64, "shard", "shards")));
         }
         if let Some(cpu) = outcome.server_cpu_us {
-            let each = per(cpu as f64, outcome.counts.answered as f64);
-            let cores = per(cpu as f64 / 1e6, outcome.seconds);
-            let one = words(outcome).one;
-            self.item("server", &format!("{} of CPU for each {one}; {cores:.2} cores in use", time(each)));
+            let answered = outcome.counts.answered;
+            let cores = format!("{:.2} cores in use", per(cpu as f64 / 1e6, outcome.seconds));
+            let each = format!("{} of CPU for each {}; ", time(per(cpu as f64, answered as f64)), words(outcome).one);
+            self.item("server", &if answered > 0 { format!("{each}{cores}") } else { cores });
         }
     }
 }
 
-fn shard_line(shard: &ShardUse, measured: f64) -> String {
-    let share = |us: u64| percent(per(us as f64 / 1e6, measured));
-    let mut line = format!("core {}: CPU {}, lag p99 {}", shard.core, share(shard.cpu_us), micros(shard.lag.1));
-    line.push_str(&format!(" max {}", micros(shard.lag.2)));
-    if let Some((_, p99, max)) = shard.slip {
-        line.push_str(&format!(", sent late p99 {} max {}", micros(p99), micros(max)));
-    }
-    line
+fn shard_cells(shard: &ShardUse, measured: f64) -> Vec<String> {
+    let mut cells = vec![percent(per(shard.cpu_us as f64 / 1e6, measured)), micros(shard.lag.1), micros(shard.lag.2)];
+    cells.extend(shard.slip.iter().flat_map(|(_, p99, max)| [micros(*p99), micros(*max)]));
+    cells
 }
 
 /// The first of them, and how many there are beside.

@@ -178,7 +178,10 @@ mod tests {
     #[test]
     fn counts_rates_sizes_and_shares() {
         assert_eq!([count(0), count(999), count(1000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([rate(0.0), rate(0.5), rate(99.94), rate(99.96), rate(20_000.4)], ["0", "0.50", "99.9", "100", "20,000"]);
+        assert_eq!(
+            [rate(0.0), rate(0.5), rate(99.94), rate(99.96), rate(20_000.4)],
+            ["0", "0.50", "99.9", "100", "20,000"]
+        );
         assert_eq!(rate(f64::INFINITY), "–");
         assert_eq!([bytes(0.0), bytes(1023.0), bytes(1536.0), bytes(5e9)], ["0 B", "1023 B", "1.50 KiB", "4.66 GiB"]);
         assert_eq!([percent(0.0), percent(0.000_001), percent(0.000_12)], ["0 %", "< 0.001 %", "0.012 %"]);

@@ -46,6 +46,9 @@ fn begins(second: &Second) -> String {
 
 /// Of rate and errors.
 pub fn rates(outcome: &Outcome) -> String {
+    if outcome.counts.answered == 0 {
+        return format!("Nothing was {}. {}", words(outcome).answered, errors(outcome));
+    }
     let rate_of = |s: &Second| per(s.counts.answered as f64, s.length);
     let mean = rate(per(outcome.counts.answered as f64, outcome.seconds));
     let mut out = format!("{mean} a second on average");

@@ -78,20 +78,23 @@ fn banner(out: &mut String, outcome: &Outcome) {
 /// The result in a sentence, and what was measured.
 fn introduction(out: &mut String, outcome: &Outcome) {
     let asked = &outcome.asked;
-    let _ = writeln!(out, "<header><p class=\"kicker\">edge bench</p>\n<h1>{}</h1>", escape(&findings::headline(outcome)));
+    let _ =
+        writeln!(out, "<header><p class=\"kicker\">edge bench</p>\n<h1>{}</h1>", escape(&findings::headline(outcome)));
     let others = asked.urls.saturating_sub(1) as u64;
     let more = if others > 0 { format!(" and {}", counted(others, "other", "others")) } else { String::new() };
     let protocol = if asked.protocol.is_empty() { "no protocol spoken".to_owned() } else { asked.protocol.join(", ") };
     let warm = if asked.warmup > 0.0 { format!(" after {} of warm-up", seconds(asked.warmup)) } else { String::new() };
+    let started = &outcome.environment.started;
+    let started = if started.is_empty() { String::new() } else { format!(", begun {started}") };
     let _ = writeln!(out, "<p class=\"url\">{}{}</p>", escape(&asked.url), escape(&more));
     let _ = writeln!(
         out,
-        "<p class=\"deck\">{}; {}.<br/>{}.<br/>{}{warm}, {}.</p></header>",
+        "<p class=\"deck\">{}; {}.<br/>{}.<br/>{}{warm}{}.</p></header>",
         escape(&protocol),
         escape(&facts::shape(outcome)),
         escape(&capital(&facts::load(outcome))),
         seconds(outcome.seconds),
-        escape(&outcome.environment.started)
+        escape(&started)
     );
 }
 
@@ -161,10 +164,16 @@ fn figures(out: &mut String, outcome: &Outcome, drawn: &[Points; 2]) {
         Size::BOTH.into_iter().filter_map(|size| percentiles::plot(outcome, size, &finding)).collect();
     if !drawings.is_empty() {
         let (key, note) = match outcome.times.service {
-            Some(_) => (KEY_BOTH, "Response time counts from when a request should have been sent, service time from when it \
-                                   was. Where the curves part, requests had to wait for a place."),
-            None => ("", "Both axes are logarithmic. In a closed loop a slow server is asked less often, so that users may \
-                          see more of the right end of this curve than is counted here."),
+            Some(_) => (
+                KEY_BOTH,
+                "Response time counts from when a request should have been sent, service time from when it \
+                                   was. Where the curves part, requests had to wait for a place.",
+            ),
+            None => (
+                "",
+                "Both axes are logarithmic. In a closed loop a slow server is asked less often, so that users may \
+                          see more of the right end of this curve than is counted here.",
+            ),
         };
         Figure { heading: "Latency by percentile", finding, key, note: note.to_owned(), drawings }.write(out);
     }
@@ -174,21 +183,23 @@ fn figures(out: &mut String, outcome: &Outcome, drawn: &[Points; 2]) {
         Figure { heading: "Rate and errors over time", finding, key: "", note: folded.clone(), drawings }.write(out);
     }
     let finding = findings::times(outcome);
-    let drawings: Vec<String> = sizes().filter_map(|(size, points)| times::plot(outcome, points, size, &finding)).collect();
+    let drawings: Vec<String> =
+        sizes().filter_map(|(size, points)| times::plot(outcome, points, size, &finding)).collect();
     if !drawings.is_empty() {
         let note = if folded.is_empty() { String::new() } else { format!("{folded} {}", findings::FOLDED_TIMES) };
         Figure { heading: "Latency over time", finding, key: KEY_TIMES, note, drawings }.write(out);
     }
     let finding = findings::heat(outcome);
-    let drawings: Vec<String> = sizes().filter_map(|(size, points)| heat::plot(outcome, points, size, &finding)).collect();
+    let drawings: Vec<String> =
+        sizes().filter_map(|(size, points)| heat::plot(outcome, points, size, &finding)).collect();
     if !drawings.is_empty() {
         Figure { heading: "Where the answers lie", finding, key: "", note: folded, drawings }.write(out);
     }
 }
 
-const KEY_BOTH: &str = "<p class=\"lines\"><span class=\"ka\">response time</span> <span class=\"kb dash\">service time</span></p>\n";
-const KEY_TIMES: &str =
-    "<p class=\"lines\"><span class=\"km\">largest</span> <span class=\"kb\">99 %</span> <span class=\"ka\">median</span></p>\n";
+const KEY_BOTH: &str =
+    "<p class=\"lines\"><span class=\"ka\">response time</span> <span class=\"kb dash\">service time</span></p>\n";
+const KEY_TIMES: &str = "<p class=\"lines\"><span class=\"km\">largest</span> <span class=\"kb\">99 %</span> <span class=\"ka\">median</span></p>\n";
 
 #[cfg(test)]
 #[path = "page_tests.rs"]

@@ -103,7 +103,10 @@ fn pages_ask_for_nothing_and_words_stay_words() {
         checked(&page(&outcome), |document| {
             for node in document.descendants().filter(Node::is_element) {
                 let tag = node.tag_name().name();
-                assert!(!["img", "link", "iframe", "object", "a", "use", "image", "form"].contains(&tag), "{name}: {tag}");
+                assert!(
+                    !["img", "link", "iframe", "object", "a", "use", "image", "form"].contains(&tag),
+                    "{name}: {tag}"
+                );
                 for attribute in node.attributes() {
                     let key = attribute.name();
                     assert!(!["src", "href", "style", "srcset", "action"].contains(&key), "{name}: {key}");
@@ -165,7 +168,12 @@ fn each_plot_is_there_for_both_widths_with_a_name_and_a_description() {
         }
         let headings: Vec<_> = document.descendants().filter(|n| n.has_tag_name("h2")).map(text).collect();
         assert_eq!(headings.len(), 6, "{headings:?}");
-        assert!(document.descendants().filter(|n| n.has_tag_name("table")).all(|t| t.descendants().any(|n| n.has_tag_name("caption"))));
+        assert!(
+            document
+                .descendants()
+                .filter(|n| n.has_tag_name("table"))
+                .all(|t| t.descendants().any(|n| n.has_tag_name("caption")))
+        );
     });
 }
 

@@ -25,7 +25,8 @@ pub fn latencies(out: &mut String, outcome: &Outcome) {
         return;
     }
     let columns = facts::columns(outcome);
-    let heads: Vec<String> = columns.iter().map(|(name, _)| format!("<th scope=\"col\">{}</th>", escape(name))).collect();
+    let heads: Vec<String> =
+        columns.iter().map(|(name, _)| format!("<th scope=\"col\">{}</th>", escape(name))).collect();
     let _ = writeln!(
         out,
         "<table class=\"figures\"><caption>Latency</caption>\n<thead><tr><td></td>{}</tr></thead>\n<tbody>",
