@@ -1,13 +1,9 @@
 //! Results that look like measured ones, for tests of the reports: seeded, with two modes of latency, a stall and a burst
 //! of errors.
 use crate::record::{
-    Asked, Counts, Environment, Fault, Interval, Outcome, SCHEMA, Second, ShardUse, Spread, Times, Verdict,
+    Asked, Counts, Environment, Fault, Interval, Outcome, SCHEMA, Second, ShardUse, Spread, Times, Verdict, heat,
 };
-use base64::Engine as _;
-use hdrhistogram::{
-    Histogram,
-    serialization::{Serializer, V2DeflateSerializer},
-};
+use hdrhistogram::Histogram;
 
 /// What kind of result is made.
 #[derive(Clone, Debug)]
@@ -72,37 +68,6 @@ fn interval(longest: u64, digits: u8) -> Interval {
         tls: histogram(),
         counts: Counts::default(),
     }
-}
-
-pub fn spread(of: &Histogram<u64>, whole: bool) -> Spread {
-    let mut bytes = Vec::new();
-    if whole {
-        V2DeflateSerializer::new().serialize(of, &mut bytes).unwrap();
-    }
-    Spread {
-        count: of.len(),
-        min: of.min(),
-        mean: of.mean(),
-        stdev: of.stdev(),
-        p50: of.value_at_quantile(0.5),
-        p75: of.value_at_quantile(0.75),
-        p90: of.value_at_quantile(0.9),
-        p95: of.value_at_quantile(0.95),
-        p99: of.value_at_quantile(0.99),
-        p999: of.value_at_quantile(0.999),
-        p9999: of.value_at_quantile(0.9999),
-        max: of.max(),
-        hdr: base64::engine::general_purpose::STANDARD.encode(bytes),
-    }
-}
-
-fn heat(of: &Histogram<u64>) -> Vec<(u8, u64)> {
-    let mut buckets = std::collections::BTreeMap::<u8, u64>::new();
-    for value in of.iter_recorded() {
-        let bucket = ((value.value_iterated_to().max(1) as f64).log2() * 4.0).floor() as u8;
-        *buckets.entry(bucket).or_default() += value.count_at_value();
-    }
-    buckets.into_iter().collect()
 }
 
 /// One second's answers: most are quick, an eighth had to ask a database.
@@ -182,7 +147,7 @@ pub fn outcome(sample: &Sample) -> Outcome {
         series.push(Second {
             at: (at + 1) as f64,
             length: 1.0,
-            response: spread(&one.response, false),
+            response: Spread::brief(&one.response),
             heat: heat(&one.response),
             counts: one.counts,
             server_cpu_us: None,
@@ -201,11 +166,11 @@ pub fn outcome(sample: &Sample) -> Outcome {
         verdict: Verdict { valid: sample.reasons.is_empty(), reasons: sample.reasons.clone() },
         seconds,
         times: Times {
-            response: spread(&whole.response, true),
-            service: sample.open.then(|| spread(&whole.service, true)),
-            first_byte: spread(&whole.first_byte, true),
-            connect: Some(spread(&whole.connect, true)),
-            tls: Some(spread(&whole.tls, true)),
+            response: Spread::of(&whole.response),
+            service: sample.open.then(|| Spread::of(&whole.service)),
+            first_byte: Spread::of(&whole.first_byte),
+            connect: Some(Spread::of(&whole.connect)),
+            tls: Some(Spread::of(&whole.tls)),
         },
         counts: whole.counts,
         series,

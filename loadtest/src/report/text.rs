@@ -1,6 +1,6 @@
 //! The report on a terminal: what an operator wants to know first, within 80 columns.
 use super::{
-    facts::{self, by_number, error_share, faults, per, words},
+    facts::{self, by_number, per, words},
     units::{bytes, clean, count, counted, micros, percent, rate, seconds, time},
 };
 use crate::record::{Counts, Outcome, ShardUse};
@@ -138,13 +138,13 @@ impl Page {
     }
 
     fn errors(&mut self, counts: &Counts) {
-        let all = faults(counts);
+        let all = counts.errors();
         if all == 0 {
             return self.item("errors", "none");
         }
         let kinds: Vec<String> = by_number(&counts.faults).iter().map(|(f, n)| format!("{f} {}", count(*n))).collect();
         let share =
-            if counts.sent > 0 { format!(" ({} of requests)", percent(error_share(counts))) } else { String::new() };
+            if counts.sent > 0 { format!(" ({} of requests)", percent(counts.error_share())) } else { String::new() };
         let what = format!("{}{share}: {}", count(all), list(&kinds));
         let from = self.text.len();
         self.item("errors", &what);
@@ -186,7 +186,7 @@ impl Page {
         }
         self.row("  count", &columns.iter().map(|(_, s)| count(s.count)).collect::<Vec<_>>());
         if outcome.times.service.is_some() {
-            self.item("", "response: from when it was due; service: from when it was sent");
+            self.item("", words(outcome).both);
         }
     }
 

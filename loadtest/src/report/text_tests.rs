@@ -25,7 +25,7 @@ fn awkward() -> Vec<Outcome> {
     long.counts.closed = u64::MAX;
     long.counts.connections = u64::MAX;
     long.counts.resumed = u64::MAX;
-    long.counts.faults = crate::record::FAULTS.iter().map(|f| (*f, u64::MAX / 2)).collect();
+    long.counts.faults = crate::record::FAULTS.iter().map(|f| (*f, u64::MAX / 40)).collect();
     let nothing = outcome(&Sample { rate: 0.0, ..Sample::default() });
     let mut zero = nothing.clone();
     zero.seconds = 0.0;
@@ -140,7 +140,9 @@ fn what_is_exchanged_has_its_own_words() {
     assert!(line(&plain(&outcome), "messages").contains("echoed of"));
     assert!(plain(&outcome).contains("round trip"));
     outcome.asked.exchange = "events".to_owned();
+    outcome.times.service = Some(outcome.times.response.clone());
     assert!(line(&plain(&outcome), "events").ends_with("received"));
+    assert!(line(&plain(&outcome), "latency").starts_with("delay         age"), "{}", plain(&outcome));
 }
 
 #[test]

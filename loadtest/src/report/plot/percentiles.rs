@@ -7,10 +7,11 @@ use super::{
 };
 use crate::{
     record::{Outcome, Spread},
-    report::units::micros,
+    report::{
+        facts::{Words, words},
+        units::micros,
+    },
 };
-use base64::Engine as _;
-use hdrhistogram::{Histogram, serialization::Deserializer};
 
 /// Points of a curve.
 const CURVE: usize = 160;
@@ -41,10 +42,10 @@ fn curve(spread: &Spread) -> Vec<(f64, f64)> {
         return Vec::new();
     }
     let end = nines(spread);
-    let mut points = match decoded(spread) {
+    let mut points = match spread.histogram().filter(|h| !h.is_empty()) {
         Some(histogram) => (0..=CURVE)
             .map(|i| end * i as f64 / CURVE as f64)
-            .map(|t| (t, histogram.value_at_quantile(1.0 - 10f64.powf(-t)) as f64))
+            .map(|t| (t, histogram.value_at_quantile(1.0 - 10f64.powf(-t)).min(spread.max) as f64))
             .collect(),
         None => known(spread, end),
     };
@@ -58,12 +59,6 @@ fn known(s: &Spread, end: f64) -> Vec<(f64, f64)> {
         [(0.0, s.min), (0.5, s.p50), (0.75, s.p75), (0.9, s.p90), (0.95, s.p95), (0.99, s.p99), (0.999, s.p999)];
     let all = named.into_iter().chain([(0.9999, s.p9999)]);
     all.map(|(p, us)| (-(1.0f64 - p).log10(), us as f64)).filter(|(t, _)| *t < end).collect()
-}
-
-fn decoded(spread: &Spread) -> Option<Histogram<u64>> {
-    let bytes = base64::engine::general_purpose::STANDARD.decode(&spread.hdr).ok()?;
-    let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).ok()?;
-    (!histogram.is_empty()).then_some(histogram)
 }
 
 /// Where its last value stands: one of a thousand is at 99.9 %.
@@ -95,7 +90,7 @@ pub fn plot(outcome: &Outcome, size: Size, description: &str) -> Option<String> 
     let step = (right - left) / (CURVE as f64 / 4.0);
     let columns = (0..CURVE / 4).map(|i| {
         let from = left + step * i as f64;
-        ((from, from + step), said(&response, &service, end * (i as f64 + 0.5) / (CURVE as f64 / 4.0)))
+        ((from, from + step), said(words(outcome), &response, &service, end * (i as f64 + 0.5) / (CURVE as f64 / 4.0)))
     });
     svg.hits(columns, (top, bottom - top));
     Some(svg.end())
@@ -143,7 +138,7 @@ fn landmarks(svg: &mut Svg, outcome: &Outcome, end: f64, x: &Scale, y: &Scale) {
 }
 
 /// What is at a place of the axis.
-fn said(response: &[(f64, f64)], service: &[(f64, f64)], t: f64) -> String {
+fn said(words: Words, response: &[(f64, f64)], service: &[(f64, f64)], t: f64) -> String {
     let near = |curve: &[(f64, f64)]| {
         let at = curve.iter().min_by(|a, b| (a.0 - t).abs().total_cmp(&(b.0 - t).abs()));
         at.map(|(_, us)| micros(*us as u64))
@@ -152,7 +147,9 @@ fn said(response: &[(f64, f64)], service: &[(f64, f64)], t: f64) -> String {
     let digits = (t.floor().max(0.0) as usize).min(7);
     let mut out = format!("{percent:.digits$} %");
     match (near(response), near(service)) {
-        (Some(response), Some(service)) => out.push_str(&format!(": response {response}, service {service}")),
+        (Some(response), Some(service)) => {
+            out.push_str(&format!(": {} {response}, {} {service}", words.response, words.service))
+        }
         (Some(alone), None) => out.push_str(&format!(": {alone}")),
         _ => {}
     }
