@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 mod check;
 pub mod client;
+pub mod compare;
 pub mod origin;
 pub mod pace;
 pub mod plan;
@@ -24,3 +25,6 @@ pub mod record;
 pub mod report;
 pub mod run;
 pub mod units;
+pub mod slo;
+#[cfg(test)]
+mod testing;
