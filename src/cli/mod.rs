@@ -1,4 +1,5 @@
 //! The command line: what may be asked, how it is answered, and with which exit code.
+mod bench;
 mod demo;
 mod quick;
 mod remote;
@@ -68,6 +69,9 @@ enum Command {
     /// Try it: an edge and an origin on free ports, with a configuration to play with
     #[command(after_help = "Example:\n  edge demo")]
     Demo(Demo),
+    /// Measure servers; `edge bench serve` is an origin to try it on
+    #[command(after_help = "Example:\n  edge bench serve 8080 --size 1k --delay 5ms")]
+    Bench(bench::Bench),
 }
 
 #[derive(Debug, Args)]
@@ -125,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => remote::reload(&args),
         Command::Status(args) => remote::status(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(args),
     }
 }
 
