@@ -36,7 +36,7 @@ pub fn latencies(out: &mut String, outcome: &Outcome) {
         let cell = |s| time(facts::rows(s).get(i).map_or(0.0, |(_, us)| *us));
         row(out, name, columns.iter().map(|(_, s)| cell(s)));
     }
-    row(out, "deviation", columns.iter().map(|(_, s)| time(s.stdev)));
+    row(out, "stdev", columns.iter().map(|(_, s)| time(s.stdev)));
     row(out, "count", columns.iter().map(|(_, s)| count(s.count)));
     out.push_str("</tbody></table>\n");
 }

@@ -53,10 +53,10 @@ impl Svg {
     pub fn new(id: &str, class: &str, (width, height): (f64, f64), title: &str, description: &str) -> Svg {
         let mut out = String::new();
         let (w, h) = (n(width), n(height));
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<svg class=\"{class}\" viewBox=\"0 0 {w} {h}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\
-             <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>\n",
+             <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>",
             escape(title),
             escape(description)
         );
