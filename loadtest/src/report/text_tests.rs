@@ -118,6 +118,8 @@ fn words_from_outside_do_not_move_the_cursor() {
     let mut outcome = outcome(&Sample { reasons: vec!["a\x1b[2J".to_owned()], ..Sample::default() });
     outcome.asked.url = "http://h/\x1b]0;owned\x07\r\n".to_owned();
     outcome.asked.protocol = vec!["\x1b[31m".to_owned()];
+    outcome.asked.arrivals = Some("\x1b[31m".to_owned());
+    outcome.asked.exchange = "\x1b[31m".to_owned();
     let text = plain(&outcome);
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
 }
