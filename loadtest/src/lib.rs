@@ -12,6 +12,7 @@
 //! | `report` | text, JSON, CSV, HTML |
 //! | `slo`, `search`, `compare` | judgement: assertions, the highest rate under an objective, two results side by side |
 //! | `origin` | the scripted origin |
+//! | `units` | durations, sizes and rates as they are typed |
 #![forbid(unsafe_code)]
 mod check;
 pub mod client;
@@ -22,3 +23,4 @@ pub mod random;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod units;
