@@ -128,7 +128,11 @@ pub fn load(outcome: &Outcome) -> String {
     match outcome.asked.rate {
         None => "closed loop: latencies are not what users see".to_owned(),
         Some(asked) => {
-            let arrivals = outcome.asked.arrivals.as_deref().map_or(String::new(), |a| format!(", {} arrivals", clean(a, WORD_MAX)));
+            let arrivals = outcome
+                .asked
+                .arrivals
+                .as_deref()
+                .map_or(String::new(), |a| format!(", {} arrivals", clean(a, WORD_MAX)));
             let sent = per(outcome.counts.sent as f64, outcome.seconds);
             format!("open loop: {} {}/s asked{arrivals}; {}/s sent", rate(asked), words.many, rate(sent))
         }
