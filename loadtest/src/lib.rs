@@ -24,7 +24,7 @@ pub mod random;
 pub mod record;
 pub mod report;
 pub mod run;
-pub mod units;
 pub mod slo;
 #[cfg(test)]
 mod testing;
+pub mod units;

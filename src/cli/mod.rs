@@ -69,9 +69,8 @@ enum Command {
     /// Try it: an edge and an origin on free ports, with a configuration to play with
     #[command(after_help = "Example:\n  edge demo")]
     Demo(Demo),
-    /// Measure servers; `edge bench serve` is an origin to try it on
-    #[command(after_help = "Example:\n  edge bench serve 8080 --size 1k --delay 5ms")]
-    Bench(bench::Bench),
+    /// Load a server and see how it takes it, find its limit, compare results, serve as an origin
+    Bench(Box<bench::Bench>),
 }
 
 #[derive(Debug, Args)]
@@ -129,7 +128,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => remote::reload(&args),
         Command::Status(args) => remote::status(&args),
         Command::Demo(args) => demo::run(&args),
-        Command::Bench(args) => bench::run(args),
+        Command::Bench(args) => bench::run(*args),
     }
 }
 
