@@ -8,8 +8,16 @@
 //! asks [`Shard::is_over`]; it sends what is due of one wake-up in one write, as far as the socket takes it; it gives up its
 //! [`WaiterSlot`] while it has no free place.
 mod feed;
+pub mod h2;
+mod opening;
+mod pipe;
 mod shard;
+pub mod sse;
+mod talk;
+#[cfg(test)]
+mod testing;
 pub mod tls;
+pub mod ws;
 pub use shard::{Next, Shard, Span, Ticket, WaiterSlot};
 
 use crate::record::Fault;
