@@ -13,9 +13,12 @@
 //! | `slo`, `search`, `compare` | judgement: assertions, the highest rate under an objective, two results side by side |
 //! | `origin` | the scripted origin |
 #![forbid(unsafe_code)]
+mod check;
 pub mod client;
 pub mod origin;
 pub mod pace;
 pub mod plan;
 pub mod random;
 pub mod record;
+pub mod report;
+pub mod run;

@@ -7,17 +7,21 @@
 //! What an engine promises: every [`Ticket`] is ended exactly once, by `done`, `failed` or `unanswered`; at each wake-up it
 //! asks [`Shard::is_over`]; it sends what is due of one wake-up in one write, as far as the socket takes it; it gives up its
 //! [`WaiterSlot`] while it has no free place.
+pub(crate) mod connect;
 mod feed;
+pub mod h1;
 pub mod h2;
 mod opening;
 mod pipe;
 mod shard;
+pub(crate) mod slot;
 pub mod sse;
 mod talk;
 #[cfg(test)]
 mod testing;
 pub mod tls;
 pub mod ws;
+pub(crate) use shard::{Health, Parts};
 pub use shard::{Next, Shard, Span, Ticket, WaiterSlot};
 
 use crate::record::Fault;

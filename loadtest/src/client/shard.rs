@@ -1,9 +1,12 @@
 //! One generator thread's side of a run: what its connections may send now, and where they tell what happened.
-use super::feed::{Feed, Place};
+use super::{
+    feed::{Feed, Place, Taken},
+    h1,
+};
 use crate::{
     pace::Pace,
     plan::{Load, Plan},
-    record::{Done, Fault, Interval, Recorder},
+    record::{Done, Early, Fault, Interval, Recorder},
 };
 use edge_io::{alarm::Alarm, clock::monotonic_us, runtime::Local, timer::Timer};
 use hdrhistogram::Histogram;
@@ -57,9 +60,6 @@ pub(crate) struct Health {
     pub slip: Histogram<u64>,
 }
 
-/// More than this, and a request counts as sent late through the generator's fault, µs.
-pub(crate) const SLIP_US: u64 = 1_000;
-
 /// One generator thread. Belongs to it; all its connections share it.
 pub struct Shard {
     /// Its reactor and timers.
@@ -70,7 +70,11 @@ pub struct Shard {
     pub span: Span,
     /// TLS as the plan wants it, with the ALPN of its protocol. Sessions are kept per shard.
     pub tls: Arc<ClientConfig>,
-    open: bool,
+    /// What its HTTP/1.1 connections share.
+    pub(super) h1: h1::Shared,
+    timeout_us: u64,
+    /// HTTP/1.1 and HTTP/2 were spoken.
+    spoken: Cell<(bool, bool)>,
     feeds: Vec<RefCell<Feed>>,
     recorder: RefCell<Recorder>,
     health: RefCell<Health>,
@@ -80,6 +84,8 @@ pub struct Shard {
     limited: bool,
     in_flight: Cell<u64>,
     over: Cell<bool>,
+    /// When it became so, µs.
+    over_us: Cell<u64>,
     /// Who is woken when the run is over.
     attending: RefCell<Vec<Waker>>,
 }
@@ -108,6 +114,9 @@ impl Shard {
             .map(|(origin, pace)| RefCell::new(Feed::new(pace, origin.requests.len(), local.shard, span.end_us)));
         Ok(Rc::new(Shard {
             feeds: feeds.collect(),
+            h1: h1::Shared::new(&plan),
+            timeout_us: plan.timeout.as_micros() as u64,
+            spoken: Cell::default(),
             recorder: RefCell::new(Recorder::new(open, span.start_us, span.end_us)),
             health: RefCell::new(Health { lag: lateness(), slip: lateness() }),
             alarm: Alarm::new(&local.reactor)?,
@@ -115,8 +124,8 @@ impl Shard {
             limited: requests.is_some(),
             in_flight: Cell::new(0),
             over: Cell::new(requests == Some(0)),
+            over_us: Cell::new(span.start_us),
             attending: RefCell::default(),
-            open,
             local,
             plan,
             span,
@@ -131,23 +140,43 @@ impl Shard {
     }
 
     /// What a connection of `origin` with a free place may send at `now_us`. A ticket is to be used at once.
+    ///
+    /// An arrival that could not be sent within `plan.timeout` is not sent any more: it is counted as a timeout, as its
+    /// user would count it. Otherwise a server that was too slow for a while would get nothing but stale requests.
     #[inline]
     pub fn next(&self, origin: usize, now_us: u64) -> Next {
-        if now_us >= self.span.end_us || self.left.get() == 0 || self.over.get() {
-            return Next::Stop;
+        loop {
+            if now_us >= self.span.end_us || self.left.get() == 0 || self.over.get() {
+                return Next::Stop;
+            }
+            let Some(feed) = self.feeds.get(origin) else { return Next::Stop };
+            let mut feed = feed.borrow_mut();
+            let Some(taken) = feed.take(now_us) else { return Next::Wait };
+            let ticket = Ticket { request: feed.request(), intended_us: taken.intended_us };
+            drop(feed);
+            self.took(taken, now_us);
+            if now_us.saturating_sub(ticket.intended_us) <= self.timeout_us {
+                return Next::Send(ticket);
+            }
+            self.failed(Fault::Timeout, Some(ticket), now_us);
         }
-        let Some(feed) = self.feeds.get(origin) else { return Next::Stop };
-        let mut feed = feed.borrow_mut();
-        let Some(taken) = feed.take(now_us) else { return Next::Wait };
+    }
+
+    #[inline]
+    fn took(&self, taken: Taken, now_us: u64) {
         let measured = taken.intended_us >= self.span.start_us;
         if measured && self.limited {
-            self.left.set(self.left.get() - 1);
+            self.left.set(self.left.get().saturating_sub(1));
         }
         if measured && taken.place_was_free {
-            self.health.borrow_mut().slip.saturating_record(now_us - taken.intended_us);
+            self.health.borrow_mut().slip.saturating_record(now_us.saturating_sub(taken.intended_us));
         }
         self.in_flight.set(self.in_flight.get() + 1);
-        Next::Send(Ticket { request: feed.request(), intended_us: taken.intended_us })
+    }
+
+    /// The next of the origin's requests in turn, without a ticket: for what is asked for once for a connection.
+    pub fn request_of(&self, origin: usize) -> usize {
+        self.feeds.get(origin).map_or(0, |feed| feed.borrow_mut().request())
     }
 
     /// Wakes the task when something is due for it, after [`Next::Wait`]. To be called again after each wake-up that
@@ -175,21 +204,20 @@ impl Shard {
         self.recorder.borrow_mut().bytes(bytes_in as u64, bytes_out as u64, now_us);
     }
 
-    /// Which of the origin's requests is next, for what is asked without a ticket: a WebSocket, an event stream.
-    pub fn request_of(&self, origin: usize) -> usize {
-        self.feeds.get(origin).map_or(0, |feed| feed.borrow_mut().request())
-    }
-
     /// An event of `bytes` came, so long after the one before it; its age, where it says when it was sent.
     pub fn event(&self, delay_us: Option<u64>, age_us: Option<u64>, bytes: u64, now_us: u64) {
         self.recorder.borrow_mut().event(delay_us, age_us, bytes, now_us);
     }
 
-    /// A ticket's request was answered. `body` is needed where the plan expects something of it (`keeps_bodies`);
-    /// statuses and bodies that are not expected are counted as faults here.
+    /// A ticket's request was answered. `body` is needed where the plan expects something of it (`keeps_bodies`).
+    /// Statuses and bodies that are not expected are counted as faults here, and answers that came too late.
     #[inline]
     pub fn done(&self, done: &Done, body: Option<&[u8]>) {
-        self.observed(done, body);
+        if done.end_us.saturating_sub(done.intended_us) > self.timeout_us {
+            self.recorder.borrow_mut().failed(Fault::Timeout, done.intended_us, done.end_us);
+        } else {
+            self.observed(done, body);
+        }
         self.one_less(done.end_us);
     }
 
@@ -261,22 +289,39 @@ impl Shard {
         }
     }
 
+    /// Whether connections are still to be made.
+    pub(crate) fn goes_on(&self) -> bool {
+        !self.over.get() && self.left.get() > 0 && self.now() < self.span.end_us
+    }
+
+    /// A connection speaks HTTP/2, or HTTP/1.1.
+    pub(crate) fn speaks(&self, h2: bool) {
+        let (h1, was_h2) = self.spoken.get();
+        self.spoken.set((h1 || !h2, was_h2 || h2));
+    }
+
+    /// Whether HTTP/1.1 and HTTP/2 were spoken.
+    pub(crate) fn spoken(&self) -> (bool, bool) {
+        self.spoken.get()
+    }
+
     /// Requests in flight.
     pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight.get()
     }
 
-    /// Whether it is an open loop.
-    pub(crate) fn is_open(&self) -> bool {
-        self.open
-    }
-
     /// The run is over: every connection is woken to see it.
     pub(crate) fn finish(&self) {
         if !self.over.replace(true) {
+            self.over_us.set(self.now());
             let attending = std::mem::take(&mut *self.attending.borrow_mut());
             attending.into_iter().for_each(Waker::wake);
         }
+    }
+
+    /// When the run was over, µs.
+    pub(crate) fn over_us(&self) -> u64 {
+        self.over_us.get()
     }
 
     /// Has the task woken when the run is over. Once for each task.
@@ -315,9 +360,14 @@ impl Shard {
         self.health.borrow_mut().lag.saturating_record(late_us);
     }
 
-    /// What was recorded since the last call.
-    pub(crate) fn take_interval(&self) -> Box<Interval> {
-        self.recorder.borrow_mut().take_interval()
+    /// What was recorded since the last call, for an empty interval.
+    pub(crate) fn swap(&self, empty: Box<Interval>) -> Box<Interval> {
+        self.recorder.borrow_mut().swap(empty)
+    }
+
+    /// Times of connections from before the measured time.
+    pub(crate) fn early(&self) -> Early {
+        self.recorder.borrow().early().clone()
     }
 
     /// How late it was itself.

@@ -125,7 +125,7 @@ pub fn run(plan: Plan, ends: usize) -> Came {
                 shard.finish();
             }
         }
-        let _ = tell.send(Came { record: shard.take_interval(), ends: ended.take() });
+        let _ = tell.send(Came { record: shard.swap(Box::new(Interval::new())), ends: ended.take() });
     });
     let came = told.recv().expect("the shard's end");
     thread.unwrap().join().unwrap();

@@ -5,13 +5,18 @@ mod raw;
 mod requests;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 mod wire;
 
 use super::{Ended, Shard};
+use crate::plan::Exchange;
 use edge_io::stream::Stream;
 use std::rc::Rc;
 
 /// Drives an established connection until it ends.
 pub async fn drive(shard: &Rc<Shard>, origin: usize, stream: &Stream) -> Ended {
-    requests::drive(shard, origin, stream).await
+    match shard.plan.exchange {
+        Exchange::Requests => requests::drive(shard, origin, stream).await,
+        Exchange::WebSocket { .. } | Exchange::Events => tunnel::drive(shard, origin, stream).await,
+    }
 }
