@@ -11,6 +11,8 @@ pub(crate) mod connect;
 mod feed;
 pub mod h1;
 pub mod h2;
+#[cfg(test)]
+mod harness;
 mod opening;
 mod pipe;
 mod shard;
@@ -18,7 +20,7 @@ pub(crate) mod slot;
 pub mod sse;
 mod talk;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod tls;
 pub mod ws;
 pub(crate) use shard::{Health, Parts};

@@ -1,37 +1,30 @@
-//! For tests: one shard that drives connections to a server of the test's, without what a whole run has around that.
-use super::{Ended, Shard, Span, h2, shard::Parts, sse, tls, ws};
-use crate::{
-    pace::Pace,
-    plan::{Address, Exchange, Expect, Load, Origin, Plan, Protocol, Request, Tls},
-    record::{Fault, Interval},
-};
-use edge_io::{clock::monotonic_us, ring::Driver, runtime, stream::Stream, tasks, tcp, timer::Timer};
-use rustls::pki_types::ServerName;
+//! What tests of the client share: a plan, and servers that answer by a script over plain sockets.
+use crate::plan::{Address, Exchange, Expect, Load, Origin, Plan, Protocol, Request, Tls};
 use std::{
-    cell::Cell,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    rc::Rc,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
 
-/// A plan for one connection to a server: requests of `GET /` by HTTP/2, until the test's time is over.
-pub fn plan(server: SocketAddr) -> Plan {
-    let request = Request { method: "GET".into(), target: "/".into(), fields: Vec::new(), body: Default::default() };
-    let origin = Origin {
-        secure: false,
-        host: server.ip().to_string(),
-        port: server.port(),
-        authority: server.to_string(),
-        server_name: "localhost".into(),
-        addresses: vec![Address::Ip(server)],
-        requests: vec![request],
-    };
+/// A plan for one plain origin at `address`: closed loop, one connection, 300 ms.
+pub(crate) fn plan(address: SocketAddr) -> Plan {
+    let request = Request { method: "GET".into(), target: "/x".into(), fields: Vec::new(), body: Default::default() };
     Plan {
-        origins: vec![origin],
-        protocol: Protocol::H2,
+        origins: vec![Origin {
+            secure: false,
+            host: address.ip().to_string(),
+            port: address.port(),
+            authority: address.to_string(),
+            server_name: "localhost".into(),
+            addresses: vec![Address::Ip(address)],
+            requests: vec![request],
+        }],
+        protocol: Protocol::H1,
         load: Load::Closed,
         connections: 1,
         streams: 1,
@@ -42,151 +35,75 @@ pub fn plan(server: SocketAddr) -> Plan {
         requests: None,
         timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(10),
-        tls: Tls { insecure: true, ..Tls::default() },
+        tls: Tls::default(),
         cores: vec![0],
         exchange: Exchange::Requests,
-        expect: Expect { status: (200, 299), body: None },
-        body_max: 16 << 20,
+        expect: Expect { status: (200, 399), body: None },
+        body_max: 1 << 20,
         seed: 1,
         server_pid: None,
     }
 }
 
-/// What a shard's connections came to: the record, and how the last of them ended.
-pub struct Came {
-    /// What was recorded.
-    pub record: Box<Interval>,
-    /// Ends of connections, in order.
-    pub ends: Vec<Ended>,
+/// A server: each connection has a thread of its own, which does what the script says. Ends when dropped.
+pub(crate) struct Server {
+    pub address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
-impl Came {
-    /// How often a fault was counted.
-    pub fn faults(&self, fault: Fault) -> u64 {
-        self.record.counts.faults.get(&fault).copied().unwrap_or(0)
-    }
-
-    /// All faults with their counts.
-    pub fn all_faults(&self) -> Vec<(Fault, u64)> {
-        self.record.counts.faults.iter().map(|(fault, n)| (*fault, *n)).collect()
-    }
-
-    /// Answers.
-    pub fn answered(&self) -> u64 {
-        self.record.counts.answered
-    }
-}
-
-/// Runs it until its requests are through, its time is over, or `ends` connections have ended.
-pub fn run(plan: Plan, ends: usize) -> Came {
-    let (tell, told) = mpsc::channel();
-    let core = (plan.cores != [0]).then(|| plan.cores[0]);
-    let thread = runtime::spawn_shard(0, core, Driver::Epoll, move |local| async move {
-        let now = monotonic_us();
-        let start_us = now + plan.warmup.as_micros() as u64;
-        let span = Span { begin_us: now, start_us, end_us: start_us + plan.duration.as_micros() as u64 };
-        let pace = match plan.load {
-            Load::Closed => None,
-            Load::Open { rate, arrivals } => Some(Pace::new(rate, arrivals, (0, 1), plan.seed, span.begin_us)),
-        };
-        let alpn: &[&[u8]] = if plan.protocol == Protocol::H2 { &[b"h2"] } else { &[b"http/1.1"] };
-        let tls = Arc::new(tls::config(&plan.tls, alpn).unwrap());
-        let requests = plan.requests.map(|n| n.get());
-        let plan = Arc::new(plan);
-        let parts = Parts { local, plan, span, tls, paces: vec![pace], requests };
-        let shard = Shard::new(parts).unwrap();
-        tasks::spawn(shard.clone().pace());
-        let ended = Rc::new(Cell::new(Vec::new()));
-        let running = Rc::new(Cell::new(shard.plan.connections));
-        for _ in 0..shard.plan.connections {
-            let (shard, ended, running) = (shard.clone(), ended.clone(), running.clone());
-            tasks::spawn(async move {
-                std::future::poll_fn(|cx| std::task::Poll::Ready(shard.attend(cx))).await;
-                for _ in 0..ends {
-                    let end = connect_and_drive(&shard).await;
-                    let mut all = ended.take();
-                    all.push(end);
-                    ended.set(all);
-                    if shard.is_over() {
-                        break;
-                    }
+impl Server {
+    /// `script` is called with each connection and its number.
+    pub fn new(script: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        let stop = Arc::new(AtomicBool::new(false));
+        let (told, script) = (stop.clone(), Arc::new(script));
+        let thread = std::thread::spawn(move || {
+            for (number, socket) in listener.incoming().enumerate() {
+                if told.load(Ordering::Relaxed) {
+                    return;
                 }
-                running.set(running.get() - 1);
-                if running.get() == 0 {
-                    shard.finish();
-                }
-            });
-        }
-        let timer = Timer::new(&shard.local.timers);
-        while running.get() > 0 {
-            timer.set(Duration::from_millis(5));
-            timer.fired().await;
-            if shard.now() > shard.span.end_us {
-                shard.finish();
+                let (Ok(socket), script) = (socket, script.clone()) else { return };
+                let _ = socket.set_read_timeout(Some(Duration::from_secs(30)));
+                std::thread::spawn(move || script(socket, number));
             }
-        }
-        let _ = tell.send(Came { record: shard.swap(Box::new(Interval::new())), ends: ended.take() });
-    });
-    let came = told.recv().expect("the shard's end");
-    thread.unwrap().join().unwrap();
-    came
-}
+        });
+        Server { address, stop, thread: Some(thread) }
+    }
 
-async fn connect_and_drive(shard: &Rc<Shard>) -> Ended {
-    let origin = &shard.plan.origins[0];
-    let Address::Ip(address) = origin.addresses[0] else { panic!("an address") };
-    let tcp = tcp::Stream::connect(&shard.local.reactor, &address.into()).await.unwrap();
-    let stream: Stream = match origin.secure {
-        false => tcp.into(),
-        true => {
-            let name = ServerName::try_from(origin.server_name.clone()).unwrap();
-            edge_io::tls::connect(tcp, shard.tls.clone(), name).await.unwrap()
-        }
-    };
-    shard.connected(1, None, false, shard.now());
-    match (&shard.plan.exchange, shard.plan.protocol) {
-        (_, Protocol::H2) => h2::drive(shard, 0, &stream).await,
-        (Exchange::WebSocket { size }, _) => ws::drive(shard, 0, &stream, *size).await,
-        (Exchange::Events, _) => sse::drive(shard, 0, &stream).await,
-        (Exchange::Requests, _) => panic!("not tested here"),
+    /// One that answers each request head with `answer`.
+    pub fn answering(answer: impl Into<Vec<u8>>) -> Server {
+        let answer = answer.into();
+        Server::new(move |mut socket, _| {
+            while head(&mut socket).is_some() {
+                if socket.write_all(&answer).is_err() {
+                    return;
+                }
+            }
+        })
     }
 }
 
-/// A server that says what a script says: each connection in turn is handed to `script`, with its number. Ends when as many
-/// came as `connections`.
-pub fn server(
-    connections: usize,
-    mut script: impl FnMut(usize, TcpStream) + Send + 'static,
-) -> (SocketAddr, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let thread = std::thread::spawn(move || {
-        for n in 0..connections {
-            let (stream, _) = listener.accept().unwrap();
-            stream.set_nodelay(true).unwrap();
-            script(n, stream);
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
-    });
-    (address, thread)
+    }
 }
 
-/// Reads until the peer closes.
-pub fn read_to_end(stream: &mut TcpStream) {
-    let mut rest = [0; 4096];
-    while matches!(stream.read(&mut rest), Ok(1..)) {}
-}
-
-/// Reads an HTTP/1.1 head.
-pub fn read_head(stream: &mut TcpStream) -> String {
-    let (mut head, mut byte) = (Vec::new(), [0]);
+/// Reads one request head, byte by byte so that the next stays. `None` at the end.
+pub(crate) fn head(socket: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
+        let mut byte = [0];
+        match socket.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            _ => return None,
+        }
     }
-    String::from_utf8(head).unwrap()
-}
-
-/// Writes, whether or not anyone reads.
-pub fn say(stream: &mut TcpStream, bytes: &[u8]) {
-    let _ = stream.write_all(bytes);
+    Some(head)
 }

@@ -3,7 +3,7 @@ use super::raw::*;
 use crate::{
     client::{
         Why,
-        testing::{Came, plan, run, say, server},
+        harness::{Came, plan, run, say, server},
     },
     plan::{Exchange, Expect, Plan},
     record::Fault,
@@ -179,7 +179,7 @@ fn no_more_streams_than_the_server_takes() {
                 let pair = [peer.request().unwrap(), peer.request().unwrap()];
                 // A third would be read before the window is known to be open again.
                 peer.socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
-                assert!(!peer.next().is_some_and(|f| f.kind == HEADERS), "three at once");
+                assert!(peer.next().is_none_or(|f| f.kind != HEADERS), "three at once");
                 peer.socket.set_read_timeout(None).unwrap();
                 for stream in pair {
                     peer.answer(stream, b"");
@@ -313,7 +313,7 @@ fn a_server_that_stalls_is_left_waiting() {
 
 #[test]
 fn a_server_that_says_nothing_at_all_is_left_waiting() {
-    let (address, thread) = server(1, |_, mut socket| crate::client::testing::read_to_end(&mut socket));
+    let (address, thread) = server(1, |_, mut socket| crate::client::harness::read_to_end(&mut socket));
     let mut plan = requests(address, 3);
     plan.timeout = Duration::from_millis(30);
     let came = run(plan, 1);
@@ -400,7 +400,7 @@ fn what_breaks_a_connection_is_counted_by_kind() {
 fn no_http_2_at_all_is_a_fault() {
     let (address, thread) = server(1, |_, mut socket| {
         say(&mut socket, b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
-        crate::client::testing::read_to_end(&mut socket);
+        crate::client::harness::read_to_end(&mut socket);
     });
     let came = run(plan(address), 1);
     thread.join().unwrap();

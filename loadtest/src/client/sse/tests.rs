@@ -2,7 +2,7 @@
 use crate::{
     client::{
         Why,
-        testing::{Came, plan, read_head, read_to_end, run, say, server},
+        harness::{Came, plan, read_head, read_to_end, run, say, server},
     },
     plan::{Exchange, Plan, Protocol},
     record::Fault,

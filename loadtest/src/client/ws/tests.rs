@@ -3,7 +3,7 @@ use super::handshake;
 use crate::{
     client::{
         Why,
-        testing::{Came, plan, read_head, read_to_end, run, say, server},
+        harness::{Came, plan, read_head, read_to_end, run, say, server},
     },
     plan::{Arrivals, Exchange, Load, Plan, Protocol},
     record::Fault,
