@@ -89,6 +89,23 @@ impl Recorder {
         self.status[usize::from(done.status).min(STATUSES - 1)] += 1;
     }
 
+    /// An event of a stream came: how long after the one before it, and how old, where these are known. They are response
+    /// and service times, and it counts as answered.
+    pub fn event(&mut self, delay_us: Option<u64>, age_us: Option<u64>, bytes: u64, now_us: u64) {
+        if !self.counts(now_us) {
+            return;
+        }
+        let now = &mut *self.now;
+        if let Some(us) = delay_us {
+            record(&mut now.response, us);
+        }
+        if let Some(us) = age_us {
+            record(&mut now.service, us);
+        }
+        now.counts.answered += 1;
+        now.counts.body_bytes += bytes;
+    }
+
     /// A request failed, or its answer is not as expected (which is then told to [`done`](Recorder::done) as well). Who
     /// waited until the time for it was over has waited at least so long: that is in the response times too, so that a
     /// server that answers nobody does not look quick.
