@@ -66,7 +66,7 @@ impl Identity {
     /// The key is not the certificate's, or of no kind that TLS has.
     pub fn for_streams(&self, speaks: Speaks) -> io::Result<Arc<ServerConfig>> {
         let names: [(bool, &[u8]); 2] = [(speaks.h2, b"h2"), (speaks.h1, b"http/1.1")];
-        let alpn = names.into_iter().filter_map(|(spoken, name)| spoken.then(|| name.to_vec()));
+        let alpn = names.into_iter().filter(|(spoken, _)| *spoken).map(|(_, name)| name.to_vec());
         self.config(alpn.collect(), rustls::DEFAULT_VERSIONS)
     }
 

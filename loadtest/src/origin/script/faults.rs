@@ -93,12 +93,12 @@ mod tests {
     fn shares_are_kept() {
         let faults = Faults::new([0.01, 0.02, 0.03, 0.04, 0.05]).unwrap();
         let mut random = Random::new(9);
-        let mut counts = [0; 6];
+        let mut counts = [0i32; 6];
         for _ in 0..100_000 {
             counts[faults.draw(random.unit()).map_or(5, |fault| fault as usize)] += 1;
         }
         for (count, wanted) in counts.into_iter().zip([1000, 2000, 3000, 4000, 5000, 85_000]) {
-            assert!((count - wanted as i32).abs() < 300, "{counts:?}");
+            assert!((count - wanted).abs() < 300, "{counts:?}");
         }
         assert_eq!(Faults::always(Fault::Reset).draw(random.unit()), Some(Fault::Reset));
         assert!(Faults::default().is_empty() && Faults::default().draw(random.unit()).is_none());
