@@ -19,6 +19,7 @@ pub mod pace;
 pub mod plan;
 pub mod random;
 pub mod record;
+pub mod search;
 pub mod slo;
 #[cfg(test)]
 mod testing;
