@@ -273,7 +273,10 @@ fn step(rate: f64, outcome: &Outcome, objectives: &[Objective], confirmation: bo
     let mut strain = judged.iter().filter_map(share_of_limit).fold(0.0, f64::max);
     let mut failed: Vec<String> = judged.iter().filter(|one| !one.met).map(Judged::to_string).collect();
     let counts = &outcome.counts;
-    let (scheduled, finished) = (counts.sent + counts.unsent, counts.finished());
+    let scheduled = counts.sent + counts.unsent;
+    // Connections that failed are no requests: they do not make up for those that were never sent.
+    let lost = counts.faults.iter().filter(|(fault, _)| fault.is_of_request() && !fault.has_answer());
+    let finished = counts.answered + lost.map(|(_, n)| n).sum::<u64>();
     if scheduled == 0 || (finished as f64) < KEPT_UP * scheduled as f64 {
         failed.push(format!("the server does not keep up: {finished} of {scheduled} requests ended in time"));
         strain = f64::INFINITY;

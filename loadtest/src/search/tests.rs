@@ -160,6 +160,20 @@ fn a_limit_that_does_not_last_is_stepped_down_from() {
 }
 
 #[test]
+fn failed_connections_do_not_stand_for_requests_that_were_never_sent() {
+    let mut outcome = outcome();
+    outcome.seconds = 10.0;
+    (outcome.counts.sent, outcome.counts.answered, outcome.counts.unsent) = (900, 900, 100);
+    outcome.counts.faults.insert(crate::record::Fault::ConnectRefused, 5_000);
+    let one = step(100.0, &outcome, &[], false);
+    assert!(!one.met && one.failed[0].contains("900 of 1000"), "{one:?}");
+    outcome.counts.faults = [(crate::record::Fault::Reset, 100)].into();
+    outcome.counts.sent = 1_000;
+    outcome.counts.unsent = 0;
+    assert!(step(100.0, &outcome, &[], false).met, "what failed has ended, and is for the objectives to judge");
+}
+
+#[test]
 fn searches_without_a_limit_end() {
     let server = Server { capacity: 100.0, p99: flat, sheds: false, noise: 0.01 };
     let nothing = find(&server, "p99<1us", 1_000.0, 1);
