@@ -12,7 +12,10 @@
 //! | `report` | text, JSON, CSV, HTML |
 //! | `slo`, `search`, `compare` | judgement: assertions, the highest rate under an objective, two results side by side |
 //! | `origin` | the scripted origin |
+//! | `units` | durations, sizes and rates as they are typed |
 #![forbid(unsafe_code)]
+mod check;
+pub mod client;
 pub mod compare;
 pub mod origin;
 pub mod pace;
@@ -20,6 +23,9 @@ pub mod plan;
 pub mod random;
 pub mod record;
 pub mod search;
+pub mod report;
+pub mod run;
 pub mod slo;
 #[cfg(test)]
 mod testing;
+pub mod units;

@@ -3,15 +3,16 @@ mod fault;
 mod hdr_log;
 mod interval;
 mod outcome;
+mod progress;
 mod recorder;
 mod spread;
 mod totals;
-
 pub use fault::{FAULTS, Fault};
 pub use hdr_log::HdrLog;
 use hdrhistogram::Histogram;
 pub use interval::{DIGITS, HIGHEST_US, LOWEST_US, histogram};
 pub use outcome::{Asked, Environment, Outcome, SCHEMA, Second, ShardUse, Spread, Times, Verdict};
+pub use progress::Progress;
 pub use recorder::{Early, Recorder};
 use serde::{Deserialize, Serialize};
 pub use spread::{heat, heat_bucket, heat_from_us};
