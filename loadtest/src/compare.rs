@@ -128,7 +128,8 @@ pub fn compare(a: &[Outcome], b: &[Outcome], settings: &Settings) -> Result<Comp
 
 /// `None` when a ratio has nothing to be one of.
 fn row(measure: Measure, a: &Runs, b: &Runs, resamples: usize, random: &mut Random) -> Option<Row> {
-    let (side_a, side_b) = (Resampled::new(a), Resampled::new(b));
+    let alike = bootstrap::correlation(a.iter().chain(b));
+    let (side_a, side_b) = (Resampled::new(a, alike), Resampled::new(b, alike));
     let (mean_a, mean_b) = (side_a.mean, side_b.mean);
     let ratio = measure.is_ratio();
     if ratio && (mean_a <= 0.0 || mean_b <= 0.0) {

@@ -22,6 +22,7 @@ pub mod pace;
 pub mod plan;
 pub mod random;
 pub mod record;
+pub mod search;
 pub mod report;
 pub mod run;
 pub mod slo;

@@ -64,7 +64,7 @@ fn share(tries: u64, n: usize, a: Truth, b: Truth, yes: impl Fn(&Comparison) -> 
     let found = (0..tries).filter(|seed| {
         let random = &mut Random::of(99, *seed);
         let (a, b) = (runs(n, a, random), runs(n, b, random));
-        yes(&compare(&a, &b, &Settings { resamples: 1_000, seed: *seed, ..Settings::default() }).unwrap())
+        yes(&compare(&a, &b, &Settings { resamples: 500, seed: *seed, ..Settings::default() }).unwrap())
     });
     found.count() as f64 / tries as f64
 }
@@ -86,7 +86,7 @@ fn the_same_twice_is_no_difference() {
 #[test]
 fn the_same_twice_is_no_difference_in_short_runs_and_noisy_ones() {
     for truth in [Truth { seconds: 10, ..TRUTH }, Truth { seconds: 10, noise: 0.1, ..TRUTH }] {
-        let found = share(1_000, 1, truth, truth, differs);
+        let found = share(300, 1, truth, truth, differs);
         assert!(found <= 0.05, "{found}");
     }
 }
@@ -104,7 +104,7 @@ fn the_same_twice_is_no_difference_when_seconds_remember() {
 fn the_same_twice_is_no_difference_when_runs_differ() {
     for (n, seconds) in [(2, 10), (5, 10)] {
         let truth = Truth { seconds, runs: 0.02, memory: 0.3, ..TRUTH };
-        let found = share(500, n, truth, truth, differs);
+        let found = share(200, n, truth, truth, differs);
         assert!(found <= 0.05, "{n}: {found}");
     }
 }
@@ -115,13 +115,13 @@ fn five_percent_are_found() {
     let found = |c: &Comparison| {
         of(c, Measure::AnswersASecond).decision == Decision::Worse && of(c, Measure::Mean).decision == Decision::Worse
     };
-    for (n, memory) in [(1, 0.0), (1, 0.3)] {
-        let (a, b) = (Truth { memory, ..TRUTH }, Truth { memory, ..worse });
-        let share = share(200, n, a, b, found);
-        assert!(share >= 0.95, "{n}, {memory}: {share}");
+    for (seconds, memory) in [(20, 0.0), (30, 0.3)] {
+        let (a, b) = (Truth { seconds, memory, ..TRUTH }, Truth { seconds, memory, ..worse });
+        let share = share(100, 1, a, b, found);
+        assert!(share >= 0.95, "{seconds}, {memory}: {share}");
     }
     let (a, b) = (Truth { runs: 0.01, ..TRUTH }, Truth { runs: 0.01, ..worse });
-    let share = share(200, 5, a, b, found);
+    let share = share(100, 5, a, b, found);
     assert!(share >= 0.9, "{share}");
 }
 
@@ -138,7 +138,7 @@ fn intervals_hold_the_truth() {
             let (from, to) = of(c, Measure::AnswersASecond).interval;
             from <= 0.05 && 0.05 <= to
         };
-        let held = share(500, n, truth, b, inside);
+        let held = share(200, n, truth, b, inside);
         assert!(held >= 0.93, "{n}: {held}");
     }
 }
