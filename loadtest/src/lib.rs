@@ -16,11 +16,16 @@
 #![forbid(unsafe_code)]
 mod check;
 pub mod client;
+pub mod compare;
 pub mod origin;
 pub mod pace;
 pub mod plan;
 pub mod random;
 pub mod record;
+pub mod search;
 pub mod report;
 pub mod run;
+pub mod slo;
+#[cfg(test)]
+mod testing;
 pub mod units;

@@ -10,9 +10,19 @@
 pub(crate) mod connect;
 mod feed;
 pub mod h1;
+pub mod h2;
+#[cfg(test)]
+mod harness;
+mod opening;
+mod pipe;
 mod shard;
 pub(crate) mod slot;
+pub mod sse;
+mod talk;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tls;
+pub mod ws;
 pub(crate) use shard::{Health, Parts};
 pub use shard::{Next, Shard, Span, Ticket, WaiterSlot};
 

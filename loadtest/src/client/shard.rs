@@ -204,6 +204,11 @@ impl Shard {
         self.recorder.borrow_mut().bytes(bytes_in as u64, bytes_out as u64, now_us);
     }
 
+    /// An event of `bytes` came, so long after the one before it; its age, where it says when it was sent.
+    pub fn event(&self, delay_us: Option<u64>, age_us: Option<u64>, bytes: u64, now_us: u64) {
+        self.recorder.borrow_mut().event(delay_us, age_us, bytes, now_us);
+    }
+
     /// A ticket's request was answered. `body` is needed where the plan expects something of it (`keeps_bodies`).
     /// Statuses and bodies that are not expected are counted as faults here, and answers that came too late.
     #[inline]

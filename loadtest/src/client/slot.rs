@@ -1,6 +1,6 @@
 //! One planned connection: made, timed, driven until it ends, and made again while the run lasts.
-use super::{Ended, Shard, Why, connect, h1};
-use crate::record::Fault;
+use super::{Ended, Shard, Why, connect, h1, h2, sse, ws};
+use crate::{plan::Exchange, record::Fault};
 use std::{cell::Cell, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 
 /// The pause after a connection that failed or answered nothing, doubled up to `PAUSE_MAX` while that goes on: a server
@@ -72,7 +72,7 @@ async fn one(shard: &Rc<Shard>, origin: usize, turn: usize) -> Option<Ended> {
     };
     shard.connected(connected.connect_us, connected.tls_us, connected.resumed, shard.now());
     shard.speaks(connected.h2);
-    let ended = h1::drive(shard, origin, &connected.stream).await;
+    let ended = drive(shard, origin, &connected).await;
     if !matches!(ended.why, Why::Failed(_)) {
         connected.stream.close_notify();
     }
@@ -80,9 +80,20 @@ async fn one(shard: &Rc<Shard>, origin: usize, turn: usize) -> Option<Ended> {
     Some(ended)
 }
 
+/// Drives an established connection, by what was agreed on and by what it is to carry.
+async fn drive(shard: &Rc<Shard>, origin: usize, connected: &connect::Connected) -> Ended {
+    let stream = &connected.stream;
+    match shard.plan.exchange {
+        _ if connected.h2 => h2::drive(shard, origin, stream).await,
+        Exchange::Requests => h1::drive(shard, origin, stream).await,
+        Exchange::WebSocket { size } => ws::drive(shard, origin, stream, size).await,
+        Exchange::Events => sse::drive(shard, origin, stream).await,
+    }
+}
+
 /// Connects within the time for it. `None`: the run is over.
 async fn establish(shard: &Shard, origin: usize, turn: usize) -> Option<Result<connect::Connected, Fault>> {
-    let Some(of) = shard.plan.origins.get(origin) else { return None };
+    let of = shard.plan.origins.get(origin)?;
     let timer = shard.timer();
     timer.set(shard.plan.connect_timeout);
     let mut connecting = pin!(connect::connect(shard, of, turn));

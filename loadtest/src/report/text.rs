@@ -1,6 +1,6 @@
 //! The report on a terminal: what an operator wants to know first, within 80 columns.
 use super::{
-    facts::{self, by_number, error_share, faults, per, words},
+    facts::{self, by_number, per, words},
     units::{bytes, clean, count, counted, micros, percent, rate, seconds, time},
 };
 use crate::record::{Counts, Outcome, ShardUse};
@@ -10,6 +10,8 @@ use std::io::IsTerminal;
 const WIDTH: usize = 80;
 /// Columns of the names at the left.
 const LABEL: usize = 13;
+/// First and last line of a result that is not one.
+const INVALID: &str = "INVALID: these figures are not the server's, the load generator did not keep up";
 /// Longest URL that is shown whole, characters; it is wrapped.
 const URL_MAX: usize = 400;
 /// Longest reason, characters.
@@ -44,7 +46,10 @@ impl Style {
 /// The whole report, each line with its end.
 pub fn report(outcome: &Outcome, style: Style) -> String {
     let mut page = Page { text: String::new(), style };
-    page.invalid(outcome);
+    if !outcome.verdict.valid {
+        page.invalid(outcome, false);
+        page.gap();
+    }
     page.heading(outcome);
     page.gap();
     page.results(outcome);
@@ -56,7 +61,7 @@ pub fn report(outcome: &Outcome, style: Style) -> String {
         page.item("verdict", "valid: the generator kept up, the figures are the server's");
     } else {
         page.gap();
-        page.invalid(outcome);
+        page.invalid(outcome, true);
     }
     page.text
 }
@@ -71,28 +76,29 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// A name, and what is to be said of it, wrapped behind it.
+    /// A name, and what is to be said of it, wrapped behind it; nothing where there is nothing to say.
     fn item(&mut self, label: &str, what: &str) {
+        if what.is_empty() {
+            return;
+        }
         for (i, line) in wrap(what, WIDTH - LABEL).iter().enumerate() {
             let label = format!("{:<LABEL$}", if i == 0 { label } else { "" });
             self.text.push_str(&format!("{}{line}\n", self.style.quiet(&label)));
         }
     }
 
-    /// First and last: nobody should read figures that are not the server's without being told.
-    fn invalid(&mut self, outcome: &Outcome) {
-        if outcome.verdict.valid {
-            return;
+    /// First and last: nobody should read figures that are not the server's without being told. The very last line says it
+    /// once more, below the reasons.
+    fn invalid(&mut self, outcome: &Outcome, last: bool) {
+        let mut lines: Vec<String> = Vec::new();
+        for reason in outcome.verdict.reasons.iter().take(LIST_MAX) {
+            let wrapped = wrap(&clean(reason, REASON_MAX), WIDTH - 2);
+            lines.extend(wrapped.iter().enumerate().map(|(i, l)| format!("{}{l}", if i == 0 { "- " } else { "  " })));
         }
-        let reasons: Vec<String> =
-            outcome.verdict.reasons.iter().take(LIST_MAX).map(|r| clean(r, REASON_MAX)).collect();
-        let reasons = if reasons.is_empty() { "no reason was given".to_owned() } else { reasons.join("; ") };
-        for line in wrap(&format!("INVALID: {reasons}"), WIDTH) {
+        lines.insert(if last { lines.len() } else { 0 }, INVALID.to_owned());
+        for line in lines {
             self.text.push_str(&self.style.alarm(&line));
             self.text.push('\n');
-        }
-        if !self.text.contains("\n\n") {
-            self.gap();
         }
     }
 
@@ -119,7 +125,7 @@ impl Page {
         self.errors(counts);
         if counts.unsent > 0 {
             let what = counted(counts.unsent, "was due and not sent", "were due and not sent");
-            self.item("unsent", &format!("{what} when time was up; counted with the time they waited"));
+            self.item("unsent", &format!("{what} when time was up; in the response times with the time waited"));
         }
         let statuses = by_number(&counts.status);
         if !statuses.is_empty() {
@@ -129,18 +135,20 @@ impl Page {
             );
         }
         let flow = |n: u64| format!("{} ({}/s)", bytes(n as f64), bytes(per(n as f64, outcome.seconds)));
-        let received = format!("received {}, of it bodies {}", flow(counts.bytes_in), bytes(counts.body_bytes as f64));
-        self.item("bytes", &format!("{received}; sent {}", flow(counts.bytes_out)));
+        self.item("received", &format!("{}; bodies {}", flow(counts.bytes_in), bytes(counts.body_bytes as f64)));
+        self.item("written", &flow(counts.bytes_out));
         self.connections(outcome);
     }
 
     fn errors(&mut self, counts: &Counts) {
-        let all = faults(counts);
+        let all = counts.errors();
         if all == 0 {
             return self.item("errors", "none");
         }
         let kinds: Vec<String> = by_number(&counts.faults).iter().map(|(f, n)| format!("{f} {}", count(*n))).collect();
-        let what = format!("{} ({} of requests): {}", count(all), percent(error_share(counts)), list(&kinds));
+        let share =
+            if counts.sent > 0 { format!(" ({} of requests)", percent(counts.error_share())) } else { String::new() };
+        let what = format!("{}{share}: {}", count(all), list(&kinds));
         let from = self.text.len();
         self.item("errors", &what);
         let shown = self.text.split_off(from);
@@ -181,7 +189,7 @@ impl Page {
         }
         self.row("  count", &columns.iter().map(|(_, s)| count(s.count)).collect::<Vec<_>>());
         if outcome.times.service.is_some() {
-            self.item("", "response counts from when it should have been sent, service from sending");
+            self.item("", words(outcome).both);
         }
     }
 
@@ -196,31 +204,32 @@ impl Page {
     }
 
     fn generator(&mut self, outcome: &Outcome) {
-        for (i, shard) in outcome.generator.iter().take(LIST_MAX).enumerate() {
-            let label = if i == 0 { "generator" } else { "" };
-            self.item(label, &shard_line(shard, outcome.seconds));
+        let shards = &outcome.generator;
+        if !shards.is_empty() {
+            let late = shards.iter().any(|s| s.slip.is_some());
+            let names = ["CPU", "lag p99", "lag max", "late p99", "late max"];
+            self.row("generator", &names.map(str::to_owned)[..if late { 5 } else { 3 }]);
+            for shard in shards.iter().take(LIST_MAX) {
+                self.row(&format!("  core {}", shard.core), &shard_cells(shard, outcome.seconds));
+            }
         }
-        let more = outcome.generator.len().saturating_sub(LIST_MAX);
+        let more = shards.len().saturating_sub(LIST_MAX);
         if more > 0 {
             self.item("", &format!("and {} more", counted(more as u64, "shard", "shards")));
         }
         if let Some(cpu) = outcome.server_cpu_us {
-            let each = per(cpu as f64, outcome.counts.answered as f64);
-            let cores = per(cpu as f64 / 1e6, outcome.seconds);
-            let one = words(outcome).one;
-            self.item("server", &format!("{} of CPU for each {one}; {cores:.2} cores in use", time(each)));
+            let answered = outcome.counts.answered;
+            let cores = format!("{:.2} cores in use", per(cpu as f64 / 1e6, outcome.seconds));
+            let each = format!("{} of CPU for each {}; ", time(per(cpu as f64, answered as f64)), words(outcome).one);
+            self.item("server", &if answered > 0 { format!("{each}{cores}") } else { cores });
         }
     }
 }
 
-fn shard_line(shard: &ShardUse, measured: f64) -> String {
-    let share = |us: u64| percent(per(us as f64 / 1e6, measured));
-    let mut line = format!("core {}: CPU {}, lag p99 {}", shard.core, share(shard.cpu_us), micros(shard.lag.1));
-    line.push_str(&format!(" max {}", micros(shard.lag.2)));
-    if let Some((_, p99, max)) = shard.slip {
-        line.push_str(&format!(", sent late p99 {} max {}", micros(p99), micros(max)));
-    }
-    line
+fn shard_cells(shard: &ShardUse, measured: f64) -> Vec<String> {
+    let mut cells = vec![percent(per(shard.cpu_us as f64 / 1e6, measured)), micros(shard.lag.1), micros(shard.lag.2)];
+    cells.extend(shard.slip.iter().flat_map(|(_, p99, max)| [micros(*p99), micros(*max)]));
+    cells
 }
 
 /// The first of them, and how many there are beside.

@@ -4,7 +4,7 @@ use crate::{
     report::{
         env, facts,
         facts::{by_number, meaning, per, words},
-        plot::svg::escape,
+        plot::svg::{escape, escape_long},
         units::{bytes, count, micros, percent, rate, seconds, shell, time},
     },
 };
@@ -14,6 +14,8 @@ use std::fmt::Write as _;
 const ROWS: usize = 12;
 /// Rows of any table.
 const ROWS_MAX: usize = 1000;
+/// Longest command line that is shown, characters: it should be complete, to be pasted.
+const COMMAND_MAX: usize = 20_000;
 /// Shards that are listed.
 const SHARDS_MAX: usize = 256;
 
@@ -36,7 +38,7 @@ pub fn latencies(out: &mut String, outcome: &Outcome) {
         let cell = |s| time(facts::rows(s).get(i).map_or(0.0, |(_, us)| *us));
         row(out, name, columns.iter().map(|(_, s)| cell(s)));
     }
-    row(out, "deviation", columns.iter().map(|(_, s)| time(s.stdev)));
+    row(out, "stdev", columns.iter().map(|(_, s)| time(s.stdev)));
     row(out, "count", columns.iter().map(|(_, s)| count(s.count)));
     out.push_str("</tbody></table>\n");
 }
@@ -59,7 +61,10 @@ fn folded(out: &mut String, caption: &str, heads: &[&str], rows: &[(String, Vec<
 
 fn table(out: &mut String, caption: &str, heads: &[&str], rows: &[(String, Vec<String>)]) {
     let heads: String = heads.iter().map(|h| format!("<th scope=\"col\">{}</th>", escape(h))).collect();
-    let _ = writeln!(out, "<table><caption>{}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>", escape(caption));
+    // Many columns are set closer on a phone.
+    let class = if rows.first().is_some_and(|(_, cells)| cells.len() > 3) { " class=\"figures\"" } else { "" };
+    let _ =
+        writeln!(out, "<table{class}><caption>{}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>", escape(caption));
     for (name, cells) in rows {
         row(out, name, cells.iter().cloned());
     }
@@ -212,7 +217,7 @@ pub fn environment(out: &mut String, outcome: &Outcome) {
     if !here.command.is_empty() {
         // Taken out once more: a page is what is sent around.
         let command = shell(&env::without_secrets(&here.command));
-        let _ = writeln!(out, "<pre>{}</pre>", escape(&command));
+        let _ = writeln!(out, "<pre>{}</pre>", escape_long(&command, COMMAND_MAX));
     }
     out.push_str("</section>\n");
 }
