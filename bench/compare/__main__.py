@@ -15,7 +15,7 @@ import run
 import scenarios
 import write
 from measure import Bench
-from origin import Origin
+from origin import Origins
 from place import Place
 
 #: Curves are about a form, not about a per cent.
@@ -38,9 +38,9 @@ def main():
     place = Place(options.out or f"bench-{time.strftime('%Y%m%d-%H%M%S')}").prepare()
     os.sched_setaffinity(0, {cores.client})
     all_ = generators.every(place, cores.client, options.nice, options.edge, options.oha)
-    origin = Origin(options.origin or default_origin(all_), origin_program(options), place, cores.client, options.nice)
+    origins = Origins(options.origin, options.edge, "edge bench" in all_, place, cores.client, options.nice)
     try:
-        bench = Bench(place, cores, all_, origin, options.nice)
+        bench = Bench(place, cores, all_, origins, options.nice)
         if options.command == "check":
             return check.check(here, scenarios.by_name(options.scenarios), bench)
         return measured(options, cores, here, absent, bench)
@@ -48,7 +48,7 @@ def main():
         print(f"ended early; `run --out {place.root}` goes on with it", file=sys.stderr)
         return 130
     finally:
-        origin.stop()
+        origins.stop()
 
 
 def measured(options, cores, here, absent, bench):
@@ -76,7 +76,7 @@ def describe(place, options, cores, here, absent, bench):
     known["machine"] = machine.about(cores)
     known["date"] = time.strftime("%Y-%m-%d")
     known["seconds"], known["rounds"], known["nice"] = options.secs, options.rounds, options.nice
-    known["origin"] = bench.origin.kind
+    known["origin"] = bench.origins.kind
     known["absent"] = absent
     known["commands"].append(" ".join(["python3", "bench/compare", *map(short, sys.argv[1:])]))
     known["peers"].update({p.name: {"title": p.title(), "version": p.version(), "notes": p.notes} for p in here})
@@ -91,14 +91,6 @@ def short(word):
     if os.path.isabs(path):
         path = "target/release/edge" if os.path.basename(path) == "edge" else os.path.basename(path)
     return name + equal + path
-
-
-def default_origin(all_):
-    return "bench" if "edge bench" in all_ else "edge"
-
-
-def origin_program(options):
-    return peers.find("nginx") if options.origin == "nginx" else options.edge
 
 
 def show_list(options):
@@ -147,7 +139,7 @@ def _common(p):
     p.add_argument("--secs", type=float, default=3.0, help="measured time of a sample")
     p.add_argument("--quick", action="store_true", help="2 rounds of 1 s: whether it works, not how fast it is")
     p.add_argument("--out", help="folder of this run; an earlier one is continued")
-    p.add_argument("--origin", choices=["bench", "edge", "nginx"], help="what servers forward to; `edge bench serve` unless given")
+    p.add_argument("--origin", choices=["edge", "nginx"], default="edge", help="what servers forward to; default edge")
     p.add_argument("--server-core", type=int)
     p.add_argument("--client-core", type=int)
     p.add_argument("--nice", type=int, default=0, help="priority of all that is measured; below 0 as root on a machine that others use")

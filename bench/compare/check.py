@@ -40,7 +40,7 @@ def _of_peer(peer, scenarios, bench):
         if not scenario.abilities() <= peer.can:
             continue
         generator = bench.generator(scenario)
-        if not generator or not bench.origin.can(scenario):
+        if not generator or not bench.origins.of(scenario):
             findings.append((scenario.name, "not here: no generator or no origin for it"))
             continue
         findings.append((scenario.name, _load(peer, scenario, generator, bench)))

@@ -24,7 +24,7 @@ _own = dataclasses.replace(_h1, path="/own", needs=("own",), origin=False)
 
 ALL = [
     _curve("connections", "Connections, all of them busy; own answer of 1 KiB", "connections", _own, [100, 1000, 5000, 15000],
-           lambda n: {"connections": n, "memory_of": "connection"}, memory=True),
+           lambda n: {"connections": n}, memory=True),
     _curve("routes", "Rules to choose from, by path prefix; proxied, 1 KiB", "routes", _h1, [10, 100, 1000, 10000, 100000],
            lambda n: {"routes": n}, memory=True),
     _curve("workers", "Shards or workers that share one core; proxied, 1 KiB", "workers", _h1, [1, 2, 8], lambda n: {"workers": n},

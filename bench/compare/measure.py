@@ -32,8 +32,8 @@ class Running(typing.NamedTuple):
 class Bench:
     """What samples have in common."""
 
-    def __init__(self, place, cores, generators, origin, nice):
-        self.place, self.cores, self.generators, self.origin, self.nice = place, cores, generators, origin, nice
+    def __init__(self, place, cores, generators, origins, nice):
+        self.place, self.cores, self.generators, self.origins, self.nice = place, cores, generators, origins, nice
 
     def generator(self, scenario, name=""):
         """The named one, or the first that can do it; None where there is none."""
@@ -45,7 +45,7 @@ class Bench:
     def server(self, peer, scenario, origin_port=None):
         """The server, ready and asked once. It ends with the block."""
         h1, tls = process.free_port(), process.free_port()
-        values = {**self.place.values(), "h1": h1, "tls": tls, "origin": origin_port or self.origin.port, "workers": scenario.workers,
+        values = {**self.place.values(), "h1": h1, "tls": tls, "origin": origin_port or self.origins.of(scenario).port, "workers": scenario.workers,
                   "route": range(scenario.routes), "many": scenario.connections > MANY}
         # `routes` in a template asks whether there are rules, not whether the server could have some.
         tree = peer.start(self.place, values, self.cores.server, self.nice, {"routes": bool(scenario.routes)})
@@ -72,7 +72,7 @@ class Bench:
         ask = scenario.ask(port, self.place, seconds, WARMUP_S, rate)
         if not generator.warms_up:
             generator.run(scenario.ask(port, self.place, WARMUP_S))
-        with Watch([tree, self.origin.tree]) as watch, MemoryWatch(tree) as memory:
+        with Watch([tree, *(origin.tree for origin in self.origins.running)]) as watch, MemoryWatch(tree) as memory:
             found = generator.run(ask, tree.pid)
         if wrong := complaint(found, ask):
             raise LoadError(f"{generator.name}: {wrong}")
@@ -82,7 +82,6 @@ class Bench:
             "rate": found.answered / found.seconds, "utilisation_percent": 100 * server_us / (found.seconds * 1e6),
             "p50_us": found.p50_us, "p99_us": found.p99_us, "asked_rate": rate or None,
             "memory_kib": memory.most, "memory_idle_kib": idle_kib,
-            "memory_per_connection_kib": (memory.most - idle_kib) / scenario.connections,
             "answered": found.answered, "faults": found.failed,
             # A closed loop beside the origin fills their core by intention; its latencies are not used.
             "invalid": found.invalid if scenario.half_load else "",

@@ -1,4 +1,4 @@
-"""What servers under test forward to: one process on the client's core."""
+"""What servers under test forward to: processes on the client's core."""
 import os
 
 import peers
@@ -7,27 +7,46 @@ import template
 from scenarios import Scenario
 
 
+class Origins:
+    """One that answers requests from memory as fast as it can ("edge" or "nginx"), and for what it cannot do, which is to
+    echo WebSockets and to read all of an upload before it answers, `edge bench serve`."""
+
+    def __init__(self, kind, edge, has_bench, place, core, nice):
+        self.kind = kind
+        self.running = []
+        self.quick = self._start(kind, peers.find("nginx") if kind == "nginx" else edge, place, core, nice)
+        self.patient = self._start("bench", edge, place, core, nice) if has_bench else None
+
+    def _start(self, *what):
+        try:
+            self.running.append(Origin(*what))
+        except BaseException:
+            self.stop()
+            raise
+        return self.running[-1]
+
+    def of(self, scenario: Scenario):
+        """The one for this load. None where there is none."""
+        return self.patient if scenario.websocket or scenario.upload else self.quick
+
+    def stop(self):
+        for origin in self.running:
+            origin.tree.stop()
+
+
 class Origin:
-    """Running. `kind`: "bench" (`edge bench serve`), "edge" (an edge that answers from memory) or "nginx"."""
+    """One of them, running."""
 
     def __init__(self, kind, program, place, core, nice):
-        self.kind, self.port = kind, process.free_port()
-        directory = place.fresh("origin")
+        self.port = process.free_port()
+        directory = place.fresh(f"origin-{kind}")
         values = {**place.values(), "dir": directory, "origin": self.port}
-        command = _command(kind, program, values, directory)
-        self.tree = process.Tree(command, core, directory, None, nice, "origin")
+        self.tree = process.Tree(_command(kind, program, values, directory), core, directory, None, nice, f"origin-{kind}")
         try:
             self.tree.wait_for(lambda: process.listens(self.port), "answer on its port")
         except BaseException:
             self.tree.stop()
             raise
-
-    def can(self, scenario: Scenario):
-        """`edge bench serve` alone echoes WebSockets and reads all of an upload before it answers."""
-        return self.kind == "bench" or not (scenario.websocket or scenario.upload)
-
-    def stop(self):
-        self.tree.stop()
 
 
 def _command(kind, program, values, directory):

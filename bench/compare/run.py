@@ -8,10 +8,10 @@ import time
 import machine
 import stats
 
-#: A dirty sample is taken again so often.
+#: A dirty sample is taken again so often, and once more when the run is continued.
 RETAKES = 2
 #: How long a sample waits for others to leave, s.
-QUIET_PATIENCE_S = 15
+QUIET_PATIENCE_S = 10
 #: Others may use so much before a sample begins, % of one processor: their last moments are over then.
 QUIET_PERCENT = 15
 #: A sample beside its measured seconds: start, warm-up, end. Only for the first guess of the time left.
@@ -39,7 +39,7 @@ def turns(cases, peers, bench, rounds):
 
 
 def _generators(scenario, bench):
-    if not bench.origin.can(scenario):
+    if not bench.origins.of(scenario):
         return []
     main = bench.generator(scenario)
     check = scenario.check_with and bench.generator(scenario, scenario.check_with)
@@ -63,9 +63,13 @@ class Log:
         self.file.flush()
 
     def needs(self, key):
-        """Whether another attempt is due."""
-        taken = self.attempts(key)
-        return len(taken) <= RETAKES and not any(stats.is_clean(s) for s in taken)
+        """Whether there is no sample yet that counts."""
+        return not any(stats.is_clean(s) for s in self.attempts(key))
+
+
+def rounded(sample):
+    """Figures with five digits: more say nothing."""
+    return {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in sample.items()}
 
 
 def identity(sample):
@@ -88,13 +92,14 @@ def run(plan, bench, log, seconds, lock_path=None):
     progress = Progress(len(todo), seconds)
     for number, case, peer, generator in todo:
         key = (case.key, peer.name, generator.name, number)
-        while log.needs(key):
+        for _ in range(1 + RETAKES):
             with _alone(lock_path):
-                machine.wait_for_quiet(QUIET_PERCENT, QUIET_PATIENCE_S)
+                before = machine.wait_for_quiet(QUIET_PERCENT, QUIET_PATIENCE_S)
                 sample = bench.sample(peer, case.scenario, generator, seconds)
-            log.add({"case": case.key, "round": number, "attempt": len(log.attempts(key)), **sample})
+            log.add({"case": case.key, "round": number, "attempt": len(log.attempts(key)), "before_percent": before, **rounded(sample)})
             progress.attempt(key, sample)
-            if sample.get("failed"):
+            # Somebody who was there before and stayed will not go for another attempt either.
+            if not log.needs(key) or sample.get("failed") or before > QUIET_PERCENT:
                 break
         progress.done()
 

@@ -27,7 +27,6 @@ class Scenario:
     workers: int = 1                # of the server, all on its one core
     routes: int = 0                 # rules that the server must choose from
     fields: int = 0                 # further fields of a request
-    memory_of: str = ""             # whose memory is of interest: "connection"
     origin: bool = True             # the request goes on to the origin
 
     def abilities(self):
