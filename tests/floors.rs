@@ -197,7 +197,12 @@ fn every_room_of_the_library_has_a_floor() {
 
 #[test]
 fn lower_crates_do_not_know_higher_ones() {
-    for (package, higher) in [("io", &["edge", "edge_loadtest", "edge_quic"][..]), ("loadtest", &["edge"])] {
+    for (package, higher) in [
+        ("io", &["edge", "edge_loadtest", "edge_quic", "edge_bench"][..]),
+        ("quic", &["edge", "edge_loadtest", "edge_bench"]),
+        ("loadtest", &["edge", "edge_bench"]),
+        ("src", &["edge_bench"]),
+    ] {
         let mut files = Vec::new();
         sources(&root().join(package), &mut files);
         for path in files {

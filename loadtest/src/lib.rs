@@ -14,9 +14,13 @@
 //! | `origin` | the scripted origin |
 //! | `units` | durations, sizes and rates as they are typed |
 #![forbid(unsafe_code)]
+mod check;
+pub mod client;
 pub mod origin;
 pub mod pace;
 pub mod plan;
 pub mod random;
 pub mod record;
+pub mod report;
+pub mod run;
 pub mod units;

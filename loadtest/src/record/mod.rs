@@ -3,11 +3,10 @@ mod fault;
 mod hdr_log;
 mod interval;
 mod outcome;
+mod progress;
 mod recorder;
 mod spread;
 mod totals;
-
-mod progress;
 pub use fault::{FAULTS, Fault};
 pub use hdr_log::HdrLog;
 use hdrhistogram::Histogram;

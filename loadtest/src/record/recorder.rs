@@ -107,6 +107,14 @@ impl Recorder {
         self.faults[fault.index()] += u64::from(self.counts(now_us));
     }
 
+    /// The run is over, and the request that was sent has no answer yet, nor is the time for one over: it has waited until
+    /// now. No fault, but it is not left out of the response times.
+    pub fn unanswered(&mut self, intended_us: u64, now_us: u64) {
+        if self.counts(intended_us) {
+            record(&mut self.now.response, now_us.saturating_sub(intended_us));
+        }
+    }
+
     /// A request of the schedule was never sent, and the run is over: it has waited until now.
     pub fn unsent(&mut self, intended_us: u64, now_us: u64) {
         if self.counts(intended_us) {

@@ -1,6 +1,6 @@
 //! What seeing costs a request: nanoseconds per counted request and per access-log line.
 //!
-//! `cargo run --release --example observe_cost`
+//! `cargo bench --profile instructions -p edge-bench --bench observe_cost`
 use edge::observe::{
     access_log::{self, RING_BYTES, Record, Target},
     stats::{RouteStats, StatsRegistry},

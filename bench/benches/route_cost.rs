@@ -1,4 +1,4 @@
-//! What finding a route costs: `cargo run --profile quick --example route_cost`.
+//! What finding a route costs where many hosts bring cache misses: `cargo bench --profile instructions -p edge-bench --bench route_cost`.
 //!
 //! Prints compile time, bytes on the heap and nanoseconds per `find` (median and 99th percentile of batches) for a few
 //! shapes of configuration. Hosts and paths are asked in random order. The time to write the request into the head is
