@@ -1,5 +1,5 @@
 //! A result as CSV (RFC 4180): a row for each second, for spreadsheets and plotting programs.
-use super::facts::{faults, per};
+use super::facts::per;
 use crate::record::{FAULTS, Outcome, Second};
 use std::io::{self, Write};
 
@@ -40,7 +40,7 @@ fn row(second: &Second) -> Vec<String> {
     fields.extend([counts.sent, counts.answered].map(|n| n.to_string()));
     fields.push(number(per(counts.answered as f64, second.length)));
     let plain =
-        [faults(counts), counts.body_bytes, counts.bytes_in, counts.bytes_out, counts.connections, counts.closed];
+        [counts.errors(), counts.body_bytes, counts.bytes_in, counts.bytes_out, counts.connections, counts.closed];
     fields.extend(plain.map(|n| n.to_string()));
     let some = times.count > 0;
     let spread = [times.p50, times.p75, times.p90, times.p95, times.p99, times.p999, times.p9999, times.max];

@@ -1,5 +1,5 @@
 //! What reports say alike: the words for what was exchanged, sums, and rates that are never divided by nothing.
-use crate::record::{Counts, Fault, Outcome, Spread};
+use crate::record::{Fault, Outcome, Spread};
 
 /// What is exchanged, in words.
 #[derive(Clone, Copy, Debug)]
@@ -14,9 +14,14 @@ pub struct Words {
     pub response: &'static str,
     /// Name of `times.response` where it stands alone.
     pub alone: &'static str,
-    /// What `times.first_byte` is.
-    pub first: &'static str,
+    /// Name of `times.service`.
+    pub service: &'static str,
+    /// What these two are, for people who see them for the first time.
+    pub both: &'static str,
 }
+
+/// See [`Words::both`].
+const BOTH: &str = "response: from when it was due; service: from when it was sent";
 
 /// The words for this result.
 pub fn words(outcome: &Outcome) -> Words {
@@ -27,7 +32,8 @@ pub fn words(outcome: &Outcome) -> Words {
             answered: "echoed",
             response: "response",
             alone: "round trip",
-            first: "first byte",
+            service: "service",
+            both: BOTH,
         },
         "events" => Words {
             one: "event",
@@ -35,7 +41,8 @@ pub fn words(outcome: &Outcome) -> Words {
             answered: "received",
             response: "delay",
             alone: "delay",
-            first: "first byte",
+            service: "age",
+            both: "delay: since the event before; age: since it was sent, where it says when",
         },
         _ => Words {
             one: "request",
@@ -43,7 +50,8 @@ pub fn words(outcome: &Outcome) -> Words {
             answered: "answered",
             response: "response",
             alone: "latency",
-            first: "first byte",
+            service: "service",
+            both: BOTH,
         },
     }
 }
@@ -53,8 +61,8 @@ pub fn columns(outcome: &Outcome) -> Vec<(&'static str, &Spread)> {
     let (times, words) = (&outcome.times, words(outcome));
     let response = if times.service.is_some() { words.response } else { words.alone };
     let mut columns = vec![(response, &times.response)];
-    columns.extend(times.service.as_ref().map(|s| ("service", s)));
-    columns.push((words.first, &times.first_byte));
+    columns.extend(times.service.as_ref().map(|s| (words.service, s)));
+    columns.push(("first byte", &times.first_byte));
     columns.extend(times.connect.as_ref().map(|s| ("connect", s)));
     columns.extend(times.tls.as_ref().map(|s| ("TLS", s)));
     // The first column says that nothing was measured; the others would say it again.
@@ -80,25 +88,6 @@ pub fn rows(spread: &Spread) -> [(&'static str, f64); 9] {
 pub fn per(n: f64, of: f64) -> f64 {
     let quotient = n / of;
     if quotient.is_finite() && of > 0.0 { quotient } else { 0.0 }
-}
-
-/// All faults together.
-pub fn faults(counts: &Counts) -> u64 {
-    counts.faults.values().fold(0, |sum, n| sum.saturating_add(*n))
-}
-
-/// The faults that ended requests.
-fn request_faults(counts: &Counts) -> u64 {
-    let of_requests = counts.faults.iter().filter(|(fault, _)| fault.is_of_request());
-    of_requests.fold(0, |sum, (_, n)| sum.saturating_add(*n))
-}
-
-/// Which part of the requests went wrong, 0 to 1. Connections that never had a request count where nothing was sent.
-pub fn error_share(counts: &Counts) -> f64 {
-    if counts.sent == 0 {
-        return if faults(counts) > 0 { 1.0 } else { 0.0 };
-    }
-    per(request_faults(counts) as f64, counts.sent as f64).min(1.0)
 }
 
 /// Kinds of fault, the most frequent first.
@@ -177,16 +166,5 @@ mod tests {
         assert_eq!(per(1.0, -1.0), 0.0);
         assert_eq!(per(f64::NAN, 1.0), 0.0);
         assert_eq!(per(4.0, 2.0), 2.0);
-    }
-
-    #[test]
-    fn only_faults_of_requests_are_a_share_of_the_requests() {
-        let mut counts = Counts { sent: 100, ..Counts::default() };
-        counts.faults.insert(Fault::Timeout, 3);
-        counts.faults.insert(Fault::ConnectRefused, 50);
-        assert_eq!(error_share(&counts), 0.03);
-        assert_eq!(faults(&counts), 53);
-        counts.sent = 0;
-        assert_eq!(error_share(&counts), 1.0, "nothing could be sent: that is not a clean run");
     }
 }

@@ -1,13 +1,9 @@
 //! Results that look like measured ones, for tests of the reports: seeded, with two modes of latency, a stall and a burst
 //! of errors.
 use crate::record::{
-    Asked, Counts, Environment, Fault, Interval, Outcome, SCHEMA, Second, ShardUse, Spread, Times, Verdict,
+    Asked, Counts, Environment, Fault, Interval, Outcome, SCHEMA, Second, ShardUse, Spread, Times, Verdict, heat,
 };
-use base64::Engine as _;
-use hdrhistogram::{
-    Histogram,
-    serialization::{Serializer, V2DeflateSerializer},
-};
+use hdrhistogram::Histogram;
 
 /// What kind of result is made.
 #[derive(Clone, Debug)]
@@ -62,11 +58,8 @@ impl Random {
 /// How many values stand for all answers of a second.
 const VALUES: usize = 400;
 
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 3_600_000_000, 3).unwrap()
-}
-
-fn interval() -> Interval {
+fn interval(longest: u64, digits: u8) -> Interval {
+    let histogram = || Histogram::new_with_bounds(1, longest, digits).unwrap();
     Interval {
         response: histogram(),
         service: histogram(),
@@ -77,40 +70,10 @@ fn interval() -> Interval {
     }
 }
 
-pub fn spread(of: &Histogram<u64>, whole: bool) -> Spread {
-    let mut bytes = Vec::new();
-    if whole {
-        V2DeflateSerializer::new().serialize(of, &mut bytes).unwrap();
-    }
-    Spread {
-        count: of.len(),
-        min: of.min(),
-        mean: of.mean(),
-        stdev: of.stdev(),
-        p50: of.value_at_quantile(0.5),
-        p75: of.value_at_quantile(0.75),
-        p90: of.value_at_quantile(0.9),
-        p95: of.value_at_quantile(0.95),
-        p99: of.value_at_quantile(0.99),
-        p999: of.value_at_quantile(0.999),
-        p9999: of.value_at_quantile(0.9999),
-        max: of.max(),
-        hdr: base64::engine::general_purpose::STANDARD.encode(bytes),
-    }
-}
-
-fn heat(of: &Histogram<u64>) -> Vec<(u8, u64)> {
-    let mut buckets = std::collections::BTreeMap::<u8, u64>::new();
-    for value in of.iter_recorded() {
-        let bucket = ((value.value_iterated_to().max(1) as f64).log2() * 4.0).floor() as u8;
-        *buckets.entry(bucket).or_default() += value.count_at_value();
-    }
-    buckets.into_iter().collect()
-}
-
 /// One second's answers: most are quick, an eighth had to ask a database.
 fn second(sample: &Sample, at: usize, random: &mut Random) -> Interval {
-    let mut it = interval();
+    // Small ones: there are many of them.
+    let mut it = interval(10_000_000, 2);
     it.counts.sent = (sample.rate * (1.0 + 0.01 * random.bell())).max(0.0) as u64;
     let stalled = sample.stall == Some(at);
     let behind = sample.stall.is_some_and(|s| at == s + 1);
@@ -176,7 +139,7 @@ fn add(whole: &mut Interval, one: &Interval) {
 /// A result of that kind.
 pub fn outcome(sample: &Sample) -> Outcome {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let mut whole = interval();
+    let mut whole = interval(3_600_000_000, 3);
     let mut series = Vec::new();
     for at in 0..sample.seconds {
         let one = second(sample, at, &mut random);
@@ -184,7 +147,7 @@ pub fn outcome(sample: &Sample) -> Outcome {
         series.push(Second {
             at: (at + 1) as f64,
             length: 1.0,
-            response: spread(&one.response, false),
+            response: Spread::brief(&one.response),
             heat: heat(&one.response),
             counts: one.counts,
             server_cpu_us: None,
@@ -203,11 +166,11 @@ pub fn outcome(sample: &Sample) -> Outcome {
         verdict: Verdict { valid: sample.reasons.is_empty(), reasons: sample.reasons.clone() },
         seconds,
         times: Times {
-            response: spread(&whole.response, true),
-            service: sample.open.then(|| spread(&whole.service, true)),
-            first_byte: spread(&whole.first_byte, true),
-            connect: Some(spread(&whole.connect, true)),
-            tls: Some(spread(&whole.tls, true)),
+            response: Spread::of(&whole.response),
+            service: sample.open.then(|| Spread::of(&whole.service)),
+            first_byte: Spread::of(&whole.first_byte),
+            connect: Some(Spread::of(&whole.connect)),
+            tls: Some(Spread::of(&whole.tls)),
         },
         counts: whole.counts,
         series,

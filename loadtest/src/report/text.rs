@@ -1,6 +1,6 @@
 //! The report on a terminal: what an operator wants to know first, within 80 columns.
 use super::{
-    facts::{self, by_number, error_share, faults, per, words},
+    facts::{self, by_number, per, words},
     units::{bytes, clean, count, counted, micros, percent, rate, seconds, time},
 };
 use crate::record::{Counts, Outcome, ShardUse};
@@ -71,8 +71,11 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// A name, and what is to be said of it, wrapped behind it.
+    /// A name, and what is to be said of it, wrapped behind it; nothing where there is nothing to say.
     fn item(&mut self, label: &str, what: &str) {
+        if what.is_empty() {
+            return;
+        }
         for (i, line) in wrap(what, WIDTH - LABEL).iter().enumerate() {
             let label = format!("{:<LABEL$}", if i == 0 { label } else { "" });
             self.text.push_str(&format!("{}{line}\n", self.style.quiet(&label)));
@@ -129,18 +132,20 @@ impl Page {
             );
         }
         let flow = |n: u64| format!("{} ({}/s)", bytes(n as f64), bytes(per(n as f64, outcome.seconds)));
-        let received = format!("received {}, of it bodies {}", flow(counts.bytes_in), bytes(counts.body_bytes as f64));
-        self.item("bytes", &format!("{received}; sent {}", flow(counts.bytes_out)));
+        self.item("received", &format!("{}; bodies {}", flow(counts.bytes_in), bytes(counts.body_bytes as f64)));
+        self.item("written", &flow(counts.bytes_out));
         self.connections(outcome);
     }
 
     fn errors(&mut self, counts: &Counts) {
-        let all = faults(counts);
+        let all = counts.errors();
         if all == 0 {
             return self.item("errors", "none");
         }
         let kinds: Vec<String> = by_number(&counts.faults).iter().map(|(f, n)| format!("{f} {}", count(*n))).collect();
-        let what = format!("{} ({} of requests): {}", count(all), percent(error_share(counts)), list(&kinds));
+        let share =
+            if counts.sent > 0 { format!(" ({} of requests)", percent(counts.error_share())) } else { String::new() };
+        let what = format!("{}{share}: {}", count(all), list(&kinds));
         let from = self.text.len();
         self.item("errors", &what);
         let shown = self.text.split_off(from);
@@ -181,7 +186,7 @@ impl Page {
         }
         self.row("  count", &columns.iter().map(|(_, s)| count(s.count)).collect::<Vec<_>>());
         if outcome.times.service.is_some() {
-            self.item("", "response counts from when it should have been sent, service from sending");
+            self.item("", words(outcome).both);
         }
     }
 
@@ -196,31 +201,32 @@ impl Page {
     }
 
     fn generator(&mut self, outcome: &Outcome) {
-        for (i, shard) in outcome.generator.iter().take(LIST_MAX).enumerate() {
-            let label = if i == 0 { "generator" } else { "" };
-            self.item(label, &shard_line(shard, outcome.seconds));
+        let shards = &outcome.generator;
+        if !shards.is_empty() {
+            let late = shards.iter().any(|s| s.slip.is_some());
+            let names = ["CPU", "lag p99", "lag max", "late p99", "late max"];
+            self.row("generator", &names.map(str::to_owned)[..if late { 5 } else { 3 }]);
+            for shard in shards.iter().take(LIST_MAX) {
+                self.row(&format!("  core {}", shard.core), &shard_cells(shard, outcome.seconds));
+            }
         }
-        let more = outcome.generator.len().saturating_sub(LIST_MAX);
+        let more = shards.len().saturating_sub(LIST_MAX);
         if more > 0 {
             self.item("", &format!("and {} more", counted(more as u64, "shard", "shards")));
         }
         if let Some(cpu) = outcome.server_cpu_us {
-            let each = per(cpu as f64, outcome.counts.answered as f64);
-            let cores = per(cpu as f64 / 1e6, outcome.seconds);
-            let one = words(outcome).one;
-            self.item("server", &format!("{} of CPU for each {one}; {cores:.2} cores in use", time(each)));
+            let answered = outcome.counts.answered;
+            let cores = format!("{:.2} cores in use", per(cpu as f64 / 1e6, outcome.seconds));
+            let each = format!("{} of CPU for each {}; ", time(per(cpu as f64, answered as f64)), words(outcome).one);
+            self.item("server", &if answered > 0 { format!("{each}{cores}") } else { cores });
         }
     }
 }
 
-fn shard_line(shard: &ShardUse, measured: f64) -> String {
-    let share = |us: u64| percent(per(us as f64 / 1e6, measured));
-    let mut line = format!("core {}: CPU {}, lag p99 {}", shard.core, share(shard.cpu_us), micros(shard.lag.1));
-    line.push_str(&format!(" max {}", micros(shard.lag.2)));
-    if let Some((_, p99, max)) = shard.slip {
-        line.push_str(&format!(", sent late p99 {} max {}", micros(p99), micros(max)));
-    }
-    line
+fn shard_cells(shard: &ShardUse, measured: f64) -> Vec<String> {
+    let mut cells = vec![percent(per(shard.cpu_us as f64 / 1e6, measured)), micros(shard.lag.1), micros(shard.lag.2)];
+    cells.extend(shard.slip.iter().flat_map(|(_, p99, max)| [micros(*p99), micros(*max)]));
+    cells
 }
 
 /// The first of them, and how many there are beside.

@@ -1,5 +1,4 @@
 //! One run: shards are started, warmed up, measured, and stopped; what they report becomes the result.
-mod environment;
 mod gather;
 mod share;
 #[cfg(test)]
@@ -11,6 +10,7 @@ use crate::{
     client::{Span, connect, tls},
     plan::{Arrivals, Exchange, Load, Plan, Protocol},
     record::{Asked, Outcome, Progress, SCHEMA, ShardUse},
+    report::env,
 };
 use edge_io::{clock::monotonic_us, cores, nofile, ring, runtime};
 use gather::Gather;
@@ -64,7 +64,8 @@ impl From<String> for Error {
 /// Nothing was measured: what is missing, in a sentence.
 pub fn run(plan: Plan, watch: &mut dyn FnMut(&Progress), stop: &Arc<AtomicBool>) -> Result<Outcome, Error> {
     let _ = nofile::raise(); // running out of them is counted, by kind
-    let environment = environment::environment();
+    let command: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+    let environment = env::environment(env!("CARGO_PKG_VERSION"), &command);
     let plan = Arc::new(plan);
     let used: Vec<usize> = plan.cores.iter().copied().take(plan.connections).collect();
     if used.is_empty() {
@@ -212,7 +213,7 @@ fn asked(plan: &Plan, cores: Vec<usize>, ends: &[End]) -> Asked {
         Arrivals::Poisson => "poisson".to_owned(),
     });
     Asked {
-        url: format!("{scheme}://{authority}{}", request.map_or("", |request| &request.target)),
+        url: env::hide_url(&format!("{scheme}://{authority}{}", request.map_or("", |request| &request.target))),
         urls: plan.origins.iter().map(|origin| origin.requests.len()).sum(),
         protocol: protocols(plan, ends),
         exchange: match plan.exchange {

@@ -2,7 +2,7 @@
 use crate::{
     record::{Outcome, Second},
     report::{
-        facts::{by_number, error_share, faults, meaning, per, words},
+        facts::{by_number, meaning, per, words},
         plot::points::Points,
         units::{count, counted, micros, percent, rate},
     },
@@ -15,13 +15,13 @@ pub const FOLDED_TIMES: &str = "Of the medians the middle one is drawn, of the o
 pub fn headline(outcome: &Outcome) -> String {
     let words = words(outcome);
     if outcome.counts.answered == 0 {
-        return match faults(&outcome.counts) {
+        return match outcome.counts.errors() {
             0 => format!("No {} was {}", words.one, words.answered),
             n => format!("No {} was {}: {}", words.one, words.answered, counted(n, "error", "errors")),
         };
     }
     let per_second = rate(per(outcome.counts.answered as f64, outcome.seconds));
-    let share = error_share(&outcome.counts);
+    let share = outcome.counts.error_share();
     let errors = if share > 0.0 { format!("; {} failed", percent(share)) } else { String::new() };
     format!("{per_second} {} a second, 99 % within {}{errors}", words.many, micros(outcome.times.response.p99))
 }
@@ -46,6 +46,9 @@ fn begins(second: &Second) -> String {
 
 /// Of rate and errors.
 pub fn rates(outcome: &Outcome) -> String {
+    if outcome.counts.answered == 0 {
+        return format!("Nothing was {}. {}", words(outcome).answered, errors(outcome));
+    }
     let rate_of = |s: &Second| per(s.counts.answered as f64, s.length);
     let mean = rate(per(outcome.counts.answered as f64, outcome.seconds));
     let mut out = format!("{mean} a second on average");
@@ -73,9 +76,9 @@ fn errors(outcome: &Outcome) -> String {
     let Some((kind, n)) = by_number(&outcome.counts.faults).first().copied() else {
         return "No errors.".to_owned();
     };
-    let all = faults(&outcome.counts);
+    let all = outcome.counts.errors();
     let mut out = counted(all, "error", "errors");
-    let mut bad = outcome.series.iter().filter(|s| faults(&s.counts) > 0);
+    let mut bad = outcome.series.iter().filter(|s| s.counts.errors() > 0);
     if let Some(first) = bad.next() {
         let last = bad.next_back().unwrap_or(first);
         let end = (last.at * 10.0).round() / 10.0;

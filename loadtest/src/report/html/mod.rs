@@ -7,7 +7,7 @@ mod style;
 mod tables;
 
 use super::{
-    facts::{self, faults, per, words},
+    facts::{self, per, words},
     plot::{Size, heat, percentiles, points::Points, points::points, rates, svg::escape, times},
     units::{counted, micros, percent, rate, seconds},
 };
@@ -84,15 +84,17 @@ fn introduction(out: &mut String, outcome: &Outcome) {
     let more = if others > 0 { format!(" and {}", counted(others, "other", "others")) } else { String::new() };
     let protocol = if asked.protocol.is_empty() { "no protocol spoken".to_owned() } else { asked.protocol.join(", ") };
     let warm = if asked.warmup > 0.0 { format!(" after {} of warm-up", seconds(asked.warmup)) } else { String::new() };
+    let started = &outcome.environment.started;
+    let started = if started.is_empty() { String::new() } else { format!(", begun {started}") };
     let _ = writeln!(out, "<p class=\"url\">{}{}</p>", escape(&asked.url), escape(&more));
     let _ = writeln!(
         out,
-        "<p class=\"deck\">{}; {}.<br/>{}.<br/>{}{warm}, {}.</p></header>",
+        "<p class=\"deck\">{}; {}.<br/>{}.<br/>{}{warm}{}.</p></header>",
         escape(&protocol),
         escape(&facts::shape(outcome)),
         escape(&capital(&facts::load(outcome))),
         seconds(outcome.seconds),
-        escape(&outcome.environment.started)
+        escape(&started)
     );
 }
 
@@ -105,8 +107,8 @@ fn capital(text: &str) -> String {
 fn key_figures(out: &mut String, outcome: &Outcome) {
     let (counts, response, words) = (&outcome.counts, &outcome.times.response, words(outcome));
     let time = |us: u64| if response.count > 0 { micros(us) } else { "–".to_owned() };
-    let errors = faults(counts);
-    let share = percent(facts::error_share(counts));
+    let errors = counts.errors();
+    let share = percent(counts.error_share());
     let rate = rate(per(counts.answered as f64, outcome.seconds));
     let mut all = vec![
         (format!("{} a second", words.many), rate, ""),
@@ -131,7 +133,7 @@ fn key_figures(out: &mut String, outcome: &Outcome) {
 struct Figure {
     heading: &'static str,
     finding: String,
-    key: &'static str,
+    key: String,
     note: String,
     drawings: Vec<String>,
 }
@@ -161,42 +163,44 @@ fn figures(out: &mut String, outcome: &Outcome, drawn: &[Points; 2]) {
     let drawings: Vec<String> =
         Size::BOTH.into_iter().filter_map(|size| percentiles::plot(outcome, size, &finding)).collect();
     if !drawings.is_empty() {
+        let words = words(outcome);
         let (key, note) = match outcome.times.service {
-            Some(_) => (
-                KEY_BOTH,
-                "Response time counts from when a request should have been sent, service time from when it \
-                                   was. Where the curves part, requests had to wait for a place.",
-            ),
-            None => (
-                "",
-                "Both axes are logarithmic. In a closed loop a slow server is asked less often, so that users may \
-                          see more of the right end of this curve than is counted here.",
-            ),
+            Some(_) => (key_both(words), format!("{}.", capital(words.both))),
+            None if outcome.asked.rate.is_none() => (String::new(), NOTE_CLOSED.to_owned()),
+            None => (String::new(), String::new()),
         };
-        Figure { heading: "Latency by percentile", finding, key, note: note.to_owned(), drawings }.write(out);
+        Figure { heading: "Latency by percentile", finding, key, note, drawings }.write(out);
     }
     if !outcome.series.is_empty() {
         let finding = findings::rates(outcome);
         let drawings = sizes().map(|(size, points)| rates::plot(outcome, points, size, &finding)).collect();
-        Figure { heading: "Rate and errors over time", finding, key: "", note: folded.clone(), drawings }.write(out);
+        Figure { heading: "Rate and errors over time", finding, key: String::new(), note: folded.clone(), drawings }
+            .write(out);
     }
     let finding = findings::times(outcome);
     let drawings: Vec<String> =
         sizes().filter_map(|(size, points)| times::plot(outcome, points, size, &finding)).collect();
     if !drawings.is_empty() {
         let note = if folded.is_empty() { String::new() } else { format!("{folded} {}", findings::FOLDED_TIMES) };
-        Figure { heading: "Latency over time", finding, key: KEY_TIMES, note, drawings }.write(out);
+        Figure { heading: "Latency over time", finding, key: KEY_TIMES.to_owned(), note, drawings }.write(out);
     }
     let finding = findings::heat(outcome);
     let drawings: Vec<String> =
         sizes().filter_map(|(size, points)| heat::plot(outcome, points, size, &finding)).collect();
     if !drawings.is_empty() {
-        Figure { heading: "Where the answers lie", finding, key: "", note: folded, drawings }.write(out);
+        Figure { heading: "Where the answers lie", finding, key: String::new(), note: folded, drawings }.write(out);
     }
 }
 
-const KEY_BOTH: &str =
-    "<p class=\"lines\"><span class=\"ka\">response time</span> <span class=\"kb dash\">service time</span></p>\n";
+/// Of one curve alone in a closed loop.
+const NOTE_CLOSED: &str = "In a closed loop a slow server is asked less often, so that users may see more of the right end of \
+                           this curve than is counted here.";
+
+fn key_both(words: facts::Words) -> String {
+    let (a, b) = (escape(words.response), escape(words.service));
+    format!("<p class=\"lines\"><span class=\"ka\">{a}</span> <span class=\"kb dash\">{b}</span></p>\n")
+}
+
 const KEY_TIMES: &str = "<p class=\"lines\"><span class=\"km\">largest</span> <span class=\"kb\">99 %</span> <span class=\"ka\">median</span></p>\n";
 
 #[cfg(test)]

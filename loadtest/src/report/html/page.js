@@ -1,7 +1,7 @@
 
-document.querySelectorAll('figure').forEach(function (figure) {
+document.querySelectorAll('figure').forEach(function (figure, place) {
   var read = figure.querySelector('.read');
-  var rest = 'Point at the plot, or touch it, to read a moment.';
+  var rest = place ? '' : 'Point at a plot, or touch it, to read its figures there.';
   if (!figure.querySelector('.hit')) return;
   figure.querySelectorAll('.hit title').forEach(function (title) {
     title.parentNode.said = title.textContent;

@@ -59,7 +59,10 @@ fn folded(out: &mut String, caption: &str, heads: &[&str], rows: &[(String, Vec<
 
 fn table(out: &mut String, caption: &str, heads: &[&str], rows: &[(String, Vec<String>)]) {
     let heads: String = heads.iter().map(|h| format!("<th scope=\"col\">{}</th>", escape(h))).collect();
-    let _ = writeln!(out, "<table><caption>{}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>", escape(caption));
+    // Many columns are set closer on a phone.
+    let class = if rows.first().is_some_and(|(_, cells)| cells.len() > 3) { " class=\"figures\"" } else { "" };
+    let _ =
+        writeln!(out, "<table{class}><caption>{}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>", escape(caption));
     for (name, cells) in rows {
         row(out, name, cells.iter().cloned());
     }

@@ -7,26 +7,33 @@ use super::{
 };
 use crate::{
     record::{Outcome, Spread},
-    report::units::micros,
+    report::{
+        facts::{Words, words},
+        units::micros,
+    },
 };
-use base64::Engine as _;
-use hdrhistogram::{Histogram, serialization::Deserializer};
 
 /// Points of a curve.
 const CURVE: usize = 160;
-/// As far to the right as a plot goes: 99.99999 %.
-const NINES_MAX: f64 = 7.0;
-/// Marks of the axis, with the number of nines (the logarithm) that each has.
-const MARKS: [(&str, f64); 9] = [
-    ("0", 0.0),
-    ("50", std::f64::consts::LOG10_2),
-    ("90", 1.0),
+/// As far to the right as a plot goes: 99.9999 %.
+const NINES_MAX: f64 = 6.0;
+/// About the width of a character of a label, pixels.
+const CHARACTER: f64 = 7.6;
+/// Room below the curves for the label of the median: the axis begins at so much of the smallest value.
+const BELOW: f64 = 0.6;
+/// Where half of the requests are.
+const HALF: f64 = std::f64::consts::LOG10_2;
+/// Marks of the axis, with the number of nines (the logarithm) that each has; the more important ones first, where there
+/// is no room for all of them.
+const MARKS: [(&str, f64); 8] = [
+    ("50", HALF),
     ("99", 2.0),
+    ("90", 1.0),
     ("99.9", 3.0),
     ("99.99", 4.0),
+    ("0", 0.0),
     ("99.999", 5.0),
     ("99.9999", 6.0),
-    ("99.99999", 7.0),
 ];
 
 /// A distribution as a curve: logarithm of 1/(1−p), and the time at it, µs.
@@ -35,10 +42,10 @@ fn curve(spread: &Spread) -> Vec<(f64, f64)> {
         return Vec::new();
     }
     let end = nines(spread);
-    let mut points = match decoded(spread) {
+    let mut points = match spread.histogram().filter(|h| !h.is_empty()) {
         Some(histogram) => (0..=CURVE)
             .map(|i| end * i as f64 / CURVE as f64)
-            .map(|t| (t, histogram.value_at_quantile(1.0 - 10f64.powf(-t)) as f64))
+            .map(|t| (t, histogram.value_at_quantile(1.0 - 10f64.powf(-t)).min(spread.max) as f64))
             .collect(),
         None => known(spread, end),
     };
@@ -54,12 +61,6 @@ fn known(s: &Spread, end: f64) -> Vec<(f64, f64)> {
     all.map(|(p, us)| (-(1.0f64 - p).log10(), us as f64)).filter(|(t, _)| *t < end).collect()
 }
 
-fn decoded(spread: &Spread) -> Option<Histogram<u64>> {
-    let bytes = base64::engine::general_purpose::STANDARD.decode(&spread.hdr).ok()?;
-    let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut bytes.as_slice()).ok()?;
-    (!histogram.is_empty()).then_some(histogram)
-}
-
 /// Where its last value stands: one of a thousand is at 99.9 %.
 fn nines(spread: &Spread) -> f64 {
     (spread.count.max(1) as f64).log10().clamp(1.0, NINES_MAX)
@@ -70,7 +71,7 @@ pub fn plot(outcome: &Outcome, size: Size, description: &str) -> Option<String> 
     let response = curve(&outcome.times.response);
     let service = outcome.times.service.as_ref().map(curve).unwrap_or_default();
     let values = || response.iter().chain(&service).map(|(_, us)| *us);
-    let bounds = log_bounds(values().reduce(f64::min)?, values().reduce(f64::max)?);
+    let bounds = log_bounds(values().reduce(f64::min)? * BELOW, values().reduce(f64::max)?);
     let (left, right, top, bottom) = (56.0, size.width() - size.of(16.0, 14.0), 10.0, size.of(290.0, 250.0));
     let end = nines(&outcome.times.response);
     let x = Scale::linear((0.0, end), (left, right));
@@ -85,11 +86,11 @@ pub fn plot(outcome: &Outcome, size: Size, description: &str) -> Option<String> 
     let through = |curve: &[(f64, f64)]| polyline(curve.iter().map(|(t, us)| Some((x.at(*t), y.at(*us)))));
     svg.path("b dash", &through(&service));
     svg.path("a", &through(&response));
-    landmarks(&mut svg, &outcome.times.response, end, &x, &y);
+    landmarks(&mut svg, outcome, end, &x, &y);
     let step = (right - left) / (CURVE as f64 / 4.0);
     let columns = (0..CURVE / 4).map(|i| {
         let from = left + step * i as f64;
-        ((from, from + step), said(&response, &service, end * (i as f64 + 0.5) / (CURVE as f64 / 4.0)))
+        ((from, from + step), said(words(outcome), &response, &service, end * (i as f64 + 0.5) / (CURVE as f64 / 4.0)))
     });
     svg.hits(columns, (top, bottom - top));
     Some(svg.end())
@@ -97,40 +98,47 @@ pub fn plot(outcome: &Outcome, size: Size, description: &str) -> Option<String> 
 
 fn axis(svg: &mut Svg, x: &Scale, end: f64, (left, right, bottom): (f64, f64, f64), size: Size) {
     svg.line("axis", (left, bottom), (right, bottom));
+    let mut named: Vec<(f64, f64)> = Vec::new();
     for (name, t) in MARKS.iter().filter(|(_, t)| *t <= end + 1e-9) {
         svg.line("axis", (x.at(*t), bottom), (x.at(*t), bottom + 4.0));
-        let percent = size.of(" %", if end <= 4.0 { " %" } else { "" });
-        // 0 and 50 % are near each other on a phone.
-        if *t == 0.0 && matches!(size, Size::Narrow) {
-            continue;
+        let name = format!("{name}{}", size.of(" %", ""));
+        let half = CHARACTER * name.chars().count() as f64 / 2.0;
+        let middle = x.at(*t).min(size.width() - half);
+        if named.iter().all(|(at, other)| (middle - at).abs() > half + other) {
+            svg.text("tick", (middle, bottom + 17.0), Anchor::Middle, &name);
+            named.push((middle, half));
         }
-        let anchor = if x.at(*t) > right - 20.0 { Anchor::End } else { Anchor::Middle };
-        let place = if matches!(anchor, Anchor::End) { right + 12.0 } else { x.at(*t) };
-        svg.text("tick", (place, bottom + 17.0), anchor, &format!("{name}{percent}"));
     }
     let what = size.of("percentile: so many requests took no longer", "percentile");
     svg.text("note", ((left + right) / 2.0, bottom + 34.0), Anchor::Middle, what);
 }
 
-/// The figures that people quote, on the curve.
-fn landmarks(svg: &mut Svg, s: &Spread, end: f64, x: &Scale, y: &Scale) {
-    let quoted = [("p50", MARKS[1].1, s.p50), ("p99", 2.0, s.p99), ("p99.9", 3.0, s.p999), ("max", end, s.max)];
-    let mut last = f64::NEG_INFINITY;
+/// The figures that people quote, on the curve. Both curves only rise: up and to the left of a point, and below it, there is
+/// nothing but other labels; one that would cover another is left out, its dot stays.
+fn landmarks(svg: &mut Svg, outcome: &Outcome, end: f64, x: &Scale, y: &Scale) {
+    let s = &outcome.times.response;
+    let quoted = [("max", end, s.max), ("p99", 2.0, s.p99), ("p99.9", 3.0, s.p999)];
+    let mut labels: Vec<(f64, f64, f64)> = Vec::new();
     for (name, t, us) in quoted.into_iter().filter(|(name, t, _)| *t < end - 0.2 || *name == "max") {
         let (px, py) = (x.at(t), y.at(us as f64));
         svg.dot("dot", (px, py), 3.5);
         let label = format!("{name} {}", micros(us));
-        // The curve only rises: up and to the left of a point there is nothing, unless the point is near the left edge.
-        let start = px < last.max(0.0) + 6.6 * label.chars().count() as f64 + 60.0 && name == "p50";
-        let (at, anchor) =
-            if start { ((px - 2.0, py - 12.0), Anchor::Start) } else { ((px - 7.0, py - 6.0), Anchor::End) };
-        svg.text("mark", (at.0, at.1.max(10.0)), anchor, &label);
-        last = px;
+        let (right, base) = (px - 7.0, (py - 6.0).max(10.0));
+        let left = right - CHARACTER * label.chars().count() as f64;
+        let covers = |(l, r, b): &(f64, f64, f64)| left < r + 4.0 && *l < right + 4.0 && (base - b).abs() < 13.0;
+        if left > x.at(0.0) && !labels.iter().any(covers) {
+            svg.text("mark", (right, base), Anchor::End, &label);
+            labels.push((left, right, base));
+        }
     }
+    let lower = outcome.times.service.as_ref().filter(|s| s.count > 0).map_or(s.p50, |service| service.p50.min(s.p50));
+    let (px, py) = (x.at(HALF), y.at(s.p50 as f64));
+    svg.dot("dot", (px, py), 3.5);
+    svg.text("mark", (px + 4.0, y.at(lower as f64) + 18.0), Anchor::Start, &format!("p50 {}", micros(s.p50)));
 }
 
 /// What is at a place of the axis.
-fn said(response: &[(f64, f64)], service: &[(f64, f64)], t: f64) -> String {
+fn said(words: Words, response: &[(f64, f64)], service: &[(f64, f64)], t: f64) -> String {
     let near = |curve: &[(f64, f64)]| {
         let at = curve.iter().min_by(|a, b| (a.0 - t).abs().total_cmp(&(b.0 - t).abs()));
         at.map(|(_, us)| micros(*us as u64))
@@ -139,7 +147,9 @@ fn said(response: &[(f64, f64)], service: &[(f64, f64)], t: f64) -> String {
     let digits = (t.floor().max(0.0) as usize).min(7);
     let mut out = format!("{percent:.digits$} %");
     match (near(response), near(service)) {
-        (Some(response), Some(service)) => out.push_str(&format!(": response {response}, service {service}")),
+        (Some(response), Some(service)) => {
+            out.push_str(&format!(": {} {response}, {} {service}", words.response, words.service))
+        }
         (Some(alone), None) => out.push_str(&format!(": {alone}")),
         _ => {}
     }
@@ -158,7 +168,7 @@ mod tests {
         assert!(points.windows(2).all(|w| w[0].0 <= w[1].0 && w[0].1 <= w[1].1), "it rises");
         assert_eq!(points.last().map(|p| p.1), Some(spread.max as f64));
         let at = |t: f64| points.iter().min_by(|a, b| (a.0 - t).abs().total_cmp(&(b.0 - t).abs())).unwrap().1;
-        for (t, us) in [(MARKS[1].1, spread.p50), (2.0, spread.p99), (3.0, spread.p999)] {
+        for (t, us) in [(HALF, spread.p50), (2.0, spread.p99), (3.0, spread.p999)] {
             let close = at(t) / us as f64;
             assert!((0.9..1.12).contains(&close), "{t}: {} {us}", at(t));
         }

@@ -18,12 +18,15 @@ use crate::{
 const HEIGHTS: (f64, f64) = (180.0, 78.0);
 /// Room above each part for its name.
 const NAME: f64 = 24.0;
+/// Room between the parts.
+const BETWEEN: f64 = 14.0;
 
 /// The plot. `description` says what it shows.
 pub fn plot(outcome: &Outcome, points: &Points, size: Size, description: &str) -> String {
     let bad = points.all.iter().any(|p| p.errors > 0.0);
     let upper = Timeline::new(size, points, NAME, NAME + HEIGHTS.0);
-    let lower = Timeline::new(size, points, upper.bottom + NAME + 6.0, upper.bottom + NAME + 6.0 + HEIGHTS.1);
+    let second = upper.bottom + BETWEEN + NAME;
+    let lower = Timeline::new(size, points, second, second + HEIGHTS.1);
     let last = if bad { lower } else { upper };
     let id = format!("rates-{}", size.name());
     let title = format!("{} and errors over time", clean(words(outcome).many, 20));
@@ -48,12 +51,7 @@ fn answers(svg: &mut Svg, outcome: &Outcome, points: &Points, at: &Timeline) {
     for tick in linear_ticks(axis) {
         at.mark(svg, y.at(tick), &short(tick));
     }
-    // Steps: a rate holds for its whole second, and one second alone is still seen.
-    let steps: Vec<Option<(f64, f64)>> = points
-        .all
-        .iter()
-        .flat_map(|p| [Some((at.x.at(p.from), y.at(p.rate))), Some((at.x.at(p.to), y.at(p.rate)))])
-        .collect();
+    let steps: Vec<_> = points.all.iter().flat_map(|p| at.step(p, Some(y.at(p.rate)))).collect();
     if let (Some(Some(first)), Some(Some(last))) = (steps.first(), steps.last()) {
         let line = polyline(steps.iter().copied());
         svg.path("area", &format!("{line}L{} {b}L{} {b}Z", n(last.0), n(first.0), b = n(at.bottom)));

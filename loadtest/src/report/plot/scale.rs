@@ -70,16 +70,18 @@ fn decade(value: f64) -> f64 {
 /// The marks of that axis: the decades; also 2 and 5 of each where there are few.
 pub fn log_ticks((lo, hi): (f64, f64)) -> Vec<f64> {
     let decades = (hi / lo).log10();
-    let within: &[f64] = if decades < 1.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+    let within: &[f64] = if decades < 2.3 { &[1.0, 2.0, 5.0] } else { &[1.0] };
     let first = decade(lo);
     let all = (0..TICKS_MAX as i32).flat_map(|i| within.iter().map(move |s| s * first * 10f64.powi(i)));
     let ticks: Vec<f64> = all.take_while(|v| *v <= hi * 1.001).filter(|v| *v >= lo * 0.999).collect();
     ticks.into_iter().take(TICKS_MAX).collect()
 }
 
-/// The marks of an axis of time, at most `most` steps.
+/// The marks of an axis of time, at most `most` steps; whole seconds, unless there are less than two.
 pub fn time_ticks(total: f64, most: f64) -> Vec<f64> {
-    let step = TIME_STEPS.iter().find(|s| total / **s <= most).copied().unwrap_or(total / most.max(1.0));
+    let least = if total < 2.0 { 0.0 } else { 1.0 };
+    let step =
+        TIME_STEPS.iter().find(|s| **s >= least && total / **s <= most).copied().unwrap_or(total / most.max(1.0));
     (0..TICKS_MAX).map(|i| i as f64 * step).take_while(|v| *v <= total * 1.0001).collect()
 }
 
@@ -138,6 +140,7 @@ mod tests {
     #[test]
     fn time_is_marked_at_round_moments() {
         assert_eq!(time_ticks(30.0, 8.0), [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0]);
+        assert_eq!(time_ticks(5.0, 10.0), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
         assert_eq!(time_ticks(600.0, 8.0).len(), 6);
         assert!(time_ticks(1e9, 8.0).len() <= 9);
         assert_eq!([moment(0.5, 1.0), moment(90.0, 120.0), moment(720.0, 3600.0)], ["0.5 s", "90 s", "12 min"]);

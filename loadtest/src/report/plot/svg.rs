@@ -124,27 +124,21 @@ impl Svg {
     }
 }
 
-/// The path through points; where there is none it is interrupted. A point without neighbours becomes a short stroke, which
-/// would not be seen otherwise.
+/// The path through points; where there is none it is interrupted.
 pub fn polyline(points: impl Iterator<Item = Option<(f64, f64)>>) -> String {
-    let (mut d, mut run) = (String::new(), Vec::new());
-    let mut flush = |run: &mut Vec<(f64, f64)>| {
-        if let [(x, y)] = run[..] {
-            let _ = write!(d, "M{} {}h3", n(x - 1.5), n(y));
-        } else {
-            for (i, (x, y)) in run.iter().enumerate() {
-                let _ = write!(d, "{}{} {}", if i == 0 { 'M' } else { 'L' }, n(*x), n(*y));
-            }
-        }
-        run.clear();
-    };
+    let (mut d, mut before) = (String::new(), None);
     for point in points {
-        match point {
-            Some(at) => run.push(at),
-            None => flush(&mut run),
+        if let Some((x, y)) = point {
+            let _ = match before {
+                // Steps are mostly level or upright: one coordinate says it.
+                Some((_, was)) if n(was) == n(y) => write!(d, "H{}", n(x)),
+                Some((was, _)) if n(was) == n(x) => write!(d, "V{}", n(y)),
+                Some(_) => write!(d, "L{} {}", n(x), n(y)),
+                None => write!(d, "M{} {}", n(x), n(y)),
+            };
         }
+        before = point;
     }
-    flush(&mut run);
     d
 }
 
@@ -165,7 +159,8 @@ mod tests {
     #[test]
     fn lines_are_interrupted_where_nothing_is_known() {
         let points = [Some((0.0, 1.0)), Some((1.0, 2.0)), None, None, Some((4.0, 1.0))];
-        assert_eq!(polyline(points.into_iter()), "M0 1L1 2M2.5 1h3");
+        assert_eq!(polyline(points.into_iter()), "M0 1L1 2M4 1");
+        assert_eq!(polyline([(0.0, 1.0), (2.0, 1.0), (2.0, 5.0)].into_iter().map(Some)), "M0 1H2V5");
         assert_eq!(polyline([None].into_iter()), "");
     }
 }

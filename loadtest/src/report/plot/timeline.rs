@@ -41,9 +41,9 @@ impl Timeline {
         Timeline { size, left, right, top, bottom, x: Scale::linear((0.0, points.end), (left, right)), end: points.end }
     }
 
-    /// The middle of a point.
-    pub fn middle(&self, point: &Point) -> f64 {
-        self.x.at((point.from + point.to) / 2.0)
+    /// The two ends of a point at a height: figures hold for their whole second, and one second alone is seen as well.
+    pub fn step(&self, point: &Point, y: Option<f64>) -> [Option<(f64, f64)>; 2] {
+        [point.from, point.to].map(|at| y.map(|y| (self.x.at(at), y)))
     }
 
     /// The axis of time, with its moments.

@@ -19,7 +19,7 @@ pub fn plot(outcome: &Outcome, points: &Points, size: Size, description: &str) -
     let y = at.time_scale(&mut svg, log_bounds(min as f64, max as f64));
     at.time_axis(&mut svg);
     let through = |of: fn(&Point) -> Option<u64>| {
-        polyline(points.all.iter().map(|p| of(p).map(|us| (at.middle(p), y.at(us as f64)))))
+        polyline(points.all.iter().flat_map(|p| at.step(p, of(p).map(|us| y.at(us as f64)))))
     };
     svg.path("max", &through(|p| p.max));
     svg.path("b", &through(|p| p.p99));
