@@ -10,7 +10,7 @@ import process
 from load import Ask, Found, LoadError
 
 #: What a generator may take beyond the time that it is asked to work.
-SLACK_S = 60
+SLACK_S = 20
 
 
 class Generator:
@@ -83,14 +83,14 @@ class EdgeBench(Generator):
 
     def command(self, ask, server_pid):
         flag = {"h1": "--h1", "h2": "--h2", "h3": "--h3"}[ask.protocol]
-        c = [self.program, "bench", "-k", "--json", "-", "-c", str(ask.connections), "-d", f"{ask.seconds}s",
+        c = [self.program, "bench", "-k", "-q", "--json", "-", "-c", str(ask.connections), "-d", f"{ask.seconds}s",
              "--warmup", f"{ask.warmup}s", "--cores", str(self.core), flag]
         if ask.streams > 1:
             c += ["-m", str(ask.streams)]
         if server_pid:
             c += ["--server-pid", str(server_pid)]
         if ask.upload:
-            c += ["-X", "POST", "--body", f"@{ask.upload}"]
+            c += ["-X", "POST", "--body", ask.upload]
         if ask.fresh:
             c += ["--requests-per-conn", "1", "--no-resume"]
         if ask.websocket:

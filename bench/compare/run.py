@@ -52,7 +52,15 @@ class Log:
     def __init__(self, path):
         self.path = path
         self.samples = read(path)
-        self.file = open(path, "a")
+        self.file = open(path, "a+")
+        if self._was_cut_off():
+            self.file.write("\n")
+
+    def _was_cut_off(self):
+        """Whether the last line has no end: that run was killed as it wrote."""
+        end = self.file.tell()
+        self.file.seek(max(0, end - 1))
+        return end > 0 and self.file.read() != "\n"
 
     def attempts(self, key):
         return [s for s in self.samples if identity(s) == key]

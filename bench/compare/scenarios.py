@@ -52,8 +52,6 @@ class Scenario:
     def ask(self, port, place, seconds, warmup=1.0, rate=0.0):
         """The load on a server that listens on this port."""
         scheme = "https" if self.tls or self.protocol != "h1" else "http"
-        if self.websocket:
-            scheme = "ws"
         upload = place.file(f"upload-{self.upload}", b"u" * self.upload) if self.upload else ""
         fields = tuple((f"x-field-{i}", f"value of field {i}") for i in range(self.fields))
         return Ask(f"{scheme}://127.0.0.1:{port}", self.asked_paths(), self.protocol, self.connections, self.streams, seconds, warmup,
@@ -65,7 +63,7 @@ class Scenario:
         words += [f"-m {self.streams}"] if self.streams > 1 else []
         words += ["--requests-per-conn 1 --no-resume"] if self.fresh else []
         words += [f"--ws --ws-size {self.websocket}"] if self.websocket else []
-        words += [f"-X POST --body @{self.upload // MIB}m"] if self.upload else []
+        words += [f"-X POST --body FILE-OF-{self.upload // MIB}-MIB"] if self.upload else []
         words += ["-r RATE --arrivals poisson"] if self.half_load else []
         return " ".join(words) + " " + self.path
 
