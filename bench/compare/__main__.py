@@ -25,7 +25,8 @@ QUICK = {"rounds": 2, "secs": 1.0}
 
 def main():
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda n, _: sys.exit(128 + n))
     machine.raise_open_files()
     if options.command == "write":
         return write.write(Place(options.directory), options.to)
@@ -42,7 +43,8 @@ def main():
     try:
         bench = Bench(place, cores, all_, origins, options.nice)
         if options.command == "check":
-            return check.check(here, scenarios.by_name(options.scenarios), bench)
+            chosen, drawn = wanted(options)
+            return min(check.check(here, [*chosen, *(c.points[-1][1] for c in drawn)], bench), 1)
         return measured(options, cores, here, absent, bench)
     except KeyboardInterrupt:
         print(f"ended early; `run --out {place.root}` goes on with it", file=sys.stderr)
@@ -54,16 +56,26 @@ def main():
 def measured(options, cores, here, absent, bench):
     """The command `run`."""
     place = bench.place
-    describe(place, options, cores, here, absent, bench)
-    chosen = scenarios.by_name(options.scenarios) if options.scenarios != ["none"] else []
-    drawn = curves.by_names(options.curves) if options.curves != ["none"] else []
+    chosen, drawn = wanted(options)
     cases = [run.Case(s, options.rounds) for s in chosen]
     cases += [run.Case(s, min(options.rounds, CURVE_ROUNDS)) for c in drawn for _, s in c.points]
+    limit = machine.raise_open_files()
+    for case in [c for c in cases if c.scenario.descriptors() > limit]:
+        absent.append(f"{case.key}: {case.scenario.descriptors():,} open files are needed, {limit:,} are allowed")
+        print(absent[-1], file=sys.stderr)
+        cases.remove(case)
+    describe(place, options, cores, here, absent, bench)
     log = run.Log(place.samples)
     plan = list(run.turns(cases, here, bench, options.rounds))
     run.run(plan, bench, log, options.secs, options.lock)
     print(f"samples are in {place.root}; `write {place.root}` makes docs/BENCHMARKS.md of them", file=sys.stderr)
     return 0
+
+
+def wanted(options):
+    """Scenarios and curves, without names all of them."""
+    chosen = [] if options.scenarios == ["none"] else scenarios.by_name(options.scenarios)
+    return chosen, [] if options.curves == ["none"] else curves.by_names(options.curves)
 
 
 def describe(place, options, cores, here, absent, bench):

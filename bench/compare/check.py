@@ -51,7 +51,8 @@ def _load(peer, scenario, generator, bench):
     try:
         with bench.server(peer, scenario) as running:
             rate = CALM_RATE if scenario.half_load else 0.0
-            ask = scenario.ask(running.port(scenario), bench.place, MOMENT_S, 0.2, rate)
+            seconds = MOMENT_S if generator.warms_up else scenario.warmup_s()
+            ask = scenario.ask(running.port(scenario), bench.place, seconds, rate=rate)
             return complaint(generator.run(ask, running.tree.pid), ask) or "ok"
     except (LoadError, process.StartError) as e:
         return str(e)

@@ -11,10 +11,10 @@ import machine
 import process
 from load import LoadError, complaint
 
-#: Time before the measured time.
-WARMUP_S = 1.0
 #: An open loop asks for this share of what the closed loop before it reached.
 HALF = 0.5
+#: How long that closed loop is measured, s.
+CAPACITY_S = 1.0
 #: With more connections than this, servers must not count on a second descriptor for each.
 MANY = 5000
 
@@ -50,7 +50,7 @@ class Bench:
         # `routes` in a template asks whether there are rules, not whether the server could have some.
         tree = peer.start(self.place, values, self.cores.server, self.nice, {"routes": bool(scenario.routes)})
         try:
-            tree.wait_for(lambda: process.listens(h1) and process.listens(tls), "answer on its ports")
+            tree.wait_for(lambda: process.listens(h1) and process.listens(tls), "answer on its ports", scenario.start_patience_s())
             look(h1, tls, scenario)
             yield Running(tree, h1, tls)
         finally:
@@ -69,9 +69,9 @@ class Bench:
     def _measured(self, tree, port, scenario, generator, seconds):
         idle_kib = tree.memory_kib()
         rate = self._half_rate(tree, port, scenario, generator) if scenario.half_load else 0.0
-        ask = scenario.ask(port, self.place, seconds, WARMUP_S, rate)
+        ask = scenario.ask(port, self.place, seconds, rate=rate)
         if not generator.warms_up:
-            generator.run(scenario.ask(port, self.place, WARMUP_S))
+            generator.run(scenario.ask(port, self.place, scenario.warmup_s()))
         with Watch([tree, *(origin.tree for origin in self.origins.running)]) as watch, MemoryWatch(tree) as memory:
             found = generator.run(ask, tree.pid)
         if wrong := complaint(found, ask):
@@ -91,7 +91,7 @@ class Bench:
 
     def _half_rate(self, tree, port, scenario, generator):
         """Half of what a closed loop of a second reaches."""
-        full = generator.run(scenario.ask(port, self.place, 1.0, 0.5), tree.pid)
+        full = generator.run(scenario.ask(port, self.place, CAPACITY_S, CAPACITY_S / 2), tree.pid)
         return HALF * full.answered / full.seconds
 
 

@@ -25,7 +25,8 @@ class Tree:
         self.log = os.path.join(directory, f"{self.name}.log")
 
         def prepare():
-            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            # Should the driver be killed: asked to end, servers end their workers too.
+            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
             os.sched_setaffinity(0, {core})
             _prefer(nice)
 
@@ -58,14 +59,14 @@ class Tree:
         with open(self.log, errors="replace") as f:
             return f.read()[-2000:]
 
-    def wait_for(self, ready, what):
+    def wait_for(self, ready, what, patience=PATIENCE_S):
         """Asks `ready` until it says yes."""
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + patience
         while not ready():
             if self.process.poll() is not None:
                 raise StartError(f"{self.name} ended with {self.process.returncode}: {self.said()}")
             if time.monotonic() > end:
-                raise StartError(f"{self.name}: no {what} after {PATIENCE_S} s: {self.said()}")
+                raise StartError(f"{self.name}: no {what} after {patience:.0f} s: {self.said()}")
             time.sleep(0.01)
 
     def stop(self):
@@ -78,10 +79,12 @@ class Tree:
         self.process.wait()
 
     def _signal(self, which):
-        try:
-            os.killpg(self.pid, which)
-        except ProcessLookupError:
-            pass
+        """To all that are left. A process that was waited for is not among them, so that no stranger with its id is met."""
+        for pid in self.members():
+            try:
+                os.kill(pid, which)
+            except ProcessLookupError:
+                pass
 
 
 def spent(before, after):

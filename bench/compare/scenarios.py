@@ -1,9 +1,18 @@
 """What is compared: loads of one kind, each beside what a server must be able to do for it."""
 import dataclasses
 
+import process
 from load import Ask
 
 MIB = 1 << 20
+#: Beside connections of clients: to the origin, logs, libraries.
+DESCRIPTORS_SPARE = 2000
+#: Time before the measured time.
+WARMUP_S = 1.0
+#: At least so many connections are made a second, at most while the server answers others already.
+CONNECTIONS_PER_S = 3000
+#: At least so many rules are read a second.
+ROUTES_PER_S = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +38,10 @@ class Scenario:
     fields: int = 0                 # further fields of a request
     origin: bool = True             # the request goes on to the origin
 
+    def descriptors(self):
+        """Open files that generator and server each need at least."""
+        return self.connections + DESCRIPTORS_SPARE
+
     def abilities(self):
         """What a server needs for it."""
         transport = {"h1": "tls" if self.tls else "h1", "h2": "h2", "h3": "h3"}[self.protocol]
@@ -49,12 +62,21 @@ class Scenario:
         step = max(1, self.routes // 64)
         return tuple(f"/r{i}{self.path}" for i in range(0, self.routes, step))[:64]
 
-    def ask(self, port, place, seconds, warmup=1.0, rate=0.0):
+    def start_patience_s(self):
+        """How long a server may take to be ready: some read many rules slowly."""
+        return process.PATIENCE_S + self.routes / ROUTES_PER_S
+
+    def warmup_s(self):
+        """Until all connections are there, and a moment more."""
+        return WARMUP_S + self.connections / CONNECTIONS_PER_S
+
+    def ask(self, port, place, seconds, warmup=None, rate=0.0):
         """The load on a server that listens on this port."""
         scheme = "https" if self.tls or self.protocol != "h1" else "http"
         upload = place.file(f"upload-{self.upload}", b"u" * self.upload) if self.upload else ""
         fields = tuple((f"x-field-{i}", f"value of field {i}") for i in range(self.fields))
-        return Ask(f"{scheme}://127.0.0.1:{port}", self.asked_paths(), self.protocol, self.connections, self.streams, seconds, warmup,
+        return Ask(f"{scheme}://127.0.0.1:{port}", self.asked_paths(), self.protocol, self.connections, self.streams, seconds,
+                   self.warmup_s() if warmup is None else warmup,
                    upload, fields, self.fresh, self.websocket, rate, self.size)
 
     def command(self):
@@ -70,6 +92,7 @@ class Scenario:
 
 ALL = [
     Scenario("h1", "HTTP/1.1 proxied, 1 KiB", check_with="wrk"),
+    Scenario("h1-own", "HTTP/1.1, own answer of 1 KiB", path="/own", needs=("own",), origin=False, check_with="wrk"),
     Scenario("h1-tls", "HTTP/1.1 over TLS proxied, 1 KiB", tls=True, check_with="wrk"),
     Scenario("h2", "HTTP/2 over TLS to HTTP/1.1, 1 KiB", protocol="h2", connections=16, streams=32, check_with="h2load"),
     Scenario("h2-own", "HTTP/2 over TLS, own answer of 1 KiB", protocol="h2", path="/own", needs=("own",), connections=16, streams=32,
