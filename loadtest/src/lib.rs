@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 mod check;
 pub mod client;
+pub mod compare;
 pub mod origin;
 pub mod pace;
 pub mod plan;
@@ -23,4 +24,7 @@ pub mod random;
 pub mod record;
 pub mod report;
 pub mod run;
+pub mod slo;
+#[cfg(test)]
+mod testing;
 pub mod units;

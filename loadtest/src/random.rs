@@ -47,6 +47,25 @@ impl Random {
     pub fn exponential(&mut self) -> f64 {
         -(1.0 - self.unit()).ln()
     }
+
+    /// Normally distributed with mean 0 and variance 1 (Box and Muller).
+    pub fn normal(&mut self) -> f64 {
+        (2.0 * self.exponential()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
+    /// Chi-squared with so many degrees of freedom, at least 2 (Marsaglia and Tsang, "A simple method for generating gamma
+    /// variables", 2000; it accepts more than 95 of 100 tries).
+    pub fn chi_squared(&mut self, freedom: f64) -> f64 {
+        let d = freedom.max(2.0) / 2.0 - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let x = self.normal();
+            let v = (1.0 + c * x).powi(3);
+            if v > 0.0 && (1.0 - self.unit()).ln() < 0.5 * x * x + d - d * v + d * v.ln() {
+                return 2.0 * d * v;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -76,5 +95,22 @@ mod tests {
         assert!(seen.iter().all(|n| (9_500..10_500).contains(n)), "{seen:?}");
         let mean = (0..100_000).map(|_| random.exponential()).sum::<f64>() / 1e5;
         assert!((mean - 1.0).abs() < 0.02, "{mean}");
+    }
+
+    #[test]
+    fn distributions_have_their_mean_and_variance() {
+        fn moments(n: usize, mut draw: impl FnMut() -> f64) -> (f64, f64) {
+            let all: Vec<f64> = (0..n).map(|_| draw()).collect();
+            let mean = all.iter().sum::<f64>() / n as f64;
+            (mean, all.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64)
+        }
+        let mut random = Random::new(5);
+        let (mean, variance) = moments(50_000, || random.normal());
+        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03, "{mean} {variance}");
+        for freedom in [2.0, 3.5, 40.0] {
+            let (mean, variance) = moments(50_000, || random.chi_squared(freedom));
+            assert!((mean / freedom - 1.0).abs() < 0.03, "{mean} of {freedom}");
+            assert!((variance / (2.0 * freedom) - 1.0).abs() < 0.1, "{variance} of {freedom}");
+        }
     }
 }

@@ -1,4 +1,5 @@
 //! The command line: what may be asked, how it is answered, and with which exit code.
+mod bench;
 mod demo;
 mod quick;
 mod remote;
@@ -68,6 +69,8 @@ enum Command {
     /// Try it: an edge and an origin on free ports, with a configuration to play with
     #[command(after_help = "Example:\n  edge demo")]
     Demo(Demo),
+    /// Load a server and see how it takes it, find its limit, compare results, serve as an origin
+    Bench(Box<bench::Bench>),
 }
 
 #[derive(Debug, Args)]
@@ -125,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Reload(args) => remote::reload(&args),
         Command::Status(args) => remote::status(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(*args),
     }
 }
 

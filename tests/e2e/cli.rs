@@ -22,6 +22,7 @@ crate::suite!("cli";
         run_refuses_a_taken_port,
         config_comes_from_the_environment_too,
         example_configs_are_valid,
+        bench_serve_says_what_to_try_and_what_it_saw,
         curl_as_a_client,
 );
 
@@ -99,7 +100,7 @@ fn help_and_version() {
     for flag in ["--help", "-h"] {
         let out = cli(&[flag]);
         assert_eq!(out.code, 0, "{out:?}");
-        for verb in ["run", "validate", "reload", "status", "demo"] {
+        for verb in ["run", "validate", "reload", "status", "demo", "bench"] {
             assert!(out.stdout.contains(verb), "{verb} in {out:?}");
         }
     }
@@ -197,6 +198,24 @@ fn demo_serves_and_says_what_to_try(driver: Driver) {
     edge.signal(Signal::INT);
     edge.signal(Signal::INT);
     edge.wait_exit();
+}
+
+fn bench_serve_says_what_to_try_and_what_it_saw() {
+    let mut command = Command::new(BINARY);
+    command.args(["bench", "serve", "127.0.0.1:0", "--size", "300", "--status", "404"]);
+    let origin = Process::start(command, Driver::IoUring);
+    let line = eventually("a curl command to try", || {
+        origin.stdout().into_iter().find(|l| l.contains("curl") && address_in(l).is_some())
+    });
+    let addr = address_in(&line).expect("just seen");
+    let mut wire = Wire::try_connect(&addr).expect("it serves before it says so");
+    let got = wire.get("/");
+    assert_eq!((got.status(), got.body.len()), (404, 300), "{got:?}");
+    assert_eq!(wire.get("/?status=200&size=5").status(), 200);
+    origin.signal(Signal::TERM);
+    let said = origin.wait_stdout("what it saw", |l| l.contains("requests"));
+    assert!(said.starts_with("2 requests on 1 connections in "), "{said}");
+    assert_eq!(origin.wait_exit(), 0);
 }
 
 fn curl_as_a_client() {

@@ -55,6 +55,11 @@ pub(crate) fn run(bytes: &[u8], class: u8) -> usize {
     bytes.iter().position(|&b| !is(b, class)).unwrap_or(bytes.len())
 }
 
+/// Whether it is a token (RFC 9110, section 5.6.2): what a method must be.
+pub fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && run(bytes, TOKEN) == bytes.len()
+}
+
 /// A one in each byte of a word: times `b`, a word of `b`s.
 const ONES: u64 = u64::MAX / 0xff;
 

@@ -13,6 +13,7 @@ mod reject;
 mod semantics;
 
 pub use body::{BodyDecoder, Step};
+pub use chars::is_token;
 pub use encode::{
     Decimal, reason_phrase, write_chunk_start, write_content_length, write_decimal, write_field, write_last_chunk,
     write_request_line, write_status_line, write_valid_field,

@@ -97,6 +97,11 @@ fn scan_target(target: &[u8]) -> Option<Option<usize>> {
     }
 }
 
+/// Whether `:path` may hold it: a path with or without a query, or `*`.
+pub fn is_path(value: &[u8]) -> bool {
+    (value.first() == Some(&b'/') || value == b"*") && scan_target(value).is_some()
+}
+
 /// Bits of `Message::pseudo_seen`.
 const METHOD: u8 = 1 << Pseudo::Method as u8;
 const SCHEME: u8 = 1 << Pseudo::Scheme as u8;

@@ -6,7 +6,7 @@ mod priority;
 mod rate;
 mod request;
 
-pub use check::{Excess, FarTooLarge, KnownAuthority, Message, Section, Verdict};
+pub use check::{Excess, FarTooLarge, KnownAuthority, Message, Section, Verdict, is_path};
 pub use priority::Priority;
 pub use rate::Rate;
 pub use request::{Protocol, RequestHead, Scheme, is_hop_by_hop};

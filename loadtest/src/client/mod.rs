@@ -12,6 +12,8 @@ mod feed;
 pub mod h1;
 mod shard;
 pub(crate) mod slot;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tls;
 pub(crate) use shard::{Health, Parts};
 pub use shard::{Next, Shard, Span, Ticket, WaiterSlot};

@@ -1,5 +1,18 @@
 //! What was asked of a run: targets, load, limits. Everything is checked here, before anything runs.
+mod bounds;
+mod build;
+pub mod fields;
+mod mistake;
+pub mod options;
+mod targets;
+#[cfg(test)]
+mod tests;
+pub mod url;
+
+pub use build::build;
 use bytes::Bytes;
+pub use mistake::Mistakes;
+pub use options::Options;
 use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf, time::Duration};
 
 /// A whole run, as every shard sees it. Made by `build`, never changed afterwards.

@@ -49,3 +49,46 @@ impl<W: Write> HdrLog<W> {
         Ok(self.to)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::histogram;
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use hdrhistogram::serialization::{
+        Deserializer,
+        interval_log::{IntervalLogIterator, LogEntry},
+    };
+
+    #[test]
+    fn the_crates_reader_finds_every_interval_again() {
+        let mut written = Vec::new();
+        let started = UNIX_EPOCH + Duration::from_millis(1_700_000_000_250);
+        let mut log = HdrLog::begin(Vec::new(), started).unwrap();
+        for second in 0..3u64 {
+            let mut response = histogram();
+            response.record_n(1_500 * (second + 1), 10).unwrap();
+            log.interval(&response, Duration::from_secs(second), Duration::from_millis(999)).unwrap();
+            written.push(response);
+        }
+        log.interval(&histogram(), Duration::from_secs(3), Duration::from_secs(1)).unwrap();
+        written.push(histogram());
+        let bytes = log.end().unwrap();
+
+        let (mut starts, mut read) = (Vec::new(), Vec::new());
+        for entry in IntervalLogIterator::new(&bytes) {
+            match entry.unwrap() {
+                LogEntry::StartTime(at) | LogEntry::BaseTime(at) => starts.push(at),
+                LogEntry::Interval(interval) => {
+                    assert_eq!(interval.start_timestamp(), Duration::from_secs(read.len() as u64));
+                    let payload = STANDARD.decode(interval.encoded_histogram()).unwrap();
+                    let one: Histogram<u64> = Deserializer::new().deserialize(&mut payload.as_slice()).unwrap();
+                    assert!((interval.max() * MAX_VALUE_DIVISOR - one.max() as f64).abs() < 1.0);
+                    read.push(one);
+                }
+            }
+        }
+        assert_eq!(starts, [Duration::from_millis(1_700_000_000_250); 2]);
+        assert_eq!(read, written);
+    }
+}

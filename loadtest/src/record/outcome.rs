@@ -147,6 +147,12 @@ pub struct Second {
     pub counts: Counts,
     /// Response times.
     pub response: Spread,
+    /// From sending to the last byte. Absent in a closed loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Spread>,
+    /// From sending to the first byte.
+    #[serde(default)]
+    pub first_byte: Spread,
     /// For the heat map: pairs of a bucket and the answers in it. Bucket `b` holds times from 2^(b/4) to 2^((b+1)/4) µs.
     pub heat: Vec<(u8, u64)>,
     /// CPU of the server in it, microseconds.

@@ -184,3 +184,110 @@ impl Recorder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(intended_us: u64, sent_us: u64, first_us: u64, end_us: u64, status: u16) -> Done {
+        Done { intended_us, sent_us, first_us, end_us, status, body: 10 }
+    }
+
+    #[test]
+    fn what_was_asked_for_in_the_measured_time_counts_whenever_it_is_answered() {
+        let mut recorder = Recorder::new(true, 1_000, 2_000);
+        recorder.sent(999);
+        recorder.done(&done(999, 1_000, 1_100, 1_500, 200));
+        recorder.failed(Fault::Reset, 999, 1_500);
+        recorder.unsent(999, 2_000);
+        recorder.sent(2_000);
+        recorder.done(&done(2_000, 2_000, 2_100, 2_500, 200));
+        let none = recorder.take_interval();
+        assert_eq!(none.counts, Counts::default());
+        assert!(none.response.is_empty() && none.service.is_empty() && none.first_byte.is_empty());
+
+        recorder.sent(1_000);
+        recorder.done(&done(1_000, 1_000, 1_100, 1_500, 200));
+        recorder.sent(1_999);
+        recorder.done(&done(1_999, 2_300, 2_400, 2_900, 503));
+        recorder.failed(Fault::Status, 1_999, 2_900);
+        recorder.unsent(1_500, 2_000);
+        let some = recorder.take_interval();
+        assert_eq!((some.counts.sent, some.counts.answered, some.counts.unsent), (2, 2, 1));
+        assert_eq!(some.counts.body_bytes, 20);
+        assert_eq!(some.counts.status, [(200, 1), (503, 1)].into());
+        assert_eq!(some.counts.faults, [(Fault::Status, 1)].into());
+        assert_eq!((some.counts.errors(), some.counts.finished()), (1, 2));
+        assert_eq!((some.response.len(), some.response.max()), (3, 901));
+        assert_eq!((some.service.len(), some.service.max()), (2, 600));
+        assert_eq!((some.first_byte.len(), some.first_byte.max()), (2, 100));
+        assert_eq!(recorder.take_interval().counts, Counts::default(), "nothing counts twice");
+    }
+
+    #[test]
+    fn a_closed_loop_has_no_service_times() {
+        let mut recorder = Recorder::new(false, 0, u64::MAX);
+        recorder.done(&done(5, 5, 6, 7, 200));
+        let interval = recorder.take_interval();
+        assert_eq!((interval.response.len(), interval.service.len()), (1, 0));
+    }
+
+    #[test]
+    fn who_waited_in_vain_has_waited() {
+        let mut recorder = Recorder::new(true, 0, u64::MAX);
+        recorder.failed(Fault::Timeout, 100, 10_000_100);
+        recorder.failed(Fault::Closed, 100, 10_000_100);
+        let interval = recorder.take_interval();
+        assert_eq!(interval.response.len(), 1);
+        assert!(interval.response.max() >= 10_000_000);
+        assert_eq!(interval.counts.faults, [(Fault::Timeout, 1), (Fault::Closed, 1)].into());
+        assert_eq!((interval.counts.errors(), interval.counts.finished()), (2, 2));
+    }
+
+    #[test]
+    fn times_out_of_bounds_count_as_the_bound_and_statuses_out_of_the_table_too() {
+        let mut recorder = Recorder::new(true, 0, u64::MAX);
+        recorder.done(&done(10, 10, 10, 10, 0));
+        recorder.done(&done(10, 20, 15, 5, 999));
+        recorder.done(&done(0, 0, 0, u64::MAX, u16::MAX));
+        let interval = recorder.take_interval();
+        assert_eq!((interval.response.len(), interval.response.min()), (3, 1));
+        assert!(interval.response.equivalent(interval.response.max(), crate::record::HIGHEST_US));
+        assert_eq!(interval.counts.status, [(999, 2)].into(), "0 is no status");
+    }
+
+    #[test]
+    fn connections_and_bytes_count_when_they_happen() {
+        let mut recorder = Recorder::new(false, 100, 200);
+        recorder.connected(50, 30, Some(40), true);
+        recorder.connected(150, 31, None, false);
+        recorder.connected(199, 32, Some(42), true);
+        recorder.closed(99);
+        recorder.closed(100);
+        recorder.bytes(1, 2, 99);
+        recorder.bytes(10, 20, 100);
+        recorder.connection_failed(Fault::ConnectRefused, 10);
+        recorder.connection_failed(Fault::ConnectRefused, 110);
+        let interval = recorder.take_interval();
+        let counts = &interval.counts;
+        assert_eq!((counts.connections, counts.resumed, counts.closed), (2, 1, 1));
+        assert_eq!((counts.bytes_in, counts.bytes_out), (10, 20));
+        assert_eq!(counts.faults, [(Fault::ConnectRefused, 1)].into());
+        assert_eq!((interval.connect.len(), interval.tls.len()), (2, 1));
+        assert_eq!((recorder.early().connect.len(), recorder.early().tls.max()), (1, 40));
+    }
+
+    #[test]
+    fn a_swapped_interval_comes_back_empty() {
+        let mut recorder = Recorder::new(false, 0, u64::MAX);
+        recorder.done(&done(1, 1, 2, 9, 200));
+        let first = recorder.take_interval();
+        recorder.done(&done(1, 1, 2, 90, 404));
+        let second = recorder.swap(first);
+        assert_eq!((second.response.max(), second.counts.answered), (89, 1));
+        assert_eq!(second.counts.status, [(404, 1)].into());
+        let third = recorder.swap(second);
+        assert!(third.response.is_empty() && third.counts == Counts::default());
+        assert_eq!((third.response.min(), third.response.max()), (0, 0));
+    }
+}

@@ -114,3 +114,72 @@ pub fn heat(histogram: &Histogram<u64>) -> Vec<(u8, u64)> {
     }
     column
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    fn some() -> Histogram<u64> {
+        let mut histogram = histogram();
+        let mut random = Random::new(1);
+        for _ in 0..10_000 {
+            histogram.saturating_record((random.exponential() * 1_000.0) as u64 + 1);
+        }
+        histogram
+    }
+
+    #[test]
+    fn a_spread_has_its_distribution_and_gives_it_back() {
+        let histogram = some();
+        let spread = Spread::of(&histogram);
+        assert_eq!(spread.count, 10_000);
+        assert!(spread.min <= spread.p50 && spread.p50 <= spread.p75 && spread.p75 <= spread.p90);
+        assert!(spread.p90 <= spread.p95 && spread.p95 <= spread.p99 && spread.p99 <= spread.p999);
+        assert!(spread.p999 <= spread.p9999 && spread.p9999 <= spread.max);
+        assert!((spread.mean - 1_000.0).abs() < 40.0 && (spread.stdev - 1_000.0).abs() < 60.0, "{spread:?}");
+        let back = spread.histogram().unwrap();
+        assert_eq!(back, histogram);
+        assert_eq!(Spread::of(&back), spread);
+        assert_eq!(spread.quantile(0.99), Some(spread.p99));
+        assert_eq!(spread.quantile(0.42), Some(histogram.value_at_quantile(0.42)));
+        let json = serde_json::to_string(&spread).unwrap();
+        let read: Spread = serde_json::from_str(&json).unwrap();
+        assert_eq!((read.histogram().unwrap(), read.p9999), (histogram, spread.p9999));
+    }
+
+    #[test]
+    fn a_spread_of_nothing_and_a_distribution_that_is_none() {
+        assert_eq!(Spread::of(&histogram()).count, 0);
+        assert_eq!(Spread::default().quantile(0.5), None);
+        for text in ["", "!", "AAAA", &"A".repeat(100), &"A".repeat(HDR_TEXT_MAX + 4)] {
+            let spread = Spread { count: 1, p50: 7, hdr: text.to_owned(), ..Spread::default() };
+            assert!(spread.histogram().is_none());
+            assert_eq!((spread.quantile(0.5), spread.quantile(0.6)), (Some(7), None));
+        }
+    }
+
+    #[test]
+    fn a_distribution_with_other_bounds_is_taken_over_value_by_value() {
+        let mut wide: Histogram<u64> = Histogram::new_with_bounds(1, u64::MAX / 2, 3).unwrap();
+        wide.record_n(100, 5).unwrap();
+        wide.record(u64::MAX / 4).unwrap();
+        let spread = Spread { count: 6, hdr: encode(&wide), ..Spread::default() };
+        let ours = spread.histogram().unwrap();
+        assert_eq!((ours.len(), ours.count_at(100)), (6, 5));
+        assert!(ours.equivalent(ours.max(), HIGHEST_US));
+    }
+
+    #[test]
+    fn heat_buckets_are_quarters_of_a_doubling() {
+        assert_eq!((heat_bucket(0), heat_bucket(1), heat_bucket(2), heat_bucket(1_024)), (0, 0, 4, 40));
+        assert_eq!(heat_bucket(u64::MAX), heat_bucket(HIGHEST_US));
+        for us in (1..100_000).step_by(7) {
+            let bucket = heat_bucket(us);
+            assert!(heat_from_us(bucket) <= us as f64 && (us as f64) < heat_from_us(bucket + 1), "{us} in {bucket}");
+        }
+        let column = heat(&some());
+        assert!(column.is_sorted_by_key(|(b, _)| *b) && column.iter().all(|(_, n)| *n > 0));
+        assert_eq!(column.iter().map(|(_, n)| n).sum::<u64>(), 10_000);
+    }
+}

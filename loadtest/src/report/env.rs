@@ -6,9 +6,11 @@ use std::{fs, io::Read as _};
 const FILE_MAX: u64 = 4 << 20;
 /// What stands for a secret.
 const HIDDEN: &str = "***";
-/// Words in the names of fields and query parameters that hold secrets.
-const SECRET: [&str; 11] =
-    ["auth", "cookie", "token", "secret", "password", "passwd", "api-key", "apikey", "api_key", "session", "signature"];
+/// Words in the names of fields, flags and query parameters that hold secrets.
+const SECRET: [&str; 10] =
+    ["auth", "cookie", "token", "secret", "pass", "pwd", "credential", "session", "signature", "jwt"];
+/// How such names end: `x-api-key`, `key`, `sig`.
+const SECRET_END: [&str; 2] = ["key", "sig"];
 
 /// This machine, now. `version` is this program's, `command` what it was started with, from its name on.
 pub fn environment(version: &str, command: &[String]) -> Environment {
@@ -67,17 +69,49 @@ fn system(os_release: &str) -> String {
 /// The command line as it may be written down and sent to others: values of fields and query parameters that hold secrets
 /// and passwords in URLs are replaced.
 pub fn without_secrets(command: &[String]) -> Vec<String> {
-    let mut after_header = false;
+    let mut before = Flag::Other;
     let mut out = Vec::with_capacity(command.len());
     for argument in command {
-        out.push(match header_in(argument) {
-            _ if after_header => hide_field(argument),
-            Some((flag, field)) => format!("{flag}{}", hide_field(field)),
-            None => hide_url(argument),
-        });
-        after_header = !after_header && (argument == "--header" || is_short(argument) && argument.ends_with('H'));
+        let (shown, flag) = match before {
+            Flag::Header => (hide_field(argument), Flag::Other),
+            // A flag that needs no value may have such a name too: `--no-token -k`.
+            Flag::Secret if !argument.starts_with('-') => (HIDDEN.to_owned(), Flag::Other),
+            _ => (hide_argument(argument), flag(argument)),
+        };
+        out.push(shown);
+        before = flag;
     }
     out
+}
+
+/// What comes behind an argument.
+enum Flag {
+    /// A field.
+    Header,
+    /// A secret, by the flag's name.
+    Secret,
+    /// Anything.
+    Other,
+}
+
+fn flag(argument: &str) -> Flag {
+    if argument == "--header" || is_short(argument) && argument.ends_with('H') {
+        return Flag::Header;
+    }
+    match argument.strip_prefix("--") {
+        Some(name) if !name.contains('=') && is_secret(name) => Flag::Secret,
+        _ => Flag::Other,
+    }
+}
+
+fn hide_argument(argument: &str) -> String {
+    if let Some((flag, field)) = header_in(argument) {
+        return format!("{flag}{}", hide_field(field));
+    }
+    match argument.split_once('=') {
+        Some((name, _)) if name.starts_with("--") && is_secret(name) => format!("{name}={HIDDEN}"),
+        _ => hide_url(argument),
+    }
 }
 
 /// `-HNAME: VALUE`, `-kHNAME: VALUE` and `--header=NAME: VALUE`: the flag, and what is behind it.
@@ -99,7 +133,8 @@ fn is_short(argument: &str) -> bool {
 
 fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    SECRET.iter().any(|word| name.contains(word))
+    let name = name.trim();
+    SECRET.iter().any(|word| name.contains(word)) || SECRET_END.iter().any(|end| name.ends_with(end))
 }
 
 /// `NAME: VALUE` without the value, if its name says that it is a secret.
@@ -165,6 +200,8 @@ mod tests {
             let shown = hidden(command);
             assert!(!shown.contains("abc123") && shown.contains(HIDDEN), "{shown}");
         }
+        assert_eq!(hidden(&["--auth", "ann:pw", "-k", "--token=abc"]), "--auth *** -k --token=***");
+        assert_eq!(hidden(&["--no-session", "-k", "x"]), "--no-session -k x");
         assert_eq!(hidden(&["-H", "accept: a/b", "-c", "64"]), "-H accept: a/b -c 64");
         assert_eq!(hidden(&["-H", "-H", "-H", "cookie: a"]), "-H -H -H cookie: ***");
     }
@@ -173,6 +210,7 @@ mod tests {
     fn user_information_and_secret_parameters_leave_urls() {
         assert_eq!(hidden(&["http://ann:pw@h:80/p@q"]), "http://***@h:80/p@q");
         assert_eq!(hidden(&["https://h/?a=1&access_token=x&b=2"]), "https://h/?a=1&access_token=***&b=2");
+        assert_eq!(hidden(&["http://h/?key=x&keys=2&sig=y"]), "http://h/?key=***&keys=2&sig=***");
         assert_eq!(hidden(&["https://a@b:c@h/"]), "https://***@h/");
         assert_eq!(hidden(&["--url=http://u:p@h"]), "--url=http://***@h");
         assert_eq!(hidden(&["http://h/?next=http://u:p@g/"]), "http://h/?next=http://***@g/");

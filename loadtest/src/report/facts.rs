@@ -123,12 +123,16 @@ pub fn meaning(fault: Fault) -> &'static str {
 
 /// What was asked of the load, in words.
 pub fn load(outcome: &Outcome) -> String {
-    use super::units::rate;
+    use super::units::{clean, rate};
     let words = words(outcome);
     match outcome.asked.rate {
         None => "closed loop: latencies are not what users see".to_owned(),
         Some(asked) => {
-            let arrivals = outcome.asked.arrivals.as_deref().map_or(String::new(), |a| format!(", {a} arrivals"));
+            let arrivals = outcome
+                .asked
+                .arrivals
+                .as_deref()
+                .map_or(String::new(), |a| format!(", {} arrivals", clean(a, WORD_MAX)));
             let sent = per(outcome.counts.sent as f64, outcome.seconds);
             format!("open loop: {} {}/s asked{arrivals}; {}/s sent", rate(asked), words.many, rate(sent))
         }
@@ -153,6 +157,8 @@ pub fn shape(outcome: &Outcome) -> String {
     out
 }
 
+/// Longest word of `arrivals`.
+const WORD_MAX: usize = 20;
 /// Cores that are named one by one; more say nothing that their number does not.
 const CORES_MAX: usize = 16;
 

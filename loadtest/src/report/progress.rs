@@ -211,6 +211,13 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_drawn_where_there_is_no_terminal() {
+        let mut live = Live { terminal: false, drawn: false };
+        live.draw(&midway());
+        assert!(!live.is_shown() && !live.drawn, "neither the line nor the sequence that clears it");
+    }
+
+    #[test]
     fn the_line_is_redrawn_in_place_and_cleared_to_its_end() {
         let mut out = Vec::new();
         put(&mut out, "abc");

@@ -10,6 +10,8 @@ use std::io::IsTerminal;
 const WIDTH: usize = 80;
 /// Columns of the names at the left.
 const LABEL: usize = 13;
+/// First and last line of a result that is not one.
+const INVALID: &str = "INVALID: these figures are not the server's, the load generator did not keep up";
 /// Longest URL that is shown whole, characters; it is wrapped.
 const URL_MAX: usize = 400;
 /// Longest reason, characters.
@@ -44,7 +46,10 @@ impl Style {
 /// The whole report, each line with its end.
 pub fn report(outcome: &Outcome, style: Style) -> String {
     let mut page = Page { text: String::new(), style };
-    page.invalid(outcome);
+    if !outcome.verdict.valid {
+        page.invalid(outcome, false);
+        page.gap();
+    }
     page.heading(outcome);
     page.gap();
     page.results(outcome);
@@ -56,7 +61,7 @@ pub fn report(outcome: &Outcome, style: Style) -> String {
         page.item("verdict", "valid: the generator kept up, the figures are the server's");
     } else {
         page.gap();
-        page.invalid(outcome);
+        page.invalid(outcome, true);
     }
     page.text
 }
@@ -82,20 +87,18 @@ impl Page {
         }
     }
 
-    /// First and last: nobody should read figures that are not the server's without being told.
-    fn invalid(&mut self, outcome: &Outcome) {
-        if outcome.verdict.valid {
-            return;
+    /// First and last: nobody should read figures that are not the server's without being told. The very last line says it
+    /// once more, below the reasons.
+    fn invalid(&mut self, outcome: &Outcome, last: bool) {
+        let mut lines: Vec<String> = Vec::new();
+        for reason in outcome.verdict.reasons.iter().take(LIST_MAX) {
+            let wrapped = wrap(&clean(reason, REASON_MAX), WIDTH - 2);
+            lines.extend(wrapped.iter().enumerate().map(|(i, l)| format!("{}{l}", if i == 0 { "- " } else { "  " })));
         }
-        let reasons: Vec<String> =
-            outcome.verdict.reasons.iter().take(LIST_MAX).map(|r| clean(r, REASON_MAX)).collect();
-        let reasons = if reasons.is_empty() { "no reason was given".to_owned() } else { reasons.join("; ") };
-        for line in wrap(&format!("INVALID: {reasons}"), WIDTH) {
+        lines.insert(if last { lines.len() } else { 0 }, INVALID.to_owned());
+        for line in lines {
             self.text.push_str(&self.style.alarm(&line));
             self.text.push('\n');
-        }
-        if !self.text.contains("\n\n") {
-            self.gap();
         }
     }
 
@@ -122,7 +125,7 @@ impl Page {
         self.errors(counts);
         if counts.unsent > 0 {
             let what = counted(counts.unsent, "was due and not sent", "were due and not sent");
-            self.item("unsent", &format!("{what} when time was up; counted with the time they waited"));
+            self.item("unsent", &format!("{what} when time was up; in the response times with the time waited"));
         }
         let statuses = by_number(&counts.status);
         if !statuses.is_empty() {

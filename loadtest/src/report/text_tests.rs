@@ -105,9 +105,11 @@ fn a_closed_loop_is_labelled_and_has_one_latency() {
 fn an_invalid_result_says_so_first_and_last() {
     let reasons = vec!["core 1 was 99 % busy".to_owned(), "the schedule slipped".to_owned()];
     let text = plain(&outcome(&Sample { reasons, ..Sample::default() }));
-    let said = "INVALID: core 1 was 99 % busy; the schedule slipped";
-    assert_eq!(text.lines().next(), Some(said));
-    assert_eq!(text.lines().last(), Some(said));
+    let lines: Vec<&str> = text.lines().collect();
+    let said = "INVALID: these figures are not the server's, the load generator did not keep up";
+    let why = ["- core 1 was 99 % busy", "- the schedule slipped"];
+    assert_eq!(lines[..4], [said, why[0], why[1], ""]);
+    assert_eq!(lines[lines.len() - 4..], ["", why[0], why[1], said]);
     assert!(!text.contains("verdict"), "{text}");
     let valid = plain(&outcome(&Sample::default()));
     assert!(!valid.contains("INVALID") && valid.lines().last().is_some_and(|l| l.starts_with("verdict      valid")));
@@ -118,6 +120,8 @@ fn words_from_outside_do_not_move_the_cursor() {
     let mut outcome = outcome(&Sample { reasons: vec!["a\x1b[2J".to_owned()], ..Sample::default() });
     outcome.asked.url = "http://h/\x1b]0;owned\x07\r\n".to_owned();
     outcome.asked.protocol = vec!["\x1b[31m".to_owned()];
+    outcome.asked.arrivals = Some("\x1b[31m".to_owned());
+    outcome.asked.exchange = "\x1b[31m".to_owned();
     let text = plain(&outcome);
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
 }
@@ -126,7 +130,7 @@ fn words_from_outside_do_not_move_the_cursor() {
 fn colour_only_repeats_what_words_say() {
     let outcome = outcome(&Sample { reasons: vec!["busy".to_owned()], ..Sample::default() });
     let colour = report(&outcome, Style { colour: true });
-    assert!(colour.starts_with("\x1b[1;31mINVALID: busy\x1b[0m\n"), "{colour:?}");
+    assert!(colour.starts_with("\x1b[1;31mINVALID: "), "{colour:?}");
     let codes = regex::Regex::new("\x1b\\[[0-9;]*m").unwrap();
     let stripped: Vec<String> = codes.replace_all(&colour, "").lines().map(|l| l.trim_end().to_owned()).collect();
     assert_eq!(stripped, plain(&outcome).lines().map(str::to_owned).collect::<Vec<_>>());

@@ -71,7 +71,7 @@ pub fn percent(share: f64) -> String {
         p if p <= 0.0 => "0 %".to_owned(),
         p if p < 0.001 => "< 0.001 %".to_owned(),
         p if p < 1.0 => format!("{p:.3} %"),
-        p if p < 100.0 && p >= 99.95 => "> 99.9 %".to_owned(),
+        p if (99.95..100.0).contains(&p) => "> 99.9 %".to_owned(),
         p => format!("{} %", digits(p)),
     }
 }

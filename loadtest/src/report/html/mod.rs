@@ -42,6 +42,20 @@ pub fn page(outcome: &Outcome) -> String {
     out
 }
 
+/// Prose, escaped, in which a line never ends between a figure and its unit.
+fn prose(text: &str) -> String {
+    let escaped = escape(text);
+    let mut out = String::with_capacity(escaped.len());
+    let mut chars = escaped.chars().peekable();
+    let mut before = ' ';
+    while let Some(c) = chars.next() {
+        let unit = chars.peek().is_some_and(|next| "µms%BKMGT".contains(*next));
+        out.push(if c == ' ' && before.is_ascii_digit() && unit { '\u{a0}' } else { c });
+        before = c;
+    }
+    out
+}
+
 fn head(out: &mut String, outcome: &Outcome) {
     let _ = write!(
         out,
@@ -79,7 +93,7 @@ fn banner(out: &mut String, outcome: &Outcome) {
 fn introduction(out: &mut String, outcome: &Outcome) {
     let asked = &outcome.asked;
     let _ =
-        writeln!(out, "<header><p class=\"kicker\">edge bench</p>\n<h1>{}</h1>", escape(&findings::headline(outcome)));
+        writeln!(out, "<header><p class=\"kicker\">edge bench</p>\n<h1>{}</h1>", prose(&findings::headline(outcome)));
     let others = asked.urls.saturating_sub(1) as u64;
     let more = if others > 0 { format!(" and {}", counted(others, "other", "others")) } else { String::new() };
     let protocol = if asked.protocol.is_empty() { "no protocol spoken".to_owned() } else { asked.protocol.join(", ") };
@@ -91,8 +105,8 @@ fn introduction(out: &mut String, outcome: &Outcome) {
         out,
         "<p class=\"deck\">{}; {}.<br/>{}.<br/>{}{warm}{}.</p></header>",
         escape(&protocol),
-        escape(&facts::shape(outcome)),
-        escape(&capital(&facts::load(outcome))),
+        prose(&facts::shape(outcome)),
+        prose(&capital(&facts::load(outcome))),
         seconds(outcome.seconds),
         escape(&started)
     );
@@ -144,13 +158,13 @@ impl Figure {
             out,
             "<figure><h2>{}</h2>\n<figcaption>{}</figcaption>\n{}",
             escape(self.heading),
-            escape(&self.finding),
+            prose(&self.finding),
             self.key
         );
         self.drawings.iter().for_each(|d| out.push_str(d));
         out.push_str("<p class=\"read\" aria-hidden=\"true\"></p>\n");
         if !self.note.is_empty() {
-            let _ = writeln!(out, "<p class=\"note\">{}</p>", escape(&self.note));
+            let _ = writeln!(out, "<p class=\"note\">{}</p>", prose(&self.note));
         }
         out.push_str("</figure>\n");
     }

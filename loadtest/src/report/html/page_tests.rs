@@ -194,7 +194,7 @@ fn an_invalid_result_says_so_before_anything_else() {
 fn long_runs_are_folded_and_say_so() {
     let long = outcome(&Sample { seconds: 700, rate: 400.0, ..Sample::default() });
     let page = page(&long);
-    assert!(page.contains("Each point is 3 s, on narrow screens 6 s."));
+    assert!(page.contains("Each point is 3\u{a0}s, on narrow screens 6\u{a0}s."));
     assert!(page.len() < 600 << 10, "{} bytes", page.len());
 }
 
@@ -205,6 +205,11 @@ fn a_closed_loop_is_labelled_and_silence_is_said() {
     let silent = page(&outcome(&Sample { rate: 0.0, errors: false, ..Sample::default() }));
     assert!(silent.contains("<h1>No request was answered</h1>"));
     assert!(silent.contains("so there are no latencies"));
+}
+
+#[test]
+fn figures_keep_their_units() {
+    assert_eq!(prose("in 1.2 ms or 3 % of <b> 4 words"), "in 1.2\u{a0}ms or 3\u{a0}% of &lt;b&gt; 4 words");
 }
 
 /// Writes all kinds of pages where `EDGE_BENCH_PAGES` says, to be looked at in a browser.

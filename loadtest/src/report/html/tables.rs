@@ -4,7 +4,7 @@ use crate::{
     report::{
         env, facts,
         facts::{by_number, meaning, per, words},
-        plot::svg::escape,
+        plot::svg::{escape, escape_long},
         units::{bytes, count, micros, percent, rate, seconds, shell, time},
     },
 };
@@ -14,6 +14,8 @@ use std::fmt::Write as _;
 const ROWS: usize = 12;
 /// Rows of any table.
 const ROWS_MAX: usize = 1000;
+/// Longest command line that is shown, characters: it should be complete, to be pasted.
+const COMMAND_MAX: usize = 20_000;
 /// Shards that are listed.
 const SHARDS_MAX: usize = 256;
 
@@ -36,7 +38,7 @@ pub fn latencies(out: &mut String, outcome: &Outcome) {
         let cell = |s| time(facts::rows(s).get(i).map_or(0.0, |(_, us)| *us));
         row(out, name, columns.iter().map(|(_, s)| cell(s)));
     }
-    row(out, "deviation", columns.iter().map(|(_, s)| time(s.stdev)));
+    row(out, "stdev", columns.iter().map(|(_, s)| time(s.stdev)));
     row(out, "count", columns.iter().map(|(_, s)| count(s.count)));
     out.push_str("</tbody></table>\n");
 }
@@ -215,7 +217,7 @@ pub fn environment(out: &mut String, outcome: &Outcome) {
     if !here.command.is_empty() {
         // Taken out once more: a page is what is sent around.
         let command = shell(&env::without_secrets(&here.command));
-        let _ = writeln!(out, "<pre>{}</pre>", escape(&command));
+        let _ = writeln!(out, "<pre>{}</pre>", escape_long(&command, COMMAND_MAX));
     }
     out.push_str("</section>\n");
 }

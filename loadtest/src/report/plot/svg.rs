@@ -21,10 +21,15 @@ pub fn n(value: f64) -> String {
     if tenths == 0.0 { "0".to_owned() } else { tenths.to_string() }
 }
 
-/// Text within an element or an attribute, of HTML or XML.
+/// Text within an element or an attribute, of HTML or XML; at most 600 characters of it.
 pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in clean(text, TEXT_MAX).chars() {
+    escape_long(text, TEXT_MAX)
+}
+
+/// The same of longer text.
+pub fn escape_long(text: &str, max: usize) -> String {
+    let mut out = String::new();
+    for c in clean(text, max).chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
@@ -53,10 +58,10 @@ impl Svg {
     pub fn new(id: &str, class: &str, (width, height): (f64, f64), title: &str, description: &str) -> Svg {
         let mut out = String::new();
         let (w, h) = (n(width), n(height));
-        let _ = write!(
+        let _ = writeln!(
             out,
             "<svg class=\"{class}\" viewBox=\"0 0 {w} {h}\" role=\"img\" aria-labelledby=\"{id}-t {id}-d\">\
-             <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>\n",
+             <title id=\"{id}-t\">{}</title><desc id=\"{id}-d\">{}</desc>",
             escape(title),
             escape(description)
         );
