@@ -1,4 +1,5 @@
 //! From core to HTTP message: everything below the proxy. Knows nothing of proxying.
+pub mod alarm;
 pub mod alloc;
 mod blocks;
 pub mod buf;

@@ -3,6 +3,7 @@
 //! | room | what it holds |
 //! |---|---|
 //! | `plan` | what was asked: targets, load, limits; checked before anything runs |
+//! | `random` | random numbers that a seed makes again |
 //! | `pace` | when to send (pure) |
 //! | `record` | what happened: histograms, counts, faults by kind, second by second |
 //! | `client` | shards, connections, and the engines in their client role |
@@ -12,6 +13,12 @@
 //! | `slo`, `search`, `compare` | judgement: assertions, the highest rate under an objective, two results side by side |
 //! | `origin` | the scripted origin |
 #![forbid(unsafe_code)]
+mod check;
+pub mod client;
 pub mod origin;
+pub mod pace;
 pub mod plan;
+pub mod random;
 pub mod record;
+pub mod report;
+pub mod run;

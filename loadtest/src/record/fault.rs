@@ -91,6 +91,17 @@ impl Fault {
         }
     }
 
+    /// Its place in [`FAULTS`].
+    #[inline]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Whether an answer came whole, and is only not the one that was expected.
+    pub fn has_answer(self) -> bool {
+        matches!(self, Fault::Status | Fault::Body)
+    }
+
     /// Whether it ends a request (and not a connection that had none).
     pub fn is_of_request(self) -> bool {
         !matches!(
@@ -109,5 +120,18 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_stands_at_its_index_under_its_name() {
+        for (i, fault) in FAULTS.iter().enumerate() {
+            assert_eq!(fault.index(), i);
+            assert_eq!(serde_json::to_string(fault).unwrap(), format!("\"{fault}\""));
+        }
     }
 }

@@ -1,11 +1,23 @@
 //! What happened: times and counts of each second, and of the whole run. Written by one shard, merged by the coordinator.
 mod fault;
+mod hdr_log;
+mod interval;
 mod outcome;
+mod progress;
+mod recorder;
+mod spread;
+mod totals;
 pub use fault::{FAULTS, Fault};
+pub use hdr_log::HdrLog;
 use hdrhistogram::Histogram;
+pub use interval::{DIGITS, HIGHEST_US, LOWEST_US, histogram};
 pub use outcome::{Asked, Environment, Outcome, SCHEMA, Second, ShardUse, Spread, Times, Verdict};
+pub use progress::Progress;
+pub use recorder::{Early, Recorder};
 use serde::{Deserialize, Serialize};
+pub use spread::{heat, heat_bucket, heat_from_us};
 use std::collections::BTreeMap;
+pub use totals::{SERIES_MAX, Totals};
 
 /// A request that was answered. Times are microseconds of the monotonic clock.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,186 @@
+//! What one origin's connections of a shard may send, and when: pure but for the wakers it keeps.
+use crate::pace::Pace;
+use std::{collections::VecDeque, task::Waker};
+
+/// An arrival that was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// When it should be sent, µs.
+    pub intended_us: u64,
+    /// A place was free for it when it was due: if it is late, then because of the generator.
+    pub place_was_free: bool,
+}
+
+/// The feed of one origin. In a closed loop there is always something to send; in an open one a schedule says when. What
+/// is due and not sent is nowhere stored: the schedule's position says it.
+pub(super) struct Feed {
+    pace: Option<Pace>,
+    /// Arrivals from here on are not of this run, µs.
+    end_us: u64,
+    requests: usize,
+    turn: usize,
+    /// Arrivals that were due while connections waited: one for each that was woken, so never more than there are
+    /// connections.
+    granted: VecDeque<u64>,
+    waiters: Waiters,
+}
+
+impl Feed {
+    /// `requests` are taken in turn, beginning with number `first`.
+    pub fn new(pace: Option<Pace>, requests: usize, first: usize, end_us: u64) -> Feed {
+        let turn = first % requests.max(1);
+        Feed { pace, end_us, requests, turn, granted: VecDeque::new(), waiters: Waiters::default() }
+    }
+
+    /// The oldest arrival that is due; in a closed loop always one.
+    #[inline]
+    pub fn take(&mut self, now_us: u64) -> Option<Taken> {
+        let Some(pace) = &mut self.pace else {
+            return Some(Taken { intended_us: now_us, place_was_free: false });
+        };
+        if let Some(intended_us) = self.granted.pop_front() {
+            return Some(Taken { intended_us, place_was_free: true });
+        }
+        let intended_us = pace.peek();
+        if intended_us > now_us || intended_us >= self.end_us {
+            return None;
+        }
+        pace.take();
+        Some(Taken { intended_us, place_was_free: !self.waiters.is_empty() })
+    }
+
+    /// Which of the origin's requests is next.
+    #[inline]
+    pub fn request(&mut self) -> usize {
+        let now = self.turn;
+        self.turn = if now + 1 >= self.requests { 0 } else { now + 1 };
+        now
+    }
+
+    /// When the next arrival is due that nobody has been woken for. `None`: never.
+    pub fn due_us(&self) -> Option<u64> {
+        self.pace.as_ref().map(Pace::peek).filter(|at| *at < self.end_us)
+    }
+
+    /// When to call `grant` again: `None` while no connection waits.
+    pub fn wake_at(&self) -> Option<u64> {
+        if self.waiters.is_empty() { None } else { self.due_us() }
+    }
+
+    /// Wakes one waiting connection for each arrival that is due, the one that waits longest first.
+    pub fn grant(&mut self, now_us: u64) {
+        while let Some(at) = self.due_us().filter(|at| *at <= now_us) {
+            let Some(waker) = self.waiters.pop() else { return };
+            if let Some(pace) = &mut self.pace {
+                pace.take();
+            }
+            self.granted.push_back(at);
+            waker.wake();
+        }
+    }
+
+    /// Somebody who was woken went away: another one takes the arrival.
+    pub fn pass_on(&mut self) {
+        if !self.granted.is_empty()
+            && let Some(waker) = self.waiters.pop()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Waits, unless `place` waits already. Answers the place.
+    pub fn wait(&mut self, place: Option<Place>, waker: &Waker) -> Place {
+        self.waiters.push(place, waker)
+    }
+
+    /// Does not wait any more: whether it had been woken since it last waited.
+    pub fn leave(&mut self, place: Place) -> bool {
+        self.waiters.remove(place)
+    }
+
+    /// Takes every arrival that was due before `until_us` and not sent, handing its time to `each`.
+    pub fn drain_due(&mut self, until_us: u64, mut each: impl FnMut(u64)) {
+        self.granted.drain(..).for_each(&mut each);
+        let until_us = until_us.min(self.end_us);
+        if let Some(pace) = &mut self.pace {
+            while pace.peek() < until_us {
+                each(pace.take());
+            }
+        }
+    }
+}
+
+/// A place among the waiters: its number there, and which of its holders this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    index: usize,
+    generation: u64,
+}
+
+/// Connections that wait for an arrival, in the order in which they began to. Bounded by the shard's connections.
+#[derive(Default)]
+struct Waiters {
+    entries: Vec<Entry>,
+    free: Vec<usize>,
+    /// May name entries whose connection went away meanwhile.
+    order: VecDeque<Place>,
+    waiting: usize,
+}
+
+#[derive(Default)]
+struct Entry {
+    generation: u64,
+    /// `None` once it was woken.
+    waker: Option<Waker>,
+}
+
+impl Waiters {
+    fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    fn entry(&mut self, place: Place) -> Option<&mut Entry> {
+        self.entries.get_mut(place.index).filter(|e| e.generation == place.generation)
+    }
+
+    fn push(&mut self, place: Option<Place>, waker: &Waker) -> Place {
+        let place = place.unwrap_or_else(|| self.open());
+        if let Some(entry) = self.entry(place)
+            && entry.waker.replace(waker.clone()).is_none()
+        {
+            self.order.push_back(place);
+            self.waiting += 1;
+        }
+        place
+    }
+
+    fn open(&mut self) -> Place {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry::default());
+            self.entries.len() - 1
+        });
+        Place { index, generation: self.entries.get(index).map_or(0, |e| e.generation) }
+    }
+
+    fn pop(&mut self) -> Option<Waker> {
+        while let Some(place) = self.order.pop_front() {
+            if let Some(waker) = self.entry(place).and_then(|e| e.waker.take()) {
+                self.waiting -= 1;
+                return Some(waker);
+            }
+        }
+        None
+    }
+
+    fn remove(&mut self, place: Place) -> bool {
+        let Some(entry) = self.entry(place) else { return false };
+        entry.generation += 1;
+        let woken = entry.waker.take().is_none();
+        if !woken {
+            self.waiting -= 1;
+            self.order.retain(|p| *p != place);
+        }
+        self.free.push(place.index);
+        woken
+    }
+}
