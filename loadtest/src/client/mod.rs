@@ -10,6 +10,7 @@
 pub(crate) mod connect;
 mod feed;
 pub mod h1;
+mod h3;
 mod shard;
 pub(crate) mod slot;
 pub mod tls;

@@ -69,6 +69,8 @@ pub struct Connection {
     pub(super) quic: quinn_proto::Connection,
     pub(super) engine: h3::Connection,
     streams: Streams,
+    /// The stream of the next request.
+    reserved: Option<StreamId>,
     pub(super) uni: Vec<(StreamId, Uni)>,
     pub(super) own: [Option<StreamId>; 3],
     info: Option<tls::Info>,
@@ -112,6 +114,7 @@ impl Connection {
             handle,
             quic,
             streams: Streams::default(),
+            reserved: None,
             uni: Vec::new(),
             own: [None; 3],
             info: None,
@@ -384,13 +387,25 @@ impl Connection {
         }
     }
 
+    /// Whether the server, and what is left of the connection, allow one more request now.
+    #[inline]
+    pub fn can_open(&mut self) -> bool {
+        if self.going || self.lost.is_some() {
+            return false;
+        }
+        if self.reserved.is_none() {
+            self.reserved = self.quic.streams().open(Dir::Bi);
+        }
+        self.reserved.is_some()
+    }
+
     /// Sends a request: its place, or `None` when the server, or what is left of the connection, allows no more now.
     #[inline]
     pub fn open(&mut self, request: &Prepared) -> Option<Place> {
-        if self.going || self.lost.is_some() {
+        if !self.can_open() {
             return None;
         }
-        let id = self.quic.streams().open(Dir::Bi)?;
+        let id = self.reserved.take()?;
         let place = self.streams.insert(id, request.stream());
         if let Some(asked) = self.streams.get(place) {
             asked.send(&mut self.quic.send_stream(id), [request.head.clone(), request.body.clone()]);

@@ -10,6 +10,8 @@ use std::{fmt, time::Instant};
 
 /// Error codes of the transport that carry a TLS alert (RFC 9001, section 4.8).
 const ALERTS: std::ops::Range<u64> = 0x100..0x200;
+/// The alert of a server that speaks none of the protocols that were offered (RFC 7301, section 3.2).
+const NO_APPLICATION_PROTOCOL: u64 = 0x178;
 
 /// Why a connection is over.
 #[derive(Debug)]
@@ -61,6 +63,9 @@ impl Connection {
     /// QUIC says that it is over.
     pub(super) fn on_lost(&mut self, why: &ConnectionError) {
         let lost = match why {
+            ConnectionError::ConnectionClosed(close) if u64::from(close.error_code) == NO_APPLICATION_PROTOCOL => {
+                Lost::Handshake(tls::Error::new(tls::ErrorKind::NoSharedProtocol, why.to_string()))
+            }
             _ if !self.is_established() && is_of_tls(why) => Lost::Handshake(crypto::failure(why, Some(&self.quic))),
             ConnectionError::VersionMismatch => Lost::Version,
             ConnectionError::TimedOut => Lost::TimedOut,

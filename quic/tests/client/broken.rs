@@ -108,7 +108,7 @@ fn certificates_and_protocols_that_are_not_wanted() {
         let lost = connection.connected(PATIENCE).await.unwrap_err();
         assert!(matches!(&lost, Lost::Handshake(e) if e.kind == ErrorKind::NameMismatch), "{lost}");
         let lost = cannot_connect(&local, &trust, hq, PATIENCE).await;
-        assert!(matches!(&lost, Lost::Handshake(_)), "{lost}");
+        assert!(matches!(&lost, Lost::Handshake(e) if e.kind == ErrorKind::NoSharedProtocol), "{lost}");
     });
 }
 
