@@ -43,6 +43,17 @@ impl Stream {
         Ok(stream)
     }
 
+    /// Asks for another congestion control than the system's, by the kernel's name for it; `reno` is always there.
+    /// Errors: not a TCP socket, or the name is not allowed (`net.ipv4.tcp_allowed_congestion_control`).
+    pub fn set_congestion_control(&self, name: &str) -> io::Result<()> {
+        let len = name.len() as libc::socklen_t;
+        // SAFETY: `name` is valid for reads of `len` bytes during the call, which keeps nothing of it.
+        let done = unsafe {
+            libc::setsockopt(self.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_CONGESTION, name.as_ptr().cast(), len)
+        };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
     fn take_error(&self) -> io::Result<()> {
         let mut error: libc::c_int = 0;
         let mut len = size_of::<libc::c_int>() as libc::socklen_t;

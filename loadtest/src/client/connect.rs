@@ -45,6 +45,10 @@ pub(super) async fn connect(shard: &Shard, origin: &Origin, turn: usize) -> Resu
     let address = socket_address(address).map_err(|e| fault(&e))?;
     let begun = shard.now();
     let socket = tcp::Stream::connect(&shard.local.reactor, &address).await.map_err(|e| fault(&e))?;
+    if is_loopback(&address) {
+        // There is nothing to congest, and the system's choice may pace: a timer for each request. As it comes if not.
+        let _ = socket.set_congestion_control("reno");
+    }
     let connected = shard.now();
     let connect_us = connected.saturating_sub(begun);
     let wants_h2 = shard.plan.protocol == Protocol::H2;
@@ -70,6 +74,10 @@ fn socket_address(address: &Address) -> io::Result<SockAddr> {
             _ => SockAddr::unix(path),
         },
     }
+}
+
+fn is_loopback(address: &SockAddr) -> bool {
+    address.as_socket().is_some_and(|address| address.ip().is_loopback())
 }
 
 /// Error numbers of Linux that `io::ErrorKind` has no word for: no descriptor left in this process, none in the system.

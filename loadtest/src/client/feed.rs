@@ -184,3 +184,115 @@ impl Waiters {
         woken
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Arrivals;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn waker() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (count.clone(), count.into())
+    }
+
+    fn woken(counts: &[&Arc<Count>]) -> Vec<usize> {
+        counts.iter().map(|count| count.0.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Due at 0, 1, 2 … ms.
+    fn feed() -> Feed {
+        Feed::new(Some(Pace::new(1000.0, Arrivals::Constant, (0, 1), 1, 0)), 2, 0, 10_000)
+    }
+
+    fn taken(intended_us: u64, place_was_free: bool) -> Option<Taken> {
+        Some(Taken { intended_us, place_was_free })
+    }
+
+    #[test]
+    fn a_free_place_takes_the_oldest_arrival_that_is_due() {
+        let mut feed = feed();
+        assert_eq!(feed.take(1_500), taken(0, false));
+        assert_eq!(feed.take(1_500), taken(1_000, false));
+        assert_eq!(feed.take(1_500), None);
+        assert_eq!(feed.due_us(), Some(2_000));
+        assert_eq!((feed.request(), feed.request(), feed.request()), (0, 1, 0));
+    }
+
+    #[test]
+    fn who_waits_longest_is_woken_first_and_once() {
+        let mut feed = feed();
+        let ((a, wa), (b, wb)) = (waker(), waker());
+        feed.take(0);
+        let place = feed.wait(None, &wa);
+        feed.wait(Some(place), &wa);
+        feed.wait(None, &wb);
+        assert_eq!(feed.wake_at(), Some(1_000));
+        feed.grant(999);
+        assert_eq!(woken(&[&a, &b]), [0, 0]);
+        feed.grant(1_200);
+        assert_eq!(woken(&[&a, &b]), [1, 0]);
+        assert_eq!(feed.take(1_200), taken(1_000, true));
+        assert_eq!(feed.take(1_200), None);
+        feed.wait(Some(place), &wa);
+        feed.grant(9_000);
+        assert_eq!(woken(&[&a, &b]), [2, 1], "two wait, eight are due");
+        assert_eq!(feed.wake_at(), None);
+        assert_eq!(feed.take(9_000), taken(2_000, true));
+    }
+
+    #[test]
+    fn an_arrival_whose_connection_is_gone_goes_to_another() {
+        let mut feed = feed();
+        let ((a, wa), (b, wb)) = (waker(), waker());
+        feed.take(0);
+        let (first, second) = (feed.wait(None, &wa), feed.wait(None, &wb));
+        feed.grant(1_000);
+        assert_eq!(woken(&[&a, &b]), [1, 0]);
+        assert!(feed.leave(first), "it was woken");
+        feed.pass_on();
+        assert_eq!(woken(&[&a, &b]), [1, 1]);
+        assert_eq!(feed.take(1_000), taken(1_000, true));
+        feed.wait(Some(second), &wb);
+        assert!(!feed.leave(second), "it was not");
+        feed.grant(5_000);
+        assert_eq!(woken(&[&a, &b]), [1, 1]);
+        let stale = feed.wait(Some(second), &wb);
+        assert_eq!((stale, feed.wake_at()), (second, None), "a place that was given up does not wait");
+    }
+
+    #[test]
+    fn nothing_that_was_due_is_lost_at_the_end() {
+        let mut feed = feed();
+        let (_, waker) = waker();
+        feed.take(0);
+        feed.wait(None, &waker);
+        feed.grant(2_000);
+        let mut left = Vec::new();
+        feed.drain_due(50_000, |at| left.push(at));
+        assert_eq!(left, (1..10).map(|n| n * 1_000).collect::<Vec<_>>());
+        assert_eq!((feed.take(50_000), feed.due_us()), (None, None));
+    }
+
+    #[test]
+    fn a_closed_loop_always_has_something() {
+        let mut feed = Feed::new(None, 1, 5, 10);
+        assert_eq!((feed.take(7), feed.take(7)), (taken(7, false), taken(7, false)));
+        assert_eq!((feed.request(), feed.due_us()), (0, None));
+    }
+}

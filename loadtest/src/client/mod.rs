@@ -13,6 +13,8 @@ pub mod h1;
 mod h3;
 mod shard;
 pub(crate) mod slot;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tls;
 pub(crate) use shard::{Health, Parts};
 pub use shard::{Next, Shard, Span, Ticket, WaiterSlot};

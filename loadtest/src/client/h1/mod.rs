@@ -2,6 +2,8 @@
 mod answers;
 mod prepare;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use super::{Ended, Shard, Ticket, WaiterSlot, Why};
 use crate::record::Fault;
