@@ -1,5 +1,6 @@
 //! QUIC on a shard (RFC 9000): sockets, steering of packets to their shard, connections, and HTTP/3.
 pub mod cid;
+pub mod client;
 mod connection;
 pub mod crypto;
 mod deadlines;

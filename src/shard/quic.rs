@@ -342,5 +342,6 @@ fn limits(c: &Http3Limits) -> h3::Limits {
         control_frames: c.control_frames,
         memory_bytes: c.memory_bytes,
         resets: c.resets,
+        keep_fields: true,
     }
 }

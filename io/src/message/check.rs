@@ -132,6 +132,8 @@ pub struct Message<'a> {
     pub protocol: Protocol,
     /// The `content-length`, if there is one.
     pub content_length: Option<u64>,
+    /// Fields go into the head; otherwise they are checked, and of a response the status alone is kept.
+    keeps: bool,
 }
 
 impl<'a> Message<'a> {
@@ -164,7 +166,14 @@ impl<'a> Message<'a> {
             scheme: Scheme::Other,
             protocol: Protocol::None,
             content_length: None,
+            keeps: true,
         }
+    }
+
+    /// The same for an owner who wants to know of a response what is wrong with it, and its status.
+    #[inline]
+    pub fn keeping(self, keeps: bool) -> Self {
+        Message { keeps, ..self }
     }
 
     /// Takes the next field.
@@ -318,8 +327,12 @@ impl<'a> Message<'a> {
                 if self.content_length.replace(n).is_some() {
                     return false;
                 }
+                if !self.keeps {
+                    return true;
+                }
                 self.head.push_known(field.id, field.name, field.value)
             }
+            _ if !self.keeps => Ok(()),
             FieldId::Cookie => self.head.push_cookie(field.value),
             id => self.head.push_known(id, field.name, field.value),
         };

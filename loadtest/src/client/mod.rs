@@ -11,6 +11,7 @@ pub(crate) mod connect;
 mod feed;
 pub mod h1;
 pub mod h2;
+mod h3;
 #[cfg(test)]
 mod harness;
 mod opening;

@@ -1,7 +1,7 @@
 //! One generator thread's side of a run: what its connections may send now, and where they tell what happened.
 use super::{
     feed::{Feed, Place, Taken},
-    h1,
+    h1, h3,
 };
 use crate::{
     pace::Pace,
@@ -72,6 +72,8 @@ pub struct Shard {
     pub tls: Arc<ClientConfig>,
     /// What its HTTP/1.1 connections share.
     pub(super) h1: h1::Shared,
+    /// The same of HTTP/3.
+    pub(super) h3: h3::Shared,
     timeout_us: u64,
     /// HTTP/1.1 and HTTP/2 were spoken.
     spoken: Cell<(bool, bool)>,
@@ -115,6 +117,7 @@ impl Shard {
         Ok(Rc::new(Shard {
             feeds: feeds.collect(),
             h1: h1::Shared::new(&plan),
+            h3: h3::Shared::new(&plan, &local, &tls)?,
             timeout_us: plan.timeout.as_micros() as u64,
             spoken: Cell::default(),
             recorder: RefCell::new(Recorder::new(open, span.start_us, span.end_us)),

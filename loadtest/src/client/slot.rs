@@ -1,6 +1,9 @@
 //! One planned connection: made, timed, driven until it ends, and made again while the run lasts.
-use super::{Ended, Shard, Why, connect, h1, h2, sse, ws};
-use crate::{plan::Exchange, record::Fault};
+use super::{Ended, Shard, Why, connect, h1, h2, h3, sse, ws};
+use crate::{
+    plan::{Exchange, Protocol},
+    record::Fault,
+};
 use std::{cell::Cell, future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 
 /// The pause after a connection that failed or answered nothing, doubled up to `PAUSE_MAX` while that goes on: a server
@@ -63,6 +66,9 @@ pub(crate) async fn run(shard: Rc<Shard>, gate: Rc<Gate>, origin: usize, number:
 
 /// One connection, from its making to its end. `None`: the run is over.
 async fn one(shard: &Rc<Shard>, origin: usize, turn: usize) -> Option<Ended> {
+    if shard.plan.protocol == Protocol::H3 {
+        return h3::one(shard, origin, turn).await;
+    }
     let connected = match establish(shard, origin, turn).await? {
         Ok(connected) => connected,
         Err(fault) => {

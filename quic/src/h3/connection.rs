@@ -88,6 +88,8 @@ pub struct Connection {
     /// Of the last request.
     pub(super) scheme: Scheme,
     pub(super) protocol: Protocol,
+    /// The content-length of the last final response (client).
+    pub(super) last_length: Option<u64>,
 
     control_out: Vec<u8>,
     /// The types of the encoder's and of the decoder's stream were written.
@@ -133,6 +135,7 @@ impl Connection {
             known_authority: KnownAuthority::NONE,
             scheme: Scheme::Other,
             protocol: Protocol::None,
+            last_length: None,
             control_out,
             encoder_begun: false,
             decoder_begun: false,
@@ -261,6 +264,11 @@ impl Connection {
         self.control_in.release_memory();
         self.controls.shrink_to_fit();
         self.blocked.shrink_to_fit();
+    }
+
+    #[inline]
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.is_some()
     }
 
     /// Takes the time, unless the connection has ended.

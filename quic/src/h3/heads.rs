@@ -104,7 +104,8 @@ impl Connection {
         let limits = &self.limits;
         let most = (limits.head_bytes, limits.fields);
         let from_server = self.role == Role::Client;
-        let mut message = Message::new(head, &mut self.known_authority, Version::Http3, kind, from_server, most);
+        let message = Message::new(head, &mut self.known_authority, Version::Http3, kind, from_server, most);
+        let mut message = message.keeping(limits.keep_fields || self.role == Role::Server);
         match self.decoder.decode(id, section, |field| message.field(&field)) {
             Ok(Decode::Done) => {}
             Ok(Decode::Blocked { required_insert_count }) => {
@@ -144,16 +145,29 @@ impl Connection {
             self.count_idle(stream, Abuse::Interim)?;
             return Ok(Event::Head { end: false });
         }
+        self.last_length = read.content_length;
+        self.on_final(stream, read.content_length, last, status)
+    }
+
+    /// A final response.
+    #[inline]
+    pub(super) fn on_final(
+        &mut self,
+        stream: &mut Stream,
+        content_length: Option<u64>,
+        last: bool,
+        status: u16,
+    ) -> Result<Event, Error> {
         self.explain();
         stream.connect &= status < 300;
         let bodiless = stream.head_only || matches!(status, 204 | 304);
-        stream.body_left = match read.content_length {
+        stream.body_left = match content_length {
             _ if bodiless => 0,
             _ if stream.connect => UNKNOWN,
             length => length.unwrap_or(UNKNOWN),
         };
         // RFC 9110, section 8.6: no length where no body can be.
-        let wrong_length = status == 204 && read.content_length.unwrap_or(0) != 0;
+        let wrong_length = status == 204 && content_length.unwrap_or(0) != 0;
         if wrong_length || (last && !stream.is_body_complete()) {
             return Err(Error::message("a content-length that cannot be"));
         }

@@ -23,6 +23,8 @@ pub struct Limits {
     /// message explains, and on request streams unknown frames, DATA frames without data and interim responses but for
     /// the first two of each stream.
     pub control_frames: u32,
+    /// Fields of answers are put into their heads; otherwise they are checked, and the status alone is kept (client).
+    pub keep_fields: bool,
 }
 
 impl Default for Limits {
@@ -36,6 +38,7 @@ impl Default for Limits {
             memory_bytes: 256 * 1024,
             resets: 100,
             control_frames: 1000,
+            keep_fields: true,
         }
     }
 }

@@ -2,6 +2,7 @@
 use super::{
     Connection, RequestHead, Stream,
     frame::{begin_headers, finish_headers},
+    qpack::Encoder,
 };
 use edge_io::{field_codec::Pseudo, head::FieldRef, message::is_hop_by_hop};
 
@@ -32,23 +33,8 @@ impl Connection {
         fields: impl Iterator<Item = FieldRef<'f>>,
         out: &mut Vec<u8>,
     ) {
-        stream.head_only = request.method == b"HEAD";
-        stream.connect = request.method == b"CONNECT";
-        let start = begin_headers(out);
-        let encoder = &mut self.encoder;
-        encoder.begin(id, out);
-        encoder.pseudo(out, Pseudo::Method, request.method);
-        if let Some(protocol) = request.protocol {
-            encoder.pseudo(out, Pseudo::Protocol, protocol);
-        }
-        if !stream.connect || request.protocol.is_some() {
-            encoder.pseudo(out, Pseudo::Scheme, request.scheme);
-            encoder.pseudo(out, Pseudo::Path, request.path);
-        }
-        if !request.authority.is_empty() {
-            encoder.pseudo(out, Pseudo::Authority, request.authority);
-        }
-        self.finish_section(fields, start, out);
+        *stream = Stream::asking(request.method == b"HEAD", request.method == b"CONNECT");
+        write_request(&mut self.encoder, id, request, fields, out);
     }
 
     /// Appends trailers to `out`, for the request stream `id`: nothing may follow them.
@@ -60,12 +46,46 @@ impl Connection {
 
     #[inline]
     fn finish_section<'f>(&mut self, fields: impl Iterator<Item = FieldRef<'f>>, start: usize, out: &mut Vec<u8>) {
-        for field in fields {
-            if !is_hop_by_hop(field.id) {
-                self.encoder.field(out, field.id, field.name, field.value);
-            }
-        }
-        self.encoder.end(out);
-        finish_headers(out, start);
+        finish_section(&mut self.encoder, fields, start, out);
     }
+}
+
+/// Appends a request's head to `out`, as `encoder` encodes it.
+pub(crate) fn write_request<'f>(
+    encoder: &mut Encoder,
+    id: u64,
+    request: &RequestHead<'_>,
+    fields: impl Iterator<Item = FieldRef<'f>>,
+    out: &mut Vec<u8>,
+) {
+    let start = begin_headers(out);
+    encoder.begin(id, out);
+    encoder.pseudo(out, Pseudo::Method, request.method);
+    if let Some(protocol) = request.protocol {
+        encoder.pseudo(out, Pseudo::Protocol, protocol);
+    }
+    if request.method != b"CONNECT" || request.protocol.is_some() {
+        encoder.pseudo(out, Pseudo::Scheme, request.scheme);
+        encoder.pseudo(out, Pseudo::Path, request.path);
+    }
+    if !request.authority.is_empty() {
+        encoder.pseudo(out, Pseudo::Authority, request.authority);
+    }
+    finish_section(encoder, fields, start, out);
+}
+
+#[inline]
+fn finish_section<'f>(
+    encoder: &mut Encoder,
+    fields: impl Iterator<Item = FieldRef<'f>>,
+    start: usize,
+    out: &mut Vec<u8>,
+) {
+    for field in fields {
+        if !is_hop_by_hop(field.id) {
+            encoder.field(out, field.id, field.name, field.value);
+        }
+    }
+    encoder.end(out);
+    finish_headers(out, start);
 }

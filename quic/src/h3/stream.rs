@@ -83,6 +83,11 @@ impl Stream {
         }
     }
 
+    /// A stream on which a request was sent (client): whether its method is HEAD, or CONNECT.
+    pub(crate) fn asking(head_only: bool, connect: bool) -> Stream {
+        Stream { head_only, connect, ..Stream::new() }
+    }
+
     /// Whether a frame that carries nothing, and that begins, is one too many not to count.
     pub(super) fn is_idling(&mut self) -> bool {
         self.idle_frames = self.idle_frames.saturating_add(1);
