@@ -167,16 +167,13 @@ pub(super) struct Search {
     /// The first rate that is tried
     #[arg(long, value_name = "RATE", value_parser = units::rate, default_value = "1000", help_heading = "Search")]
     pub from: f64,
-    /// No rate above this is tried
-    #[arg(long, value_name = "RATE", value_parser = units::rate, default_value = "10m", help_heading = "Search")]
-    pub to: f64,
     /// Measured time of each step
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "10s", help_heading = "Search")]
     pub step: Duration,
     /// Measured time of the last run, which confirms the rate
     #[arg(long, value_name = "TIME", value_parser = units::duration, default_value = "30s", help_heading = "Search")]
     pub confirm: Duration,
-    /// The confirming run as JSON, with the steps; - is standard output
+    /// What was found and every step as JSON; - is standard output
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub json: Option<PathBuf>,
     /// No progress

@@ -1,7 +1,9 @@
 //! `edge bench`: load on a server, and what is done with the results.
 mod args;
+mod compare;
 mod load;
 mod output;
+mod search;
 mod serve;
 
 use clap::{Args, Subcommand};
@@ -38,6 +40,17 @@ pub(super) struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Find the highest rate under an objective: a ramp, then bisection, then a run that confirms it
+    #[command(after_help = "Example:\n  edge bench search --slo 'p99<5ms,err<0.1%' -c 64 http://127.0.0.1:8080/\n\n\
+        Exit codes: 0 found, or the highest rate that is tried holds, 1 no rate holds, 2 wrong command line, 6 the \
+        generator did not keep up.")]
+    Search(Box<args::Search>),
+    /// Compare two results: how much each figure differs, and whether that is chance
+    #[command(after_help = "Examples:\n  edge bench compare before.json after.json\n  \
+        edge bench compare a1.json,a2.json,a3.json b1.json,b2.json,b3.json --threshold 3%\n\n\
+        Exit codes: 0 no figure is worse, 1 one is worse by more than the threshold and not by chance, 2 wrong command \
+        line or files that are not results.")]
+    Compare(args::Compare),
     /// The scripted origin: answers with the size, delay, status and faults it is told to
     #[command(after_help = serve::EXAMPLES)]
     Serve(Box<serve::Serve>),
@@ -47,6 +60,8 @@ enum What {
 pub(super) fn run(bench: Bench) -> ExitCode {
     match bench.what {
         None => load::run(&bench.run),
+        Some(What::Search(args)) => search::run(&args),
+        Some(What::Compare(args)) => compare::run(&args),
         Some(What::Serve(args)) => serve::run(*args),
     }
 }

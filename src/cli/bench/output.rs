@@ -20,9 +20,37 @@ enum Form {
     Html,
 }
 
-/// Files that are open already: a run of an hour must not end with a folder that is not there.
+/// Where a result goes, open already: a run of an hour must not end with a folder that is not there.
+pub(super) struct Destination {
+    path: PathBuf,
+    /// `None`: standard output.
+    file: Option<File>,
+}
+
+impl Destination {
+    /// Opens (and empties) the file; `-` is standard output.
+    pub fn open(path: &Path) -> Result<Destination, String> {
+        let file = if is_stdout(path) { None } else { Some(create(path)?) };
+        Ok(Destination { path: path.to_owned(), file })
+    }
+
+    /// Writes it, with an end of line.
+    pub fn write(self, text: &[u8]) -> Result<(), String> {
+        self.with(|out| out.write_all(text).and_then(|()| out.write_all(b"\n")))
+    }
+
+    fn with(self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), String> {
+        let mut out: Box<dyn Write> = match self.file {
+            Some(file) => Box::new(BufWriter::new(file)),
+            None => Box::new(io::stdout().lock()),
+        };
+        write(&mut out).and_then(|()| out.flush()).map_err(|e| format!("{}: {e}", self.path.display()))
+    }
+}
+
+/// Every form that was asked for.
 pub(super) struct Outputs {
-    to: Vec<(Form, PathBuf, Option<File>)>,
+    to: Vec<(Form, Destination)>,
     /// The text report is shown; not when it would mix with another form on standard output.
     text: bool,
 }
@@ -38,8 +66,7 @@ impl Outputs {
         }
         let mut to = Vec::new();
         for (form, path) in asked {
-            let file = if is_stdout(path) { None } else { Some(create(path)?) };
-            to.push((form, path.clone(), file));
+            to.push((form, Destination::open(path)?));
         }
         Ok(Outputs { to, text: !reports.quiet && stdout == 0 })
     }
@@ -49,12 +76,8 @@ impl Outputs {
         if self.text {
             show(&text::report(outcome, text::Style::stdout()));
         }
-        for (form, path, file) in self.to {
-            let written = match file {
-                Some(file) => write(form, outcome, BufWriter::new(file)),
-                None => write(form, outcome, io::stdout().lock()),
-            };
-            written.map_err(|e| format!("{}: {e}", path.display()))?;
+        for (form, to) in self.to {
+            to.with(|out| write(form, outcome, out))?;
         }
         Ok(())
     }
@@ -74,7 +97,7 @@ fn write(form: Form, outcome: &Outcome, mut out: impl Write) -> io::Result<()> {
         Form::Csv => csv::write(outcome, &mut out)?,
         Form::Html => out.write_all(html::page(outcome).as_bytes())?,
     }
-    out.flush()
+    Ok(())
 }
 
 /// What became of each assertion, on standard error: standard output may be a result.
