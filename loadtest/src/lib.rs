@@ -22,9 +22,9 @@ pub mod pace;
 pub mod plan;
 pub mod random;
 pub mod record;
-pub mod search;
 pub mod report;
 pub mod run;
+pub mod search;
 pub mod slo;
 #[cfg(test)]
 mod testing;
