@@ -148,6 +148,8 @@ pub fn outcome(sample: &Sample) -> Outcome {
             at: (at + 1) as f64,
             length: 1.0,
             response: Spread::brief(&one.response),
+            service: sample.open.then(|| Spread::brief(&one.service)),
+            first_byte: Spread::brief(&one.first_byte),
             heat: heat(&one.response),
             counts: one.counts,
             server_cpu_us: None,
