@@ -78,8 +78,11 @@ fn exchange(options: &Options, urls: &[Url], mistakes: &mut Mistakes) -> Exchang
         if options.body != Body::None || options.method.is_some() {
             mistakes.add(format!("{flag}: its request is a GET without a body; leave out --method and --body"));
         }
-        if options.streams.is_some_and(|streams| streams > 1) {
-            mistakes.add(format!("-m: with {flag} a connection carries one at a time; use -c for more"));
+        if options.expect_body.is_some() {
+            mistakes.add(format!("--expect-body: with {flag} there is no answer's body to look into; leave it out"));
+        }
+        if options.events && options.streams.is_some_and(|streams| streams > 1) {
+            mistakes.add("-m: with --sse a connection carries one event stream; use -c for more");
         }
     }
     match (websocket, options.events) {
@@ -99,8 +102,8 @@ fn protocol(options: &Options, exchange: &Exchange, urls: &[Url], mistakes: &mut
     if asked.next().is_some() {
         mistakes.add("--h1, --h2, --h3: a run speaks one of them; leave all out for what the server chooses");
     }
-    if *exchange != Exchange::Requests && matches!(protocol, Some(Protocol::H2 | Protocol::H3)) {
-        mistakes.add("--ws and --sse go over HTTP/1.1: leave out --h2 and --h3");
+    if *exchange != Exchange::Requests && protocol == Some(Protocol::H3) {
+        mistakes.add("--ws and --sse go over HTTP/1.1 and HTTP/2: leave out --h3");
     }
     if protocol == Some(Protocol::H3) {
         if let Some(url) = urls.iter().find(|url| !url.secure) {
@@ -111,7 +114,8 @@ fn protocol(options: &Options, exchange: &Exchange, urls: &[Url], mistakes: &mut
         }
     }
     match protocol {
-        None if *exchange != Exchange::Requests => Protocol::H1,
+        // Its upgrade is what every server knows; extended CONNECT has to be asked for.
+        None if matches!(exchange, Exchange::WebSocket { .. }) => Protocol::H1,
         None => Protocol::Auto,
         Some(protocol) => protocol,
     }

@@ -113,11 +113,13 @@ fn a_unix_socket_is_connected_to_for_any_url() {
 }
 
 #[test]
-fn websockets_and_event_streams_go_over_http_1() {
+fn websockets_and_event_streams_go_over_tcp() {
     let ws = plan(|o| (o.urls, o.websocket) = (vec!["wss://127.0.0.1/".into()], true));
     assert_eq!((ws.exchange, ws.protocol), (Exchange::WebSocket { size: MESSAGE }, Protocol::H1));
+    let several = plan(|o| (o.websocket, o.h2, o.streams) = (true, true, Some(4)));
+    assert_eq!((several.protocol, several.streams), (Protocol::H2, 4));
     let sse = plan(|o| o.events = true);
-    assert_eq!((sse.exchange, sse.protocol), (Exchange::Events, Protocol::H1));
+    assert_eq!((sse.exchange, sse.protocol), (Exchange::Events, Protocol::Auto));
 }
 
 #[test]
@@ -174,9 +176,9 @@ fn mistakes_name_the_option_and_what_to_do() {
         (o.websocket, o.message_size) = (true, Some(MESSAGE_MAX + 1));
     });
     told("one of them; leave one out", &|o| (o.websocket, o.events) = (true, true));
-    told("leave out --h2 and --h3", &|o| (o.websocket, o.h2) = (true, true));
+    told("leave out --h3", &|o| (o.websocket, o.h3) = (true, true));
     told("leave out --method", &|o| (o.events, o.method) = (true, Some("PUT".into())));
-    told("use -c for more", &|o| (o.websocket, o.streams) = (true, Some(2)));
+    told("use -c for more", &|o| (o.events, o.streams) = (true, Some(2)));
     told("--expect-status", &|o| o.expect_status = Some("fine".into()));
     told("--body-max", &|o| o.body_max = Some(u64::MAX));
     told("--server-pid", &|o| o.server_pid = Some(u32::MAX));

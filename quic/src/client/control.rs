@@ -58,7 +58,7 @@ impl Connection {
     /// What the engine has to say after what came.
     pub(super) fn after_events(&mut self, answer: &mut Answer, on: &mut impl FnMut(u32, Event<'_>)) {
         while let Some(id) = self.engine.next_unblocked() {
-            self.unblocked(super::connection::stream_id(id), answer, on);
+            self.unblocked(super::answers::stream_id(id), answer, on);
         }
         while let Some(control) = self.engine.next_control() {
             if let Control::GoAway(first) = control {

@@ -6,12 +6,15 @@
 //!
 //! Each connection has a socket of its own, and so a port, and an endpoint of quinn-proto's for itself: no connection id is
 //! needed to tell its packets from others', and it chooses empty ones (RFC 9000, section 5.1).
+mod answers;
 mod basket;
 mod connection;
 mod control;
 mod ending;
 mod request;
+mod sending;
 mod streams;
+mod tokens;
 mod wire;
 
 pub use connection::{Connection, Event, Failure};
@@ -24,12 +27,11 @@ use basket::Basket;
 use edge_io::{head::Head, reactor::Reactor, timer::Timers};
 use quinn_proto::{
     ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, NoneTokenStore, RandomConnectionIdGenerator,
-    TokenMemoryCache, TransportConfig,
+    TransportConfig,
 };
 use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+use tokens::Tokens;
 
-/// Servers whose tokens for next connections (RFC 9000, section 8.1.3) are kept, and tokens of each.
-const TOKENS: (u32, usize) = (64, 64);
 /// The smallest UDP payload that QUIC works with, bytes (RFC 9000, section 14).
 const MTU_MIN: u16 = 1200;
 /// Unidirectional streams that a server may have open at a time: its control and QPACK streams, and some of types that we
@@ -121,7 +123,7 @@ impl Client {
         let mut config = ClientConfig::new(crypto);
         config.transport_config(Arc::new(transport(settings)));
         match settings.tokens {
-            true => config.token_store(Arc::new(TokenMemoryCache::new(TOKENS.0, TOKENS.1))),
+            true => config.token_store(Arc::new(Tokens::new())),
             false => config.token_store(Arc::new(NoneTokenStore)),
         };
         let memory = Memory { basket: Basket::new(), out: Vec::new(), answer: Answer::default() };

@@ -21,12 +21,14 @@ pub(super) struct Asked {
     pub ended: bool,
     /// What of the request QUIC did not take yet.
     unsent: Option<Box<[Bytes; 2]>>,
+    /// The place is taken.
+    live: bool,
 }
 
 /// All of one connection.
 #[derive(Default)]
 pub(super) struct Streams {
-    places: Vec<Option<Asked>>,
+    places: Vec<Asked>,
     free: Vec<Place>,
     by_id: HashMap<u64, Place, BuildHasherDefault<OfId>>,
 }
@@ -60,16 +62,15 @@ impl Streams {
     /// Takes a place for the request on stream `id`.
     #[inline]
     pub fn insert(&mut self, id: StreamId, engine: h3::Stream) -> Place {
-        let asked = Asked { id, engine, held: Bytes::new(), ended: false, unsent: None };
         let place = match self.free.pop() {
             Some(place) => {
-                if let Some(slot) = self.places.get_mut(place as usize) {
-                    *slot = Some(asked);
+                if let Some(asked) = self.places.get_mut(place as usize) {
+                    (asked.id, asked.engine, asked.live) = (id, engine, true);
                 }
                 place
             }
             None => {
-                self.places.push(Some(asked));
+                self.places.push(Asked { id, engine, held: Bytes::new(), ended: false, unsent: None, live: true });
                 self.places.len() as Place - 1
             }
         };
@@ -87,16 +88,19 @@ impl Streams {
     /// The request in `place`.
     #[inline]
     pub fn get(&mut self, place: Place) -> Option<&mut Asked> {
-        self.places.get_mut(place as usize)?.as_mut()
+        self.places.get_mut(place as usize).filter(|asked| asked.live)
     }
 
-    /// It is over.
+    /// It is over: its stream, how far its answer is, and whether QUIC had all of it. Its place is free.
     #[inline]
-    pub fn remove(&mut self, place: Place) -> Option<Asked> {
-        let asked = self.places.get_mut(place as usize)?.take()?;
+    pub fn remove(&mut self, place: Place) -> Option<(StreamId, &mut h3::Stream, bool)> {
+        let asked = self.places.get_mut(place as usize).filter(|asked| asked.live)?;
+        (asked.live, asked.ended) = (false, false);
+        asked.held = Bytes::new(); // cleared, it would still hold receive memory
+        let sent = asked.unsent.take().is_none();
         self.by_id.remove(&u64::from(asked.id));
         self.free.push(place);
-        Some(asked)
+        Some((asked.id, &mut asked.engine, sent))
     }
 
     /// Those on stream `first` and higher ones.
@@ -106,11 +110,6 @@ impl Streams {
 }
 
 impl Asked {
-    /// Whether QUIC has all of the request.
-    pub fn is_sent(&self) -> bool {
-        self.unsent.is_none()
-    }
-
     /// Nothing more of the request is sent.
     pub fn forget_unsent(&mut self) {
         self.unsent = None;
@@ -158,8 +157,7 @@ mod tests {
         let places: Vec<_> = (0..100).map(|n| all.insert(id(n), h3::Stream::new())).collect();
         assert_eq!(places, (0..100).collect::<Vec<_>>());
         for n in (0..100).filter(|n| n % 3 == 0) {
-            let asked = all.remove(n).expect("it was there");
-            assert_eq!(asked.id, id(n));
+            assert!(matches!(all.remove(n), Some((was, _, true)) if was == id(n)));
             assert!(all.remove(n).is_none() && all.find(id(n)).is_none());
         }
         assert_eq!(all.len(), 66);

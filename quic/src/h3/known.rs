@@ -68,3 +68,63 @@ impl Stream {
         self.phase == Phase::Frame && self.stage == Stage::Head && self.idle_frames == 0 && self.cut.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::*, *};
+    use edge_io::head::Head;
+
+    /// Status 200, a content-length of 5.
+    const HEAD: &[u8] = &[1, 6, 0, 0, 0xd9, 0x54, 1, b'5'];
+
+    fn client() -> Connection {
+        Connection::new(Role::Client, &Limits::default(), 0)
+    }
+
+    /// What comes of an answer that is given at once, read the long way or, if it can be, the short one.
+    fn events(known: Option<&Known>, answer: &[u8], mut stream: Stream) -> Vec<Result<(usize, Option<Event>), Error>> {
+        let (mut connection, mut head, mut at) = (client(), Head::new(), 0);
+        let mut all = Vec::new();
+        loop {
+            let rest = &answer[at..];
+            let short = known.and_then(|known| connection.receive_known(&mut stream, known, rest, true));
+            let one = match short {
+                Some(done) => done.map(|(n, event)| (n, Some(event))),
+                None => connection.receive(&mut stream, 0, rest, true, 0, &mut head),
+            };
+            at += one.as_ref().map_or(0, |(n, _)| *n);
+            let goes_on = matches!(one, Ok((_, Some(_)))) && !stream.is_done();
+            all.push(one);
+            if !goes_on {
+                return all;
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_way_comes_to_the_same() {
+        let (mut connection, mut head, mut known) = (client(), Head::new(), Known::default());
+        let mut stream = Stream::new();
+        let first = connection.receive(&mut stream, 0, HEAD, false, 0, &mut head);
+        assert_eq!(first, Ok((HEAD.len(), Some(Event::Head { end: false }))));
+        connection.learn(&mut known, HEAD, 200);
+        let bodies: [&[u8]; 6] =
+            [b"", b"\0\x05hello", b"\0\x04hell", b"\0\x06hello!", b"\0\x02he\0\x03llo", b"\x01\x03\0\0\xd9"];
+        for (body, asking) in bodies.into_iter().flat_map(|body| [(body, false), (body, true)]) {
+            let answer = [HEAD, body].concat();
+            let [short, long] = [Some(&known), None].map(|known| events(known, &answer, Stream::asking(asking, false)));
+            assert_eq!(short, long, "{body:?}, HEAD: {asking}");
+        }
+    }
+
+    #[test]
+    fn what_depends_on_a_table_is_not_learned() {
+        let (connection, mut known) = (client(), Known::default());
+        for taken in [&[1, 3, 2, 0, 0x80][..], &[1, 0x40, 3, 2, 0, 0x80], &[0x21, 0, 1, 3, 0, 0, 0xd9], &[]] {
+            connection.learn(&mut known, taken, 200);
+            assert!(known.frame.is_empty(), "{taken:?}");
+        }
+        connection.learn(&mut known, &[1, 3, 0, 0, 0xd8], 103);
+        assert!(known.frame.is_empty(), "an interim one");
+    }
+}

@@ -35,6 +35,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Trust {
     certificate: CertificateDer<'static>,
+    pem: String,
     key: Arc<KeyPair>,
 }
 
@@ -42,7 +43,12 @@ impl Trust {
     pub fn new() -> Trust {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(vec![NAME.to_owned()]).unwrap().self_signed(&key).unwrap();
-        Trust { certificate: certificate.der().clone(), key: Arc::new(key) }
+        Trust { certificate: certificate.der().clone(), pem: certificate.pem(), key: Arc::new(key) }
+    }
+
+    /// The certificate, as authorities are given to programs.
+    pub fn pem(&self) -> String {
+        self.pem.clone()
     }
 
     pub fn server_tls(&self) -> rustls::ServerConfig {

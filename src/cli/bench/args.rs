@@ -18,7 +18,7 @@ pub(super) struct Target {
     /// Connections, all shards together
     #[arg(short, long, value_name = "N", default_value_t = 64, help_heading = "Load")]
     pub connections: usize,
-    /// Requests at once on each connection: streams of HTTP/2 and HTTP/3, pipelined over HTTP/1.1
+    /// Requests at once on each connection: streams of HTTP/2 and HTTP/3, pipelined over HTTP/1.1; messages of --ws
     #[arg(short = 'm', long, visible_alias = "pipeline", value_name = "N", default_value_t = 1, help_heading = "Load")]
     pub streams: usize,
     /// How the requests of an open loop are spaced [default: constant]

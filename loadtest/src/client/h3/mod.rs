@@ -2,6 +2,8 @@
 //! it at once, without a task for any.
 mod connect;
 mod flights;
+#[cfg(test)]
+mod tests;
 
 use super::{Ended, Next, Shard, WaiterSlot, Why};
 use crate::{
