@@ -85,7 +85,7 @@ async fn one(shard: &Rc<Shard>, origin: usize, turn: usize) -> Option<Ended> {
 
 /// Connects within the time for it. `None`: the run is over.
 async fn establish(shard: &Shard, origin: usize, turn: usize) -> Option<Result<connect::Connected, Fault>> {
-    let Some(of) = shard.plan.origins.get(origin) else { return None };
+    let of = shard.plan.origins.get(origin)?;
     let timer = shard.timer();
     timer.set(shard.plan.connect_timeout);
     let mut connecting = pin!(connect::connect(shard, of, turn));

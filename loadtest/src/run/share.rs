@@ -70,11 +70,10 @@ fn paces(plan: &Plan, weights: &[usize], begin_us: u64, shares: &mut [Share]) {
         return;
     };
     let sum: usize = weights.iter().sum();
-    let mut before = 0;
     for (origin, weight) in weights.iter().enumerate() {
         let of_origin = rate * *weight as f64 / sum.max(1) as f64;
         // Origins begin one after another, so that evenly spaced schedules are not on top of each other.
-        let begin = begin_us + (before as f64 * 1e6 / rate) as u64;
+        let begin = begin_us + (origin as f64 * 1e6 / rate) as u64;
         let seed = plan.seed.wrapping_add((origin as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let has = |share: &Share| share.connections.iter().any(|(of, _)| *of == origin);
         let n = shares.iter().filter(|share| has(share)).count();
@@ -85,6 +84,5 @@ fn paces(plan: &Plan, weights: &[usize], begin_us: u64, shares: &mut [Share]) {
             // A shard without connections to it has nobody to ask: its schedule is never looked at.
             share.paces.push(pace);
         }
-        before += 1;
     }
 }
