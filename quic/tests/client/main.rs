@@ -3,4 +3,5 @@
 mod answers;
 mod broken;
 mod lossy;
+#[allow(dead_code)] // the load generator's tests use it too
 mod support;
