@@ -36,7 +36,7 @@ mod exit {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed while running, 2 wrong command line, 3 invalid configuration, \
-                          4 not running or unreachable, 5 refused";
+                          4 not running or unreachable, 5 refused, 6 a measurement that is not valid";
 
 /// A multi-protocol edge server: one binary that proxies, reloads and measures.
 #[derive(Debug, Parser)]
@@ -227,10 +227,7 @@ mod tests {
         let mut cli = Cli::command().term_width(100);
         cli.build();
         let mut text = cli.render_long_help().to_string();
-        for command in cli.get_subcommands_mut().filter(|command| command.get_name() != "help") {
-            let name = command.get_name().to_owned();
-            text += &format!("\n---- {name} ----\n{}", command.render_long_help());
-        }
+        add_help(&mut cli, "", &mut text);
         let text: String = text.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
         let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/help.txt");
         if std::env::var_os("EDGE_BLESS").is_some() {
@@ -239,9 +236,20 @@ mod tests {
         assert_eq!(text, std::fs::read_to_string(&golden).unwrap_or_default());
     }
 
+    /// Of each command below `command`, and below those.
+    fn add_help(command: &mut clap::Command, path: &str, text: &mut String) {
+        for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            let name = format!("{path}{}", command.get_name());
+            *text += &format!("\n---- {name} ----\n{}", command.render_long_help());
+            add_help(command, &format!("{name} "), text);
+        }
+    }
+
     #[test]
     fn every_command_has_an_example() {
-        for command in Cli::command().get_subcommands() {
+        let cli = Cli::command();
+        let bench = cli.find_subcommand("bench").into_iter().flat_map(clap::Command::get_subcommands);
+        for command in cli.get_subcommands().chain(bench) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example") && help.contains("edge "), "{}", command.get_name());
         }
