@@ -6,9 +6,8 @@ use edge_io::{reactor::Reactor, ring, runtime, stream::Stream, tcp, tls};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{
     ClientConfig, ClientConnection, ServerConfig, ServerConnection,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
+    pki_types::{PrivateKeyDer, ServerName},
 };
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -46,45 +45,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Trusts anybody: certificates are not what is measured.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
 fn configs() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
     let key = KeyPair::generate().expect("key");
     let cert = CertificateParams::new(["localhost".to_owned()]).expect("name").self_signed(&key).expect("certificate");
@@ -101,7 +61,7 @@ fn configs() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
         .with_safe_default_protocol_versions()
         .expect("versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_custom_certificate_verifier(Arc::new(tls::Unverified(Arc::new(aws_lc_rs::default_provider()))))
         .with_no_client_auth();
     client.resumption = rustls::client::Resumption::disabled();
     (Arc::new(client), Arc::new(server))

@@ -8,11 +8,13 @@ mod info;
 mod machine;
 mod names;
 mod session;
+mod unverified;
 mod write;
 pub use error::{ClearText, Error, ErrorKind};
 pub use handshake::{HANDSHAKE_BYTES, HANDSHAKE_READS, accept, connect};
 pub use info::{Alpn, EarlyData, Info, Role};
 pub(crate) use session::Session;
+pub use unverified::Unverified;
 
 /// The most plaintext that one record carries, bytes (RFC 8446 5.1).
 const RECORD: usize = 16 * 1024;

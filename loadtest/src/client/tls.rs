@@ -1,13 +1,11 @@
 //! TLS as the plan wants it, for connections over TCP and over QUIC.
 use crate::plan;
+use edge_io::tls::Unverified;
 use rustls::{
-    CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::{
-        Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    CipherSuite, ClientConfig, RootCertStore,
+    client::Resumption,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
 };
 use std::sync::Arc;
 
@@ -29,7 +27,7 @@ pub fn config(tls: &plan::Tls, alpn: &[&[u8]]) -> Result<ClientConfig, String> {
         .with_safe_default_protocol_versions()
         .map_err(|e| format!("TLS cannot be set up: {e}"))?;
     let mut config = if tls.insecure {
-        let any = Arc::new(AnyCertificate(provider));
+        let any = Arc::new(Unverified(provider));
         builder.dangerous().with_custom_certificate_verifier(any).with_no_client_auth()
     } else {
         builder.with_root_certificates(roots(tls)?).with_no_client_auth()
@@ -67,44 +65,4 @@ fn roots(tls: &plan::Tls) -> Result<RootCertStore, String> {
         return Err(format!("--ca {shown}: no certificate in it; PEM was expected"));
     }
     Ok(roots)
-}
-
-/// `-k`: who the server is is not asked. That it has the key of what it shows still is: TLS is done in full, so that its
-/// cost is measured.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

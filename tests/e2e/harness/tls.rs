@@ -1,10 +1,9 @@
 //! Certificates made once per run, and a blocking TLS stream over rustls whose two directions can be used at once.
+use edge_io::tls::Unverified;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::{
-    ClientConfig, Connection, DigitallySignedStruct, RootCertStore, ServerConfig,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime},
+    ClientConfig, Connection, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
     server::danger::ClientCertVerifier,
 };
 use std::{
@@ -204,48 +203,10 @@ pub fn curious(alpn: &[&str], versions: &[&'static rustls::SupportedProtocolVers
     let mut config = builder
         .expect("the provider's versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anything(provider())))
+        .with_custom_certificate_verifier(Arc::new(Unverified(provider())))
         .with_no_client_auth();
     config.alpn_protocols = wire_names(alpn);
     Arc::new(config)
-}
-
-#[derive(Debug)]
-struct Anything(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Anything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// A name as rustls takes it.
