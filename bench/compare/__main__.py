@@ -39,9 +39,10 @@ def main():
     place = Place(options.out or f"bench-{time.strftime('%Y%m%d-%H%M%S')}").prepare()
     os.sched_setaffinity(0, {cores.client})
     all_ = generators.every(place, cores.client, options.nice, options.edge, options.oha)
+    used = {name: g for name, g in all_.items() if name.replace(" ", "-") in (options.generators or [name.replace(" ", "-")])}
     origins = Origins(options.origin, options.edge, "edge bench" in all_, place, cores.client, options.nice)
     try:
-        bench = Bench(place, cores, all_, origins, options.nice)
+        bench = Bench(place, cores, used, origins, options.nice)
         if options.command == "check":
             chosen, drawn = wanted(options)
             return min(check.check(here, [*chosen, *(c.points[-1][1] for c in drawn)], bench), 1)
@@ -145,6 +146,7 @@ def _common(p):
     p.add_argument("--peer-binary", action="append", default=[], metavar="NAME=PATH",
                    help="another program of a kind, as in nginx-1.26=/opt/nginx/sbin/nginx")
     p.add_argument("--oha", help="the program oha, a second generator for HTTP/3")
+    p.add_argument("--generators", type=names, help="edge-bench,wrk,h2load,oha; without the last three nothing is checked by others")
     p.add_argument("--scenarios", type=names, help="all unless given; none for curves alone")
     p.add_argument("--curves", type=names, help="all unless given; none for scenarios alone")
     p.add_argument("--rounds", type=int, default=5)

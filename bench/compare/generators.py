@@ -11,6 +11,8 @@ from load import Ask, Found, LoadError
 
 #: What a generator may take beyond the time that it is asked to work.
 SLACK_S = 20
+#: Connections that wait for a server to accept them, as all of them are set; so many a second are made at most.
+BACKLOG = 4096
 
 
 class Generator:
@@ -87,6 +89,9 @@ class EdgeBench(Generator):
              "--warmup", f"{ask.warmup}s", "--cores", str(self.core), flag]
         if ask.streams > 1:
             c += ["-m", str(ask.streams)]
+        if ask.connections > BACKLOG:
+            # All at once would overflow the line before the server, and those left out would come seconds later.
+            c += ["--connect-rate", str(BACKLOG)]
         if server_pid:
             c += ["--server-pid", str(server_pid)]
         if ask.upload:

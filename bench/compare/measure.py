@@ -63,7 +63,7 @@ class Bench:
             with self.server(peer, scenario) as running:
                 found = self._measured(running.tree, running.port(scenario), scenario, generator, seconds)
         except (LoadError, process.StartError, OSError) as e:
-            found = {"failed": str(e)[:500]}
+            found = {"failed": str(e).replace(self.place.root, "RUN")[:500]}
         return {"peer": peer.name, "generator": generator.name, "at": round(begun), "took": round(time.time() - begun, 1), **found}
 
     def _measured(self, tree, port, scenario, generator, seconds):

@@ -10,7 +10,7 @@ DESCRIPTORS_SPARE = 2000
 #: Time before the measured time.
 WARMUP_S = 1.0
 #: At least so many connections are made a second, at most while the server answers others already.
-CONNECTIONS_PER_S = 3000
+CONNECTIONS_PER_S = 2000
 #: At least so many rules are read a second.
 ROUTES_PER_S = 1000
 
