@@ -25,15 +25,25 @@ pub struct Facts<'a> {
 
 /// Judges. Each reason has its figure, and what to do.
 pub fn verdict(facts: &Facts<'_>) -> Verdict {
-    let reasons: Vec<String> = [lag(facts), slip(facts), cpu(facts), ports(facts), descriptors(facts), defects(facts)]
-        .into_iter()
-        .flatten()
-        .collect();
+    let reasons: Vec<String> =
+        [nothing(facts), lag(facts), slip(facts), cpu(facts), ports(facts), descriptors(facts), defects(facts)]
+            .into_iter()
+            .flatten()
+            .collect();
     Verdict { valid: reasons.is_empty(), reasons }
 }
 
 fn worst<'a>(facts: &Facts<'a>, of: impl Fn(&ShardUse) -> f64) -> Option<(&'a ShardUse, f64)> {
     facts.shards.iter().map(|shard| (shard, of(shard))).max_by(|a, b| a.1.total_cmp(&b.1))
+}
+
+/// Without measured time there is nothing that could be the server's.
+fn nothing(facts: &Facts<'_>) -> Option<String> {
+    (facts.seconds <= 0.0).then(|| {
+        "Nothing was measured: the run ended before its measured time began. Let it go on, or make the time before that \
+         shorter (--warmup)."
+            .to_owned()
+    })
 }
 
 fn lag(facts: &Facts<'_>) -> Option<String> {
@@ -159,6 +169,13 @@ mod tests {
                 assert!(verdict.reasons[0].contains(word), "{word} is not in {:?}", verdict.reasons[0]);
             }
         }
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_valid() {
+        let counts = Counts::default();
+        let verdict = verdict(&Facts { shards: &[good()], seconds: 0.0, share: 1.0, counts: &counts, panics: 0 });
+        assert!(verdict.reasons.len() == 1 && verdict.reasons[0].contains("--warmup"), "{verdict:?}");
     }
 
     #[test]

@@ -85,6 +85,8 @@ pub struct Shard {
     left: Cell<u64>,
     limited: bool,
     in_flight: Cell<u64>,
+    /// A connection stood at least once.
+    reached: Cell<bool>,
     over: Cell<bool>,
     /// When it became so, µs.
     over_us: Cell<u64>,
@@ -126,6 +128,7 @@ impl Shard {
             left: Cell::new(requests.unwrap_or(u64::MAX)),
             limited: requests.is_some(),
             in_flight: Cell::new(0),
+            reached: Cell::new(false),
             over: Cell::new(requests == Some(0)),
             over_us: Cell::new(span.start_us),
             attending: RefCell::default(),
@@ -224,6 +227,20 @@ impl Shard {
         self.one_less(done.end_us);
     }
 
+    /// As [`Shard::done`], of an answer that is known not to be what was expected: it came, and counts as an answer, and
+    /// its body is a fault.
+    pub fn done_wrong(&self, done: &Done) {
+        let mut recorder = self.recorder.borrow_mut();
+        if done.end_us.saturating_sub(done.intended_us) > self.timeout_us {
+            recorder.failed(Fault::Timeout, done.intended_us, done.end_us);
+        } else {
+            recorder.done(done);
+            recorder.failed(Fault::Body, done.intended_us, done.end_us);
+        }
+        drop(recorder);
+        self.one_less(done.end_us);
+    }
+
     /// As [`Shard::done`], of something that no ticket asked for, an event. Status 0 is none.
     #[inline]
     pub fn observed(&self, done: &Done, body: Option<&[u8]>) {
@@ -257,6 +274,7 @@ impl Shard {
 
     /// A connection became usable: how long connecting took and, apart from that, the TLS handshake.
     pub fn connected(&self, connect_us: u64, tls_us: Option<u64>, resumed: bool, now_us: u64) {
+        self.reached.set(true);
         self.recorder.borrow_mut().connected(now_us, connect_us, tls_us, resumed);
     }
 
@@ -295,6 +313,13 @@ impl Shard {
     /// Whether connections are still to be made.
     pub(crate) fn goes_on(&self) -> bool {
         !self.over.get() && self.left.get() > 0 && self.now() < self.span.end_us
+    }
+
+    /// Whether a run that ends by a number of requests would not end: two connections in turn had all their time, and none
+    /// ever stood. What is measured for a given time lasts that long, whoever is there.
+    pub(crate) fn is_in_vain(&self, now_us: u64) -> bool {
+        let patience = self.plan.connect_timeout.as_micros() as u64 * 2;
+        self.limited && !self.reached.get() && now_us >= self.span.begin_us.saturating_add(patience)
     }
 
     /// A connection speaks HTTP/2, or HTTP/1.1.
@@ -349,10 +374,15 @@ impl Shard {
         }
     }
 
-    /// At the end of the sending time: what was due before `now_us` and not sent is recorded with the time it waited.
+    /// At the end of the sending time: what was due before `now_us` and not sent is recorded with the time it waited. Of a
+    /// run of so many requests, what comes after the last of them was never to be sent.
     pub(crate) fn count_unsent(&self, now_us: u64) {
         for feed in &self.feeds {
             feed.borrow_mut().drain_due(now_us, |intended_us| {
+                if self.limited && intended_us >= self.span.start_us {
+                    let Some(left) = self.left.get().checked_sub(1) else { return };
+                    self.left.set(left);
+                }
                 self.recorder.borrow_mut().unsent(intended_us, now_us);
             });
         }

@@ -84,6 +84,9 @@ fn exchange(options: &Options, urls: &[Url], mistakes: &mut Mistakes) -> Exchang
         if options.events && options.streams.is_some_and(|streams| streams > 1) {
             mistakes.add("-m: with --sse a connection carries one event stream; use -c for more");
         }
+        if options.events {
+            events_are_not_asked_for(options, mistakes);
+        }
     }
     match (websocket, options.events) {
         (true, _) => {
@@ -92,6 +95,19 @@ fn exchange(options: &Options, urls: &[Url], mistakes: &mut Mistakes) -> Exchang
         }
         (false, true) => Exchange::Events,
         (false, false) => Exchange::Requests,
+    }
+}
+
+/// A server sends events when it likes: nothing schedules them, and none is a request that could be counted off.
+fn events_are_not_asked_for(options: &Options, mistakes: &mut Mistakes) {
+    let asked = [
+        ("-r", options.rate.is_some()),
+        ("-n", options.requests.is_some()),
+        ("--requests-per-conn", options.requests_per_connection.is_some()),
+    ];
+    for (flag, _) in asked.iter().filter(|(_, given)| *given) {
+        mistakes
+            .add(format!("{flag}: with --sse the server says when events come; leave it out, and use -d for the end"));
     }
 }
 

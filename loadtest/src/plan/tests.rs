@@ -178,6 +178,9 @@ fn mistakes_name_the_option_and_what_to_do() {
     told("one of them; leave one out", &|o| (o.websocket, o.events) = (true, true));
     told("leave out --h3", &|o| (o.websocket, o.h3) = (true, true));
     told("leave out --method", &|o| (o.events, o.method) = (true, Some("PUT".into())));
+    told("-r: with --sse", &|o| (o.events, o.rate) = (true, Some(10.0)));
+    told("-n: with --sse", &|o| (o.events, o.requests) = (true, Some(10)));
+    told("--requests-per-conn: with --sse", &|o| (o.events, o.requests_per_connection) = (true, Some(10)));
     told("use -c for more", &|o| (o.events, o.streams) = (true, Some(2)));
     told("--expect-status", &|o| o.expect_status = Some("fine".into()));
     told("--body-max", &|o| o.body_max = Some(u64::MAX));

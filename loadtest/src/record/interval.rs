@@ -24,7 +24,7 @@ pub(super) fn record(into: &mut Histogram<u64>, us: u64) {
 }
 
 /// Adds all values of another.
-pub(super) fn merge(into: &mut Histogram<u64>, from: &Histogram<u64>) {
+pub(crate) fn merge(into: &mut Histogram<u64>, from: &Histogram<u64>) {
     if into.add(from).is_err() {
         // Made with wider bounds than ours: value by value, and none is lost.
         for value in from.iter_recorded() {

@@ -10,6 +10,7 @@ mod totals;
 pub use fault::{FAULTS, Fault};
 pub use hdr_log::HdrLog;
 use hdrhistogram::Histogram;
+pub(crate) use interval::merge;
 pub use interval::{DIGITS, HIGHEST_US, LOWEST_US, histogram};
 pub use outcome::{Asked, Environment, Outcome, SCHEMA, Second, ShardUse, Spread, Times, Verdict};
 pub use progress::Progress;

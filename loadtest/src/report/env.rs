@@ -11,6 +11,8 @@ const SECRET: [&str; 10] =
     ["auth", "cookie", "token", "secret", "pass", "pwd", "credential", "session", "signature", "jwt"];
 /// How such names end: `x-api-key`, `key`, `sig`.
 const SECRET_END: [&str; 2] = ["key", "sig"];
+/// A request's body: a form with a password as likely as not.
+const BODY: &str = "--data";
 
 /// This machine, now. `version` is this program's, `command` what it was started with, from its name on.
 pub fn environment(version: &str, command: &[String]) -> Environment {
@@ -67,13 +69,14 @@ fn system(os_release: &str) -> String {
 }
 
 /// The command line as it may be written down and sent to others: values of fields and query parameters that hold secrets
-/// and passwords in URLs are replaced.
+/// and passwords in URLs, and bodies, are replaced.
 pub fn without_secrets(command: &[String]) -> Vec<String> {
     let mut before = Flag::Other;
     let mut out = Vec::with_capacity(command.len());
     for argument in command {
         let (shown, flag) = match before {
             Flag::Header => (hide_field(argument), Flag::Other),
+            Flag::Body => (HIDDEN.to_owned(), Flag::Other),
             // A flag that needs no value may have such a name too: `--no-token -k`.
             Flag::Secret if !argument.starts_with('-') => (HIDDEN.to_owned(), Flag::Other),
             _ => (hide_argument(argument), flag(argument)),
@@ -90,6 +93,8 @@ enum Flag {
     Header,
     /// A secret, by the flag's name.
     Secret,
+    /// A body.
+    Body,
     /// Anything.
     Other,
 }
@@ -97,6 +102,9 @@ enum Flag {
 fn flag(argument: &str) -> Flag {
     if argument == "--header" || is_short(argument) && argument.ends_with('H') {
         return Flag::Header;
+    }
+    if argument == BODY {
+        return Flag::Body;
     }
     match argument.strip_prefix("--") {
         Some(name) if !name.contains('=') && is_secret(name) => Flag::Secret,
@@ -109,7 +117,7 @@ fn hide_argument(argument: &str) -> String {
         return format!("{flag}{}", hide_field(field));
     }
     match argument.split_once('=') {
-        Some((name, _)) if name.starts_with("--") && is_secret(name) => format!("{name}={HIDDEN}"),
+        Some((name, _)) if name == BODY || name.starts_with("--") && is_secret(name) => format!("{name}={HIDDEN}"),
         _ => hide_url(argument),
     }
 }
@@ -196,6 +204,8 @@ mod tests {
             &["-kH", "authorization: abc123"],
             &["-kHauthorization: abc123"],
             &["-H", "x-csrf-token: abc123"],
+            &["--data", "user=ann&word=abc123"],
+            &["--data={\"word\":\"abc123\"}"],
         ] {
             let shown = hidden(command);
             assert!(!shown.contains("abc123") && shown.contains(HIDDEN), "{shown}");

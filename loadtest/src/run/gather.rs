@@ -1,5 +1,8 @@
 //! The coordinator's side of a run: merges what the shards report, second by second, and tells how far it has come.
-use super::thread::{End, Report, SECOND_US};
+use super::{
+    log::Log,
+    thread::{End, Report, SECOND_US},
+};
 use crate::{
     check::cpu,
     client::Span,
@@ -24,13 +27,14 @@ pub(super) struct Gather<'a> {
     empties: Vec<SyncSender<Box<Interval>>>,
     /// The server's CPU time at the beginning of the measured time, and at the last second, µs.
     server: Option<(u64, u64)>,
+    log: Log<'a>,
 }
 
 impl<'a> Gather<'a> {
-    pub fn new(plan: &'a Plan, span: Span, empties: Vec<SyncSender<Box<Interval>>>) -> Gather<'a> {
+    pub fn new(plan: &'a Plan, span: Span, empties: Vec<SyncSender<Box<Interval>>>, log: Log<'a>) -> Gather<'a> {
         let upto = vec![0; empties.len()];
         let (totals, ends, open) = (Totals::new(), Vec::new(), BTreeMap::new());
-        Gather { plan, span, totals, ends, open, upto, told: 0, empties, server: None }
+        Gather { plan, span, totals, ends, open, upto, told: 0, empties, server: None, log }
     }
 
     /// When the measured time begins, µs.
@@ -80,7 +84,9 @@ impl<'a> Gather<'a> {
             }
             let interval = entry.remove();
             let used = self.server_used();
-            self.totals.second(second as f64, second.saturating_sub(self.told) as f64, &interval, used);
+            let length = second.saturating_sub(self.told) as f64;
+            self.log.second(self.told as f64, length, &interval.response);
+            self.totals.second(second as f64, length, &interval, used);
             self.told = second;
         }
     }
@@ -105,10 +111,13 @@ impl<'a> Gather<'a> {
         // The last part of a second is one of its own; what came after it, or a sliver, belongs to the one before.
         if seconds - told >= LAST_MIN || self.told == 0 {
             let used = self.server_used();
+            self.log.second(told, seconds - told, &rest.response);
             self.totals.second(seconds, seconds - told, &rest, used);
         } else {
+            self.log.late(&rest.response);
             self.totals.late(&rest);
         }
+        self.log.end();
         (seconds, self.server.map(|(first, last)| last.saturating_sub(first)))
     }
 

@@ -1,5 +1,6 @@
 //! One run: shards are started, warmed up, measured, and stopped; what they report becomes the result.
 mod gather;
+mod log;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use crate::{
 };
 use edge_io::{clock::monotonic_us, cores, nofile, ring, runtime};
 use gather::Gather;
+pub use log::{EachSecond, LoggedSecond};
 use std::{
     fmt,
     sync::{
@@ -22,7 +24,7 @@ use std::{
         mpsc::{RecvTimeoutError, sync_channel},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use thread::{End, GRACE_MAX, Job, Report};
 
@@ -63,6 +65,20 @@ impl From<String> for Error {
 /// # Errors
 /// Nothing was measured: what is missing, in a sentence.
 pub fn run(plan: Plan, watch: &mut dyn FnMut(&Progress), stop: &Arc<AtomicBool>) -> Result<Outcome, Error> {
+    run_logged(plan, watch, stop, None)
+}
+
+/// As [`run`]; `log` is told the response times of each second, in order, once nothing more comes to it. Together they are
+/// the response times of the result.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_logged(
+    plan: Plan,
+    watch: &mut dyn FnMut(&Progress),
+    stop: &Arc<AtomicBool>,
+    log: Option<&mut EachSecond<'_>>,
+) -> Result<Outcome, Error> {
     let _ = nofile::raise(); // running out of them is counted, by kind
     let command: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
     let environment = env::environment(env!("CARGO_PKG_VERSION"), &command);
@@ -76,7 +92,9 @@ pub fn run(plan: Plan, watch: &mut dyn FnMut(&Progress), stop: &Arc<AtomicBool>)
     let start_us = begin_us + micros(plan.warmup);
     let span = Span { begin_us, start_us, end_us: start_us.saturating_add(micros(plan.duration)) };
     let mut threads = Threads::start(&plan, span, &used, stop)?;
-    let mut gather = Gather::new(&plan, span, std::mem::take(&mut threads.empties));
+    let started = SystemTime::now() + Duration::from_micros(start_us.saturating_sub(monotonic_us()));
+    let log = log::Log::new(log.map(|log| log as &mut EachSecond<'_>), started);
+    let mut gather = Gather::new(&plan, span, std::mem::take(&mut threads.empties), log);
     threads.gather(&mut gather, watch, span.end_us + micros(plan.timeout.min(GRACE_MAX)) + micros(LAST_WORD))?;
     let (seconds, server_cpu_us) = gather.finish();
     let interrupted = stop.load(Ordering::Relaxed) && ended_early(&gather, span);
@@ -158,13 +176,15 @@ impl Threads {
                 watched = now;
                 watch(&gather.progress(now));
             }
+            // Before the channel is asked: who ended has sent what it had to say.
+            let ended = self.handles.iter().filter(|handle| handle.is_finished()).count();
             match self.reports.recv_timeout(WATCH / 5) {
                 Ok(report) => gather.take(report),
-                Err(RecvTimeoutError::Timeout) if now < latest_us => {}
-                Err(RecvTimeoutError::Timeout) => {
+                Err(RecvTimeoutError::Timeout) if ended <= gather.ends.len() && now < latest_us => {}
+                Err(RecvTimeoutError::Timeout) if ended <= gather.ends.len() => {
                     return Err(Error("a thread of the generator does not end".to_owned()));
                 }
-                Err(RecvTimeoutError::Disconnected) => {
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     return Err(Error("a thread of the generator ended before its time".to_owned()));
                 }
             }

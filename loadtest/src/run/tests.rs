@@ -170,3 +170,54 @@ fn too_few_connections_for_the_servers_are_refused_with_a_word() {
     let error = run(plan, &mut |_| (), &Arc::default()).unwrap_err();
     assert!(error.to_string().contains("raise -c"), "{error}");
 }
+
+/// The schedule goes on while the last answers are awaited: what it holds after them was never asked for.
+#[test]
+fn a_counted_open_loop_asks_for_no_more_than_its_number() {
+    let server = Server::new(|mut socket, _| {
+        while head(&mut socket).is_some() {
+            std::thread::sleep(Duration::from_millis(30)); // what is tested: answers that take a while
+            if socket.write_all(OK.as_bytes()).is_err() {
+                return;
+            }
+        }
+    });
+    let mut plan = plan(server.address);
+    (plan.connections, plan.requests) = (20, NonZeroU64::new(10));
+    plan.load = Load::Open { rate: 1_000.0, arrivals: Arrivals::Constant };
+    let outcome = run(plan, &mut |_| (), &Arc::default()).unwrap();
+    assert_eq!((outcome.counts.answered, outcome.counts.unsent), (10, 0), "{:?}", outcome.counts);
+    assert_eq!(outcome.times.response.count, 10);
+}
+
+#[test]
+fn the_log_has_every_response_time_in_its_second() {
+    let server = Server::answering(OK);
+    let mut plan = plan(server.address);
+    plan.duration = Duration::from_millis(2_050);
+    plan.load = Load::Open { rate: 200.0, arrivals: Arrivals::Constant };
+    let mut seconds = Vec::new();
+    let mut log = |second: &super::LoggedSecond<'_>| {
+        seconds.push((second.from, second.from + second.length, second.response.len(), second.started));
+    };
+    let outcome = super::run_logged(plan, &mut |_| (), &Arc::default(), Some(&mut log)).unwrap();
+    assert_eq!(seconds.len(), outcome.series.len(), "{seconds:?}");
+    assert_eq!(seconds.iter().map(|(.., n, _)| n).sum::<u64>(), outcome.times.response.count);
+    for (second, (_, until, n, _)) in outcome.series.iter().zip(&seconds) {
+        assert_eq!((second.at, second.response.count), (until.as_secs_f64(), *n));
+    }
+    assert!(seconds.windows(2).all(|two| two[0].1 == two[1].0) && seconds[0].0.is_zero(), "{seconds:?}");
+    assert!(seconds.iter().all(|(.., started)| *started == seconds[0].3));
+}
+
+#[test]
+fn a_counted_run_does_not_wait_for_a_server_that_is_not_there() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut plan = plan(address);
+    (plan.requests, plan.connect_timeout) = (NonZeroU64::new(5), Duration::from_millis(100));
+    let begun = Instant::now();
+    let outcome = run(plan, &mut |_| (), &Arc::default()).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10), "the plan's 20 s are not waited for");
+    assert_eq!((outcome.counts.answered, outcome.interrupted), (0, false));
+    assert!(outcome.counts.faults.contains_key(&Fault::ConnectRefused), "{:?}", outcome.counts);
+}

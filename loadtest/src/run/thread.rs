@@ -137,7 +137,7 @@ impl Clock {
                 tick += TICK_US;
             }
             self.see_to_seconds(now);
-            if self.stop.load(Ordering::Relaxed) || alive.get() == 0 {
+            if self.stop.load(Ordering::Relaxed) || alive.get() == 0 || self.shard.is_in_vain(now) {
                 break;
             }
             if sending && now >= span.end_us {

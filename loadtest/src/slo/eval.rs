@@ -38,7 +38,7 @@ fn figure(metric: Metric, outcome: &Outcome) -> Option<f64> {
     Some(match metric {
         Metric::Time(phase, point) => return time(spread(phase, outcome)?, point),
         // Without a request that ended there is no share of them: a server that nothing reached is not without errors.
-        Metric::ErrorShare if counts.finished() + counts.unsent == 0 => return None,
+        Metric::ErrorShare if counts.finished() == 0 => return None,
         Metric::ErrorShare => counts.error_share(),
         Metric::Errors => counts.errors() as f64,
         Metric::Fault(fault) => counts.faults.get(&fault).copied().unwrap_or(0) as f64,

@@ -126,7 +126,7 @@ pub(super) struct Reports {
     /// A page with plots, in one file
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub html: Option<PathBuf>,
-    /// Histograms of each second, for HdrHistogram's tools
+    /// Response times of each second as an HdrHistogram log, for its tools; - is standard output
     #[arg(long, value_name = "FILE", help_heading = "Reports")]
     pub hdr: Option<PathBuf>,
     /// No progress, no report as text

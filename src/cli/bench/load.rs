@@ -3,7 +3,7 @@ use super::{args, exit as own, output};
 use crate::cli::{exit, fail};
 use edge_loadtest::{
     plan::{self, Plan},
-    record::{Fault, Outcome, Progress},
+    record::{Outcome, Progress},
     report::progress::Live,
     run, slo,
 };
@@ -29,12 +29,18 @@ pub(super) fn run(args: &args::Run) -> ExitCode {
         Ok(outputs) => outputs,
         Err(why) => return fail(exit::USAGE, &why),
     };
+    let mut hdr = match output::HdrFile::open(&args.reports) {
+        Ok(hdr) => hdr,
+        Err(why) => return fail(exit::USAGE, &why),
+    };
     let stop = on_interrupt();
-    let outcome = match measure(plan, args.reports.quiet, &stop) {
+    let outcome = match measure(plan, args.reports.quiet, &stop, &mut |second| hdr.second(second)) {
         Ok(outcome) => outcome,
         Err(why) => return fail(exit::RUNTIME, &why),
     };
-    if let Err(why) = outputs.write(&outcome) {
+    // What can be written is, whatever becomes of the other.
+    let log = hdr.end();
+    if let Err(why) = outputs.write(&outcome).and(log) {
         return fail(exit::RUNTIME, &why);
     }
     let judged = slo::judge(&wanted, &outcome);
@@ -42,10 +48,15 @@ pub(super) fn run(args: &args::Run) -> ExitCode {
     ExitCode::from(code(&outcome, judged.iter().all(|one| one.met)))
 }
 
-/// Runs the plan with the live line, until its end or `stop`.
-pub(super) fn measure(plan: Plan, quiet: bool, stop: &Arc<AtomicBool>) -> Result<Outcome, String> {
+/// Runs the plan with the live line, until its end or `stop`. `log` is told each second's response times.
+pub(super) fn measure(
+    plan: Plan,
+    quiet: bool,
+    stop: &Arc<AtomicBool>,
+    log: &mut run::EachSecond<'_>,
+) -> Result<Outcome, String> {
     let mut live = Live::stderr();
-    let outcome = run::run(
+    let outcome = run::run_logged(
         plan,
         &mut |progress: &Progress| {
             if !quiet {
@@ -53,6 +64,7 @@ pub(super) fn measure(plan: Plan, quiet: bool, stop: &Arc<AtomicBool>) -> Result
             }
         },
         stop,
+        Some(log),
     );
     live.clear();
     outcome.map_err(|why| why.to_string())
@@ -60,8 +72,8 @@ pub(super) fn measure(plan: Plan, quiet: bool, stop: &Arc<AtomicBool>) -> Result
 
 /// The worst of what is to be said.
 fn code(outcome: &Outcome, met: bool) -> u8 {
-    let counts = &outcome.counts;
-    if counts.answered == 0 && counts.connections == 0 && counts.faults.keys().any(|fault| unreachable(*fault)) {
+    // Who ended it before the first answer was due has not learnt that there is none.
+    if outcome.counts.answered == 0 && !outcome.interrupted {
         return exit::UNREACHABLE;
     }
     match (outcome.verdict.valid, met) {
@@ -69,10 +81,6 @@ fn code(outcome: &Outcome, met: bool) -> u8 {
         (true, false) => own::NOT_MET,
         (true, true) => 0,
     }
-}
-
-fn unreachable(fault: Fault) -> bool {
-    !fault.is_of_request()
 }
 
 /// A flag that the first SIGINT or SIGTERM sets; the second one ends the process as it would without us.

@@ -2,12 +2,13 @@
 use super::args::Reports;
 use crate::cli::{complain, show};
 use edge_loadtest::{
-    record::Outcome,
+    record::{HdrLog, Outcome},
     report::{csv, html, json, text},
+    run::LoggedSecond,
     slo::{Figure, Judged},
 };
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
@@ -28,7 +29,8 @@ pub(super) struct Destination {
 }
 
 impl Destination {
-    /// Opens (and empties) the file; `-` is standard output.
+    /// Opens the file; `-` is standard output. What is in it stays until there is something to write: a run that does
+    /// not come about costs nobody the last one's result.
     pub fn open(path: &Path) -> Result<Destination, String> {
         let file = if is_stdout(path) { None } else { Some(create(path)?) };
         Ok(Destination { path: path.to_owned(), file })
@@ -40,11 +42,76 @@ impl Destination {
     }
 
     fn with(self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), String> {
-        let mut out: Box<dyn Write> = match self.file {
-            Some(file) => Box::new(BufWriter::new(file)),
-            None => Box::new(io::stdout().lock()),
+        let path = self.path.clone();
+        let mut out = self.begin();
+        write(&mut out).and_then(|()| out.flush()).map_err(|e| told(&path, &e))
+    }
+
+    /// Empties it, to write.
+    fn begin(self) -> Box<dyn Write> {
+        match self.file {
+            Some(file) => {
+                let _ = file.set_len(0); // a pipe or a device has no length
+                Box::new(BufWriter::new(file))
+            }
+            None => Box::new(io::stdout()),
+        }
+    }
+}
+
+fn told(path: &Path, e: &io::Error) -> String {
+    format!("{}: {e}", path.display())
+}
+
+/// `--hdr`: written while the run lasts, a line for each second.
+pub(super) struct HdrFile {
+    path: PathBuf,
+    state: Hdr,
+}
+
+enum Hdr {
+    /// Nobody asked.
+    None,
+    Waiting(Destination),
+    Begun(HdrLog<Box<dyn Write>>),
+    /// What went wrong: told when the run is over, which it does not end.
+    Failed(String),
+}
+
+impl HdrFile {
+    /// Opens what was asked for.
+    pub fn open(reports: &Reports) -> Result<HdrFile, String> {
+        let state = reports.hdr.as_deref().map(Destination::open).transpose()?.map_or(Hdr::None, Hdr::Waiting);
+        Ok(HdrFile { path: reports.hdr.clone().unwrap_or_default(), state })
+    }
+
+    /// A second is over.
+    pub fn second(&mut self, second: &LoggedSecond<'_>) {
+        let begun = match std::mem::replace(&mut self.state, Hdr::None) {
+            Hdr::Waiting(to) => HdrLog::begin(to.begin(), second.started),
+            Hdr::Begun(log) => Ok(log),
+            other => {
+                self.state = other;
+                return;
+            }
         };
-        write(&mut out).and_then(|()| out.flush()).map_err(|e| format!("{}: {e}", self.path.display()))
+        let written = begun.and_then(|mut log| {
+            log.interval(second.response, second.from, second.length)?;
+            Ok(log)
+        });
+        self.state = match written {
+            Ok(log) => Hdr::Begun(log),
+            Err(e) => Hdr::Failed(told(&self.path, &e)),
+        };
+    }
+
+    /// The run is over.
+    pub fn end(self) -> Result<(), String> {
+        match self.state {
+            Hdr::Begun(log) => log.end().map(drop).map_err(|e| told(&self.path, &e)),
+            Hdr::Failed(why) => Err(why),
+            Hdr::None | Hdr::Waiting(_) => Ok(()),
+        }
     }
 }
 
@@ -56,13 +123,17 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    /// Opens (and empties) each file that was asked for.
+    /// Opens each file that was asked for.
     pub fn open(reports: &Reports) -> Result<Outputs, String> {
         let asked = [(Form::Json, &reports.json), (Form::Csv, &reports.csv), (Form::Html, &reports.html)];
         let asked: Vec<_> = asked.iter().filter_map(|(form, path)| Some((*form, path.as_ref()?))).collect();
-        let stdout = asked.iter().filter(|(_, path)| is_stdout(path)).count();
+        let paths: Vec<&PathBuf> = asked.iter().map(|(_, path)| *path).chain(&reports.hdr).collect();
+        let stdout = paths.iter().filter(|path| is_stdout(path)).count();
         if stdout > 1 {
-            return Err("only one of --json, --csv and --html can be written to standard output".to_owned());
+            return Err("only one of --json, --csv, --html and --hdr can be written to standard output".to_owned());
+        }
+        if let Some((_, path)) = paths.iter().enumerate().find(|(i, path)| paths.iter().take(*i).any(|p| p == *path)) {
+            return Err(format!("{}: two reports cannot be written to one file", path.display()));
         }
         let mut to = Vec::new();
         for (form, path) in asked {
@@ -88,7 +159,7 @@ fn is_stdout(path: &Path) -> bool {
 }
 
 fn create(path: &Path) -> Result<File, String> {
-    File::create(path).map_err(|e| format!("{}: {e}", path.display()))
+    OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(|e| told(path, &e))
 }
 
 fn write(form: Form, outcome: &Outcome, mut out: impl Write) -> io::Result<()> {

@@ -29,8 +29,12 @@ pub(super) fn run(args: &args::Search) -> ExitCode {
         confirm_seconds: args.confirm.as_secs_f64(),
     };
     // Before the first step, so that a mistake is told at once.
-    if let Err(mistakes) = plan::build(&args.options(args.from, args.step)) {
-        return fail(exit::USAGE, &mistakes.to_string());
+    for (flag, time) in [("--step", args.step), ("--confirm", args.confirm)] {
+        if let Err(mistakes) = plan::build(&args.options(args.from, time)) {
+            // There is no -d here: its mistake is that of the flag that the time came from.
+            let said: Vec<String> = mistakes.iter().map(|m| of_flag(m, "-d", flag)).collect();
+            return fail(exit::USAGE, &said.join("\n"));
+        }
     }
     let to = match args.json.as_deref().map(output::Destination::open).transpose() {
         Ok(to) => to,
@@ -50,9 +54,17 @@ pub(super) fn run(args: &args::Search) -> ExitCode {
     ExitCode::from(code(&found))
 }
 
+/// The same mistake, told of the flag that was typed.
+fn of_flag(mistake: &str, known: &str, typed: &str) -> String {
+    match mistake.strip_prefix(known).filter(|rest| rest.starts_with(' ')) {
+        Some(rest) => format!("{typed}{rest}"),
+        None => mistake.to_owned(),
+    }
+}
+
 fn step(args: &args::Search, rate: f64, seconds: f64, stop: &Arc<AtomicBool>) -> Result<Outcome, String> {
     let plan = plan::build(&args.options(rate, Duration::from_secs_f64(seconds))).map_err(|m| m.to_string())?;
-    let mut outcome = load::measure(plan, args.quiet, stop)?;
+    let mut outcome = load::measure(plan, args.quiet, stop, &mut |_| ())?;
     outcome.interrupted |= stop.load(Ordering::Relaxed);
     if !args.quiet {
         let counts = &outcome.counts;

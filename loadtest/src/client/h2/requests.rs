@@ -102,7 +102,8 @@ impl<'a> Driver<'a> {
             }
         }
         cx.waker().wake_by_ref(); // others first
-        Poll::Pending
+        // A server that never stops talking does not stop the clock.
+        self.poll_timer(cx)
     }
 
     /// One read, all that it brought, all that is due, one write. Whether there may be more to read.

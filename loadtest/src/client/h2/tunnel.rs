@@ -82,6 +82,9 @@ impl Driver<'_> {
                 Err(why) => return Poll::Ready(why),
             }
         }
+        if !self.granted && self.timer.poll_fired(cx).is_ready() {
+            return Poll::Ready(self.cut(Some(Fault::Timeout)));
+        }
         cx.waker().wake_by_ref(); // others first
         Poll::Pending
     }

@@ -142,7 +142,7 @@ impl Echo {
     /// Compares a piece of an echo with what was sent.
     fn on_data(&mut self, kind: Opcode, bytes: &[u8], end: bool, now_us: u64) -> Result<(), Fault> {
         let Some(flight) = self.in_flight.front_mut() else {
-            return Err(Fault::Body); // nobody said anything
+            return Err(Fault::Protocol); // nobody said anything
         };
         if flight.first_us == 0 {
             flight.first_us = now_us;
@@ -167,9 +167,6 @@ impl Echo {
         if flight.late {
             return;
         }
-        if !good {
-            return self.shard.failed(Fault::Body, Some(flight.ticket), now_us);
-        }
         let done = Done {
             intended_us: flight.ticket.intended_us,
             sent_us: flight.sent_us,
@@ -179,7 +176,11 @@ impl Echo {
             body,
         };
         self.answered += 1;
-        self.shard.done(&done, None);
+        if good {
+            self.shard.done(&done, None);
+        } else {
+            self.shard.done_wrong(&done);
+        }
     }
 
     /// The server closes: our answer goes out, and what is in flight will not be answered.

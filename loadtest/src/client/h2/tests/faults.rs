@@ -217,3 +217,19 @@ fn a_bad_answer_ends_its_stream_alone() {
     assert_eq!(came.answered(), 1);
     assert_eq!(came.all_faults(), [(Fault::Protocol, 2), (Fault::TooLarge, 2)]);
 }
+
+#[test]
+fn a_flood_of_frames_does_not_stop_the_clock() {
+    /// A PING's answer that nobody asked for: it needs none itself.
+    const PONG: [u8; 17] = [0, 0, 8, 6, 1, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let came = against(
+        &[],
+        |plan| (plan.timeout, plan.requests) = (Duration::from_millis(100), NonZeroU64::new(1)),
+        |peer| {
+            peer.request().unwrap();
+            let flood = PONG.repeat(4096);
+            while std::io::Write::write_all(&mut peer.socket, &flood).is_ok() {}
+        },
+    );
+    assert_eq!(came.all_faults(), [(Fault::Timeout, 1)]);
+}
