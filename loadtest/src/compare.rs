@@ -131,6 +131,10 @@ fn row(measure: Measure, a: &Runs, b: &Runs, resamples: usize, random: &mut Rand
     let alike = bootstrap::correlation(a.iter().chain(b));
     let (side_a, side_b) = (Resampled::new(a, alike), Resampled::new(b, alike));
     let (mean_a, mean_b) = (side_a.mean, side_b.mean);
+    // Figures of a file that no run has may add up to what is no number.
+    if !(mean_a.is_finite() && mean_b.is_finite()) {
+        return None;
+    }
     let ratio = measure.is_ratio();
     if ratio && (mean_a <= 0.0 || mean_b <= 0.0) {
         return None;

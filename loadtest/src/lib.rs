@@ -13,6 +13,7 @@
 //! | `slo`, `search`, `compare` | judgement: assertions, the highest rate under an objective, two results side by side |
 //! | `origin` | the scripted origin |
 //! | `units` | durations, sizes and rates as they are typed |
+//! | `websocket` | what both ends of a WebSocket have in common |
 #![forbid(unsafe_code)]
 mod check;
 pub mod client;
@@ -29,3 +30,4 @@ pub mod slo;
 #[cfg(test)]
 mod testing;
 pub mod units;
+mod websocket;

@@ -52,7 +52,8 @@ pub(crate) async fn run(shard: Rc<Shard>, gate: Rc<Gate>, origin: usize, number:
         match ended {
             None => return,
             Some(Ended { why: Why::Over, .. }) => return,
-            Some(Ended { answered: 1.., .. }) | Some(Ended { why: Why::Served, .. }) => pause = PAUSE,
+            Some(Ended { answered: 1.., .. }) => pause = PAUSE,
+            // Whoever announces the end of each connection at once (GOAWAY) refuses as well.
             Some(_) => {
                 let until = shard.now() + pause.as_micros() as u64;
                 if !sleep_until(&shard, until).await {

@@ -244,3 +244,22 @@ fn what_speaks_against_a_comparison_is_said() {
     at(&mut b, &["2026-01-01T00:00:01.5Z", "2026-01-01T00:00:04Z"]);
     assert!(warned(&a, &b).is_empty());
 }
+
+#[test]
+fn what_files_of_strangers_say_does_not_reach_the_terminal_as_it_is() {
+    let random = &mut Random::new(5);
+    let (a, mut b) = (run(TRUTH, random), run(TRUTH, random));
+    b.environment.cpu = format!("x\u{1b}]0;title\u{7}{}", "y".repeat(100_000));
+    b.verdict.valid = false;
+    b.verdict.reasons = vec!["\u{1b}[2J".into()];
+    // Their sum is no number any more.
+    for second in &mut b.series {
+        second.response.mean = f64::MAX;
+        second.counts.faults = [(Fault::Reset, u64::MAX), (Fault::Closed, u64::MAX)].into();
+    }
+    let comparison = compare(&[a], &[b], &Settings { resamples: 500, ..Settings::default() }).unwrap();
+    let text = comparison.to_string();
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+    assert!(text.contains("processor differs") && text.contains("INVALID") && text.len() < 5_000, "{text}");
+    assert!(comparison.rows.iter().all(|row| row.measure != Measure::Mean && row.change.is_finite()));
+}

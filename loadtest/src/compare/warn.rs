@@ -2,8 +2,12 @@
 use crate::{
     plan::url,
     record::{Asked, Outcome},
+    report::units::clean,
 };
 use std::collections::BTreeSet;
+
+/// Most characters of what a file says that are shown: files may be of strangers, and what they say is for terminals too.
+const WORDS_MAX: usize = 300;
 
 /// Each a sentence.
 pub(super) fn warnings(a: &[Outcome], b: &[Outcome]) -> Vec<String> {
@@ -12,7 +16,7 @@ pub(super) fn warnings(a: &[Outcome], b: &[Outcome]) -> Vec<String> {
         for (n, run) in runs.iter().enumerate() {
             if !run.verdict.valid {
                 let why = run.verdict.reasons.first().map_or("no reason is given", String::as_str);
-                warnings.push(format!("result {} of {side} is INVALID: {why}", n + 1));
+                warnings.push(format!("result {} of {side} is INVALID: {}", n + 1, clean(why, WORDS_MAX)));
             }
             if run.interrupted {
                 warnings.push(format!("result {} of {side} was interrupted after {:.0} s", n + 1, run.seconds));
@@ -63,7 +67,10 @@ fn path(text: &str) -> String {
 /// How the sides differ in this, if they do.
 fn differing(a: &[Outcome], b: &[Outcome], of: &dyn Fn(&Outcome) -> String) -> Option<String> {
     let values = |runs: &[Outcome]| runs.iter().map(of).collect::<BTreeSet<String>>();
-    let shown = |values: &BTreeSet<String>| values.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let shown = |values: &BTreeSet<String>| {
+        let all = values.iter().map(String::as_str).take(WORDS_MAX).collect::<Vec<_>>().join(", ");
+        clean(&all, WORDS_MAX)
+    };
     let (a, b) = (values(a), values(b));
     (a != b || a.len() > 1).then(|| format!("A {}, B {}", shown(&a), shown(&b)))
 }

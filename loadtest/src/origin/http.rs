@@ -128,7 +128,7 @@ fn upgrade(request: &Request<Incoming>) -> Option<String> {
     if request.version() != Version::HTTP_11 || !wanted.eq_ignore_ascii_case(b"websocket") {
         return None;
     }
-    request.headers().get("sec-websocket-key").map(|key| websocket::accept(key.as_bytes()))
+    request.headers().get("sec-websocket-key").map(|key| crate::websocket::accept(key.as_bytes()))
 }
 
 fn switch(accept: &str) -> Bytes {

@@ -1,8 +1,7 @@
 //! The echo of a WebSocket (RFC 6455), server's side: frames go back as they come, unmasked, piece by piece. Nothing is
 //! collected, so that a frame may be as large as it likes.
 use super::desk::Desk;
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sha1::{Digest, Sha1};
+use crate::websocket::{CONTROL_MAX, mask, write_head};
 use std::{io, rc::Rc};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -10,8 +9,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 const READ: usize = 4096;
 /// Longest head of a frame, bytes (section 5.2).
 const HEAD_MAX: usize = 14;
-/// Most that a control frame holds, bytes (section 5.5).
-const CONTROL_MAX: u64 = 125;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
@@ -22,12 +19,6 @@ const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 /// Protocol error (section 7.4.1), as a whole frame.
 const CLOSE_1002: [u8; 4] = [FIN | CLOSE, 2, 0x03, 0xea];
-
-/// What the server answers to a client's key (section 4.2.2).
-pub(super) fn accept(key: &[u8]) -> String {
-    let digest = Sha1::new().chain_update(key).chain_update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").finalize();
-    STANDARD.encode(digest)
-}
 
 /// One connection's frames.
 #[derive(Default)]
@@ -76,9 +67,11 @@ impl Echo {
 
     fn payload(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         if !self.mute {
-            let mut mask = self.mask;
-            mask.rotate_left(self.turn);
-            out.extend(bytes.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+            let mut key = self.mask;
+            key.rotate_left(self.turn);
+            let start = out.len();
+            out.extend_from_slice(bytes);
+            mask(out.get_mut(start..).unwrap_or_default(), key);
         }
         self.turn = (self.turn + bytes.len()) % 4;
         self.left -= bytes.len() as u64;
@@ -121,7 +114,7 @@ impl Echo {
         let control = opcode & CONTROL != 0;
         let unmasked = second & 0x80 == 0;
         let unknown = opcode > PONG || (3..CLOSE).contains(&opcode);
-        let bad_control = control && (length > CONTROL_MAX || first & FIN == 0);
+        let bad_control = control && (length > CONTROL_MAX as u64 || first & FIN == 0);
         if unmasked || unknown || bad_control || first & RESERVED != 0 || length >> 63 != 0 {
             out.extend_from_slice(&CLOSE_1002);
             self.over = true;
@@ -133,25 +126,10 @@ impl Echo {
         self.left = length;
         self.turn = 0;
         if !self.mute {
-            write_head(if opcode == PING { FIN | PONG } else { first }, length, out);
+            write_head(out, if opcode == PING { FIN | PONG } else { first }, false, length);
         }
         if length == 0 {
             self.end_of_frame();
-        }
-    }
-}
-
-fn write_head(first: u8, length: u64, out: &mut Vec<u8>) {
-    out.push(first);
-    match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(short @ ..=125), _) => out.push(short),
-        (_, Ok(medium)) => {
-            out.push(126);
-            out.extend_from_slice(&medium.to_be_bytes());
-        }
-        _ => {
-            out.push(127);
-            out.extend_from_slice(&length.to_be_bytes());
         }
     }
 }
@@ -196,8 +174,7 @@ mod tests {
 
     fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
-        write_head(first, payload.len() as u64, &mut frame);
-        frame[1] |= 0x80;
+        write_head(&mut frame, first, true, payload.len() as u64);
         let mask = [1, 2, 3, 4];
         frame.extend_from_slice(&mask);
         frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
@@ -206,14 +183,9 @@ mod tests {
 
     fn answer(frame_first: u8, payload: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        write_head(frame_first, payload.len() as u64, &mut out);
+        write_head(&mut out, frame_first, false, payload.len() as u64);
         out.extend_from_slice(payload);
         out
-    }
-
-    #[test]
-    fn the_key_of_the_standard() {
-        assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]

@@ -99,14 +99,15 @@ impl Counts {
 
     /// Faults of all kinds together.
     pub fn errors(&self) -> u64 {
-        self.faults.values().sum()
+        self.faults.values().fold(0, |sum, n| sum.saturating_add(*n))
     }
 
     /// What the share of errors is a share of: answers, and the requests that ended without one. Answers whose status or
     /// body is not expected are among both the answers and the errors, and count once.
     pub fn finished(&self) -> u64 {
-        let unanswered = self.faults.iter().filter(|(fault, _)| !fault.has_answer()).map(|(_, n)| n).sum::<u64>();
-        self.answered + unanswered
+        let unanswered = self.faults.iter().filter(|(fault, _)| !fault.has_answer());
+        // Not even figures of a file that somebody else wrote overflow.
+        unanswered.fold(self.answered, |sum, (_, n)| sum.saturating_add(*n))
     }
 
     /// Errors of all that finished, 0 to 1; 0 when nothing finished.

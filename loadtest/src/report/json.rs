@@ -1,4 +1,5 @@
 //! A result as JSON: written for `--json`, and read again where results are compared.
+use super::units::clean;
 use crate::record::{Outcome, SCHEMA};
 use serde::Deserialize;
 use std::{
@@ -9,6 +10,9 @@ use std::{
 
 /// Largest file that is read, bytes: a day of seconds, each with a heat map's column, is about half of it.
 const FILE_MAX: u64 = 256 << 20;
+
+/// Most characters of what is wrong with a file.
+const WHY_MAX: usize = 300;
 
 /// Why a file is not a result that can be used.
 #[derive(Debug)]
@@ -40,7 +44,11 @@ impl fmt::Display for ReadError {
                 f,
                 "was written by a later edge (schema {schema}, this one reads up to {SCHEMA}); read it with that version"
             ),
-            ReadError::Wrong(why) => write!(f, "is a damaged result: {why}; measure again with `edge bench --json`"),
+            // It may hold words of the file.
+            ReadError::Wrong(why) => {
+                let why = clean(why, WHY_MAX);
+                write!(f, "is a damaged result: {why}; measure again with `edge bench --json`")
+            }
         }
     }
 }
@@ -50,7 +58,7 @@ impl std::error::Error for ReadError {}
 /// What is looked at first, so that a file of a later version is not called damaged.
 #[derive(Deserialize)]
 struct Marked {
-    schema: Option<serde_json::Value>,
+    schema: u64,
 }
 
 /// The result as one line of JSON, with its end of line.
@@ -68,10 +76,14 @@ pub fn write(outcome: &Outcome, mut out: impl Write) -> io::Result<()> {
 /// # Errors
 /// Why it cannot be used, for people.
 pub fn read(bytes: &[u8]) -> Result<Outcome, ReadError> {
-    // A list, a string or nothing at all is JSON too; only what does not parse is not.
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|e| ReadError::NotJson(e.to_string()))?;
-    let marked = Marked::deserialize(&value).map_err(|_| ReadError::NotAResult)?;
-    let schema = marked.schema.as_ref().and_then(serde_json::Value::as_u64).ok_or(ReadError::NotAResult)?;
+    // A list, a string or nothing at all is JSON too; only what does not parse is not. Nothing of it is kept here: as a
+    // tree, a file of short numbers would take many times its size.
+    let marked: Result<Marked, _> = serde_json::from_slice(bytes);
+    let schema = match marked {
+        Ok(marked) => marked.schema,
+        Err(e) if e.is_data() => return Err(ReadError::NotAResult),
+        Err(e) => return Err(ReadError::NotJson(e.to_string())),
+    };
     if schema > u64::from(SCHEMA) {
         return Err(ReadError::Newer(schema));
     }
@@ -233,5 +245,14 @@ mod tests {
         assert!(matches!(read_file(&path), Err(ReadError::Io(_))));
         fs::write(&path, written()).unwrap();
         assert_eq!(read_file(&path).unwrap().counts, outcome(&Sample::default()).counts);
+    }
+
+    #[test]
+    fn words_of_a_damaged_file_do_not_reach_the_terminal_as_they_are() {
+        let mut value: serde_json::Value = serde_json::from_slice(&written()).unwrap();
+        value["counts"]["faults"][format!("\u{1b}[2J{}", "x".repeat(10_000))] = 1.into();
+        let why = read(value.to_string().as_bytes()).unwrap_err().to_string();
+        assert!(why.starts_with("is a damaged result") && why.len() < 1_000, "{why:?}");
+        assert!(!why.chars().any(char::is_control), "{why:?}");
     }
 }

@@ -173,24 +173,27 @@ impl Connection {
     /// Works through everything that has come, and tells `on` what happened to which request. The task is woken for the
     /// next turn; what there is to send goes with [`Connection::flush`].
     pub fn turn(&mut self, cx: &mut Context<'_>, on: &mut impl FnMut(Place, Event<'_>)) {
+        for _ in 0..CALLS_PER_TURN {
+            if !self.batch(cx, on) {
+                return;
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+
+    /// As [`Connection::turn`], of what one receive call brings: one reading of the clock is the time of all of
+    /// it. Whether there may be more; the task is not woken for that.
+    pub fn batch(&mut self, cx: &mut Context<'_>, on: &mut impl FnMut(Place, Event<'_>)) -> bool {
         if self.lost.is_some() {
-            return;
+            return false;
         }
         let client = self.client.clone();
         let memory = &mut *client.memory.borrow_mut();
         self.now = Instant::now();
-        let mut more = true;
-        for _ in 0..CALLS_PER_TURN {
-            more = self.receive(cx, memory);
-            self.expire();
-            self.events(&mut memory.answer, on);
-            if !more || self.lost.is_some() {
-                break;
-            }
-        }
-        if more {
-            cx.waker().wake_by_ref();
-        }
+        let more = self.receive(cx, memory);
+        self.expire();
+        self.events(&mut memory.answer, on);
+        more && self.lost.is_none()
     }
 
     /// One receive call; whether there may be more.

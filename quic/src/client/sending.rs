@@ -1,5 +1,5 @@
 //! The way out of a client connection: requests, and packets.
-use super::{Connection, Place, Prepared, ending::varint};
+use super::{Connection, Lost, Place, Prepared, ending::varint};
 use crate::h3::ErrorCode;
 use quinn_proto::{Dir, EcnCodepoint};
 use std::task::Context;
@@ -64,6 +64,11 @@ impl Connection {
         let client = self.client.clone();
         let out = &mut client.memory.borrow_mut().out;
         self.transmit(cx, out);
+        // The socket tells it once: if that was on the way out, nothing more will be there to read.
+        if self.wire.is_refused() && self.lost.is_none() {
+            self.lost = Some(Lost::Refused);
+            cx.waker().wake_by_ref();
+        }
         self.endpoint_events();
         self.deadline = self.quic.poll_timeout();
         match self.deadline {
@@ -123,5 +128,44 @@ impl Connection {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        client::{Client, Settings},
+        crypto::ClientCrypto,
+    };
+    use edge_io::{ring::Driver, runtime};
+    use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+    use std::{
+        net::UdpSocket,
+        sync::{Arc, mpsc},
+        time::Duration,
+    };
+
+    #[test]
+    fn a_refusal_is_seen_on_the_way_out() {
+        let addr = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();
+        let (tell, told) = mpsc::channel();
+        let shard = runtime::spawn_shard(0, None, Driver::Epoll, move |local| async move {
+            let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+            let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
+            let mut tls = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+            // Two datagrams, each a message of its own: the second is told of the first one's fate, and nobody else is.
+            tls.alpn_protocols = vec![vec![b'x'; 250], vec![b'y'; 250]];
+            let crypto = Arc::new(ClientCrypto::new(Arc::new(tls)).unwrap());
+            let client = Client::new(&local.reactor, &local.timers, crypto, &Settings::default()).unwrap();
+            let mut connection = client.connect(addr, "edge.example").unwrap();
+            connection.wire.cuts = false;
+            let lost = connection.connected(Duration::from_secs(5)).await.unwrap_err();
+            tell.send((matches!(lost, Lost::Refused), lost.to_string(), connection.sent)).unwrap();
+        });
+        let (refused, lost, sent) = told.recv_timeout(Duration::from_secs(20)).unwrap();
+        shard.unwrap().join().unwrap();
+        assert!(refused, "{lost}");
+        assert_eq!(sent, 2400, "at once");
     }
 }

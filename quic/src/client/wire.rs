@@ -29,7 +29,7 @@ pub(super) struct Wire {
     source: Source,
     v4: bool,
     /// Whether the kernel cuts segments.
-    cuts: bool,
+    pub(super) cuts: bool,
     /// The ECN bits that it puts into each header.
     ecn: Option<EcnCodepoint>,
     /// Nothing listens at the other end (an ICMP message said so).

@@ -80,6 +80,8 @@ fn prepare(origin: &Origin) -> Vec<Prepared> {
     origin.requests.iter().map(of).collect()
 }
 
+/// Receive calls of one turn, before others have theirs.
+const BATCHES_PER_TURN: u32 = 4;
 /// Not set.
 const NEVER: u64 = u64::MAX;
 
@@ -133,9 +135,19 @@ impl<'a> Driver<'a> {
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Option<Why> {
-        self.flights.begin_turn();
-        let flights = &mut self.flights;
-        self.connection.turn(cx, &mut |place, event| flights.on(place, event));
+        // The time of answers is when they were read, not when the first of a long turn was.
+        let mut batches = 0;
+        loop {
+            self.flights.begin_turn();
+            let flights = &mut self.flights;
+            let more = self.connection.batch(cx, &mut |place, event| flights.on(place, event));
+            batches += 1;
+            match (more, batches < BATCHES_PER_TURN) {
+                (true, true) => {}
+                (true, false) => break cx.waker().wake_by_ref(),
+                (false, _) => break,
+            }
+        }
         for place in self.flights.unwanted() {
             self.connection.cancel(place);
         }

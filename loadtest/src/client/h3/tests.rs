@@ -253,3 +253,19 @@ fn an_untrusted_certificate() {
     (plan.tls.insecure, plan.tls.ca) = (false, Some(authority.path().to_owned()));
     assert_eq!(tried(plan), [Fault::Handshake]);
 }
+
+#[test]
+fn a_server_that_always_says_goodbye_is_not_asked_in_a_hot_loop() {
+    let server = Server::start(Trust::new().server(), |incoming| async move {
+        let Ok(connection) = incoming.await else { return };
+        let Ok(mut control) = connection.open_uni().await else { return };
+        let _ = control.write_all(&[0, 4, 0, 7, 1, 0]).await;
+        connection.closed().await;
+    });
+    let mut plan = h3(server.addr, "/", 1);
+    (plan.requests, plan.duration) = (None, Duration::from_millis(600));
+    let outcome = run(plan);
+    // Pauses of 10, 20, 40, 80, 160, 320 ms.
+    assert!((2..=7).contains(&outcome.counts.connections), "{:?}", outcome.counts);
+    assert_eq!(outcome.counts.answered, 0);
+}

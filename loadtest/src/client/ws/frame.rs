@@ -1,8 +1,6 @@
 //! WebSocket frames as a client writes and reads them (RFC 6455, section 5). Pure; nothing of a message is kept here.
+use crate::websocket::{self, CONTROL_MAX, write_head};
 use std::fmt;
-
-/// Payload bytes of a control frame (RFC 6455, section 5.5).
-const CONTROL_MAX: usize = 125;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,36 +51,11 @@ impl fmt::Display for Broken {
 /// Appends one whole frame, masked with `mask` (RFC 6455, section 5.3).
 pub fn write(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
     const FINAL: u8 = 0x80;
-    const MASKED: u8 = 0x80;
-    out.push(FINAL | opcode as u8);
-    match payload.len() {
-        n @ 0..=125 => out.push(MASKED | n as u8),
-        n @ 126..=0xffff => {
-            out.push(MASKED | 126);
-            out.extend_from_slice(&(n as u16).to_be_bytes());
-        }
-        n => {
-            out.push(MASKED | 127);
-            out.extend_from_slice(&(n as u64).to_be_bytes());
-        }
-    }
+    write_head(out, FINAL | opcode as u8, true, payload.len() as u64);
     out.extend_from_slice(&mask);
     let start = out.len();
     out.extend_from_slice(payload);
-    xor(out.get_mut(start..).unwrap_or_default(), mask);
-}
-
-/// Applies a mask, a word at a time.
-fn xor(bytes: &mut [u8], mask: [u8; 4]) {
-    let [a, b, c, d] = mask;
-    let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-    let (words, rest) = bytes.as_chunks_mut::<8>();
-    for place in words {
-        *place = (u64::from_ne_bytes(*place) ^ word).to_ne_bytes();
-    }
-    for (byte, key) in rest.iter_mut().zip(mask.into_iter().cycle()) {
-        *byte ^= key;
-    }
+    websocket::mask(out.get_mut(start..).unwrap_or_default(), mask);
 }
 
 /// What came.

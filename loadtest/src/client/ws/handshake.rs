@@ -1,23 +1,17 @@
 //! The opening handshake of a WebSocket over HTTP/1.1 (RFC 6455, section 4), the client's side.
-use crate::plan::{Origin, Request};
+use crate::{
+    plan::{Origin, Request},
+    websocket::accept,
+};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use edge_io::{
     head::{FieldId, Head, has_member},
     http1::{write_request_line, write_valid_field},
 };
-use sha1::{Digest, Sha1};
-
-/// What a server proves that it knows (RFC 6455, section 1.3).
-const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A `Sec-WebSocket-Key`.
 pub fn key(random: [u8; 16]) -> String {
     BASE64.encode(random)
-}
-
-/// The `Sec-WebSocket-Accept` that answers a key.
-pub fn accept(key: &str) -> String {
-    BASE64.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
 /// Fields of the handshake: the plan's are left out.
@@ -45,18 +39,7 @@ pub fn is_granted(head: &Head, key: &str) -> bool {
     head.status() == 101
         && has(FieldId::Upgrade, b"websocket")
         && has(FieldId::Connection, b"upgrade")
-        && head.get_all(FieldId::SecWebSocketAccept).eq([accept(key).as_bytes()])
+        && head.get_all(FieldId::SecWebSocketAccept).eq([accept(key.as_bytes()).as_bytes()])
         // None was offered.
         && !head.has(FieldId::SecWebSocketExtensions)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_to_a_key_is_the_one_of_the_specification() {
-        assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!(key([7; 16]).len(), 24);
-    }
 }

@@ -1,5 +1,4 @@
 //! WebSockets against a server of another house, and against ones that misbehave.
-use super::handshake;
 use crate::{
     client::{
         Why,
@@ -155,7 +154,7 @@ fn by_hand(change: impl FnOnce(&mut Plan), script: impl FnOnce(&mut TcpStream) +
         assert!(head.starts_with("GET /chat?a=1 HTTP/1.1\r\nhost: 127.0.0.1:"), "{head}");
         assert!(head.contains("\r\norigin: http://here\r\n"), "{head}");
         let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
-        let accept = handshake::accept(key);
+        let accept = crate::websocket::accept(key.as_bytes());
         let granted = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
         );

@@ -55,7 +55,7 @@ impl Gate {
             }
             self.waiting.push_back(begins);
         }
-        self.next_ns = begins + self.interval_ns;
+        self.next_ns = begins.saturating_add(self.interval_ns);
         let done = begins.saturating_add(takes_ns);
         if self.places.pop().is_some() {
             self.places.push(Reverse(done));
@@ -158,5 +158,12 @@ mod tests {
         let done: Vec<u64> = (0..100).map(|n| pace.due(SECOND + n * 10_000, 0).unwrap()).collect();
         assert!(done.iter().zip(0..).all(|(at, n)| *at == 2 * SECOND + 500 + n * 1000), "{done:?}");
         assert_eq!(pace.release(SECOND + 5), 2 * SECOND);
+    }
+
+    #[test]
+    fn a_capacity_of_next_to_nothing_is_one_request() {
+        let pace = Pace::new(&Script { capacity: Rate::new(1e-12), queue: 10, ..Script::default() });
+        assert_eq!(pace.due(5, 0), Ok(5));
+        assert!((0..3).all(|_| pace.due(6, 0).is_ok_and(|at| at > 1000 * 365 * 86_400 * SECOND / 10)));
     }
 }

@@ -108,11 +108,26 @@ pub(super) fn check(options: &Options) -> Result<(), String> {
     if options.h3 && options.tls.is_none() {
         return Err("HTTP/3 needs TLS".into());
     }
-    if let (Address::Unix(path), false) = (&options.listen[0], options.h1 || options.h2) {
-        return Err(format!("unix:{}: HTTP/3 goes over UDP, not over unix sockets", path.display()));
+    let unix = options.listen.iter().find(|address| matches!(address, Address::Unix(_)));
+    if let (Some(address), false) = (unix, options.h1 || options.h2) {
+        return Err(format!("{address}: HTTP/3 goes over UDP, not over unix sockets"));
     }
     if !(1..=THREADS_MAX).contains(&options.threads) {
         return Err(format!("between 1 and {THREADS_MAX} threads are possible"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unix_socket_has_no_http3_wherever_it_stands() {
+        let mut options = Options { h3: true, tls: Some(Tls::SelfSigned), ..Options::default() };
+        options.listen.push(Address::Unix("/nowhere/socket".into()));
+        assert_eq!(check(&options), Ok(()));
+        (options.h1, options.h2) = (false, false);
+        assert!(check(&options).unwrap_err().starts_with("unix:/nowhere/socket: HTTP/3"));
+    }
 }
