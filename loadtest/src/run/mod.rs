@@ -130,8 +130,10 @@ struct Threads {
     handles: Vec<JoinHandle<()>>,
     reports: std::sync::mpsc::Receiver<Report>,
     empties: Vec<std::sync::mpsc::SyncSender<Box<crate::record::Interval>>>,
-    /// Ours: set when the run fails, or the user's is.
+    /// The run's own: set once the user's is, or when the run fails. The user's flag is not ours to set: the next run would
+    /// find it.
     stop: Arc<AtomicBool>,
+    user: Arc<AtomicBool>,
 }
 
 impl Threads {
@@ -143,7 +145,9 @@ impl Threads {
         let config = tls::config(&wanted, connect::alpn(plan))?;
         let (driver, _) = ring::choose().map_err(|e| Error(format!("the generator's threads cannot be made: {e}")))?;
         let (tell, reports) = sync_channel(REPORTS * used.len());
-        let mut threads = Threads { handles: Vec::new(), reports, empties: Vec::new(), stop: stop.clone() };
+        let own = Arc::new(AtomicBool::new(false));
+        let mut threads =
+            Threads { handles: Vec::new(), reports, empties: Vec::new(), stop: own.clone(), user: stop.clone() };
         for (shard, (core, share)) in used.iter().zip(shares).enumerate() {
             let (back, empties) = sync_channel(REPORTS);
             threads.empties.push(back);
@@ -154,7 +158,7 @@ impl Threads {
                 span,
                 share,
                 tls: Arc::new(config),
-                stop: stop.clone(),
+                stop: own.clone(),
                 reports: tell.clone(),
                 empties,
             };
@@ -169,6 +173,9 @@ impl Threads {
         let mut watched = 0;
         while gather.ends.len() < self.handles.len() {
             let now = monotonic_us();
+            if self.user.load(Ordering::Relaxed) {
+                self.stop.store(true, Ordering::Relaxed);
+            }
             if now >= gather.start_us() {
                 gather.begin();
             }

@@ -131,6 +131,18 @@ fn a_refusing_server_leaves_the_schedule_unsent() {
 }
 
 #[test]
+fn runs_leave_the_users_flag_alone() {
+    let server = Server::answering(OK);
+    let stop = Arc::default();
+    for _ in 0..20 {
+        let mut plan = plan(server.address);
+        (plan.connections, plan.duration) = (1, Duration::from_millis(10));
+        let outcome = run(plan, &mut |_| (), &stop).unwrap();
+        assert!(!outcome.interrupted && !stop.load(Ordering::Relaxed));
+    }
+}
+
+#[test]
 fn stopping_ends_it_with_what_it_has() {
     let server = Server::answering(OK);
     let stop = Arc::new(AtomicBool::new(false));
