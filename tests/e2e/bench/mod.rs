@@ -11,7 +11,7 @@ mod wrong;
 use crate::harness::{
     Driver, Test,
     edge::{BINARY, Process},
-    eventually,
+    not_run,
 };
 use serde_json::Value;
 use std::{
@@ -70,11 +70,22 @@ fn patient(driver: Driver, words: &[&str]) -> Ran {
     bench(driver, &[&["--timeout", "60s", "--connect-timeout", "60s"], words].concat())
 }
 
-/// As [`bench`], until the generator kept up: the machine may be busy with other tests.
-fn valid(driver: Driver, words: &[&str]) -> Ran {
-    eventually("a run in which the generator keeps up", || {
-        Some(bench(driver, words)).filter(|ran| ran.json["verdict"]["valid"] == true)
-    })
+/// As [`bench`], again while the generator does not keep up: the machine may be busy with other tests. `None`, with a note
+/// for the end of the tests, when it never does.
+fn valid(driver: Driver, words: &[&str]) -> Option<Ran> {
+    /// Runs that may be invalid.
+    const TRIES: usize = 10;
+    let found = (0..TRIES).map(|_| bench(driver, words)).find(|ran| {
+        let valid = ran.json["verdict"]["valid"] == true;
+        assert!(valid || ran.code == INVALID, "{ran:?}");
+        valid
+    });
+    if found.is_none() {
+        not_run(
+            "edge bench: exit codes of runs that are valid; this machine was too busy for the generator to keep up",
+        );
+    }
+    found
 }
 
 impl std::fmt::Debug for Ran {
