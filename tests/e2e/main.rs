@@ -1,6 +1,7 @@
 //! End-to-end tests: the built binary between real clients and real origins, over each pair of protocols and on both I/O drivers.
 mod aftermath;
 mod alt_svc;
+mod bench;
 mod body;
 mod certificates;
 mod chaos;
@@ -49,6 +50,7 @@ fn suites() -> Vec<Test> {
     [
         aftermath::tests(),
         alt_svc::tests(),
+        bench::tests(),
         body::tests(),
         certificates::tests(),
         chaos::tests(),

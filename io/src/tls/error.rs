@@ -149,7 +149,10 @@ fn kind_of(e: &rustls::Error) -> ErrorKind {
     match e {
         E::NoCertificatesPresented => ErrorKind::CertificateRequired,
         E::PeerIncompatible(what) => kind_of_incompatible(what),
-        E::NoApplicationProtocol => ErrorKind::NoSharedProtocol,
+        // Whichever side finds it out (RFC 7301 3.2).
+        E::NoApplicationProtocol | E::AlertReceived(rustls::AlertDescription::NoApplicationProtocol) => {
+            ErrorKind::NoSharedProtocol
+        }
         E::AlertReceived(_) => ErrorKind::AlertReceived,
         E::InvalidCertificate(what) => kind_of_certificate(what),
         E::General(text) if text.starts_with("no server certificate chain resolved") => ErrorKind::UnknownName,

@@ -16,7 +16,6 @@ use std::{
     io,
     rc::Rc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 /// Reads of one wake-up: after so many full ones other connections have their turn.
@@ -272,10 +271,17 @@ impl<'a> Driver<'a> {
         }
         if self.timer_us == NEVER || now >= self.timer_us {
             self.timer_us = due;
-            self.timer.set(Duration::from_micros(due - now));
+            self.set_timer(due - now);
             let _ = self.timer.poll_fired(cx); // has the task woken; it looks at the clock itself
         }
         Poll::Pending
+    }
+
+    /// Counted from the exact clock: the timers' own stands still while the shard works, and after a long turn the timer
+    /// would fire before the request is due, which would then never be looked at again.
+    fn set_timer(&self, after_us: u64) {
+        let at = self.shard.local.timers.clock().exact_us().saturating_add(after_us);
+        self.timer.set_at(at / 1000 + 2);
     }
 }
 
