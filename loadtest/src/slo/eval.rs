@@ -173,6 +173,10 @@ mod tests {
             let judged = &judge(&parse(text).unwrap(), &nothing)[0];
             assert!(!judged.met && judged.figure.is_none(), "{judged}");
         }
+        // A server that answers nothing before the end of the run has no share of errors that could be a good one.
+        let mut stalled = outcome();
+        (stalled.counts.sent, stalled.counts.unsent) = (1, 500);
+        assert!(!judge(&parse("err<1%").unwrap(), &stalled)[0].met);
         let mut open = some();
         open.asked.rate = Some(100.0);
         assert!(!judge(&parse("service.p99<60m").unwrap(), &open)[0].met);

@@ -182,3 +182,48 @@ pub(super) fn judgement(judged: &[Judged]) {
         complain(&format!("{word} {}: {found}\n", one.objective.text));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use edge_loadtest::record::histogram;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn reports(json: &Path, hdr: &Path) -> Reports {
+        Reports { json: Some(json.into()), csv: None, html: None, hdr: Some(hdr.into()), quiet: true }
+    }
+
+    #[test]
+    fn what_a_file_holds_stays_until_there_is_something_to_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let (json, hdr) = (dir.path().join("a.json"), dir.path().join("a.hdr"));
+        for path in [&json, &hdr] {
+            std::fs::write(path, "of the last run, which took an hour\n".repeat(100)).unwrap();
+        }
+        let asked = reports(&json, &hdr);
+        let (_outputs, mut log) = (Outputs::open(&asked).unwrap(), HdrFile::open(&asked).unwrap());
+        for path in [&json, &hdr] {
+            assert!(std::fs::read_to_string(path).unwrap().starts_with("of the last run"));
+        }
+        let mut response = histogram();
+        response.record(7).unwrap();
+        let (from, length) = (Duration::ZERO, Duration::from_secs(1));
+        log.second(&LoggedSecond { response: &response, started: UNIX_EPOCH, from, length });
+        log.second(&LoggedSecond { response: &response, started: UNIX_EPOCH, from: length, length });
+        log.end().unwrap();
+        let written = std::fs::read_to_string(&hdr).unwrap();
+        assert!(written.starts_with("#[Histogram log format") && !written.contains("last run"), "{written}");
+        let lines: Vec<&str> = written.lines().rev().take(2).collect();
+        assert!(lines[1].starts_with("0.000,1.000,0.007,") && lines[0].starts_with("1.000,1.000,0.007,"), "{written}");
+    }
+
+    #[test]
+    fn two_reports_are_not_written_to_one_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let one = dir.path().join("one");
+        assert!(Outputs::open(&reports(&one, &one)).err().unwrap().contains("two reports"));
+        assert!(!one.exists());
+        let stdout = Path::new("-");
+        assert!(Outputs::open(&reports(stdout, stdout)).err().unwrap().contains("--hdr"));
+    }
+}
