@@ -1,11 +1,11 @@
 //! From what was asked to a plan: everything is read, checked and resolved, and every mistake is told, not the first one.
 use super::{
     Exchange, Expect, Load, Mistakes, Options, Origin, Plan, Protocol, Request, Tls, bounds, fields,
-    mistake::quoted,
+    mistake::{grouped, quoted},
     options::{
         self, ANSWER_MAX, BODY_FILE_MAX, BODY_MAX, Body, CONNECT_TIMEOUT, DURATION, DURATION_MAX, DURATION_MIN,
-        DURATION_OF_COUNTED, KEPT_ANSWER_MAX, KEPT_BODY_MAX, MESSAGE, MESSAGE_MAX, STATUS, TIMEOUT, TIMEOUT_MAX,
-        TIMEOUT_MIN, WARMUP, WARMUP_MAX,
+        DURATION_OF_COUNTED, KEPT_ANSWER_MAX, KEPT_ANSWERS_MAX, KEPT_BODY_MAX, MESSAGE, MESSAGE_MAX, STATUS, TIMEOUT,
+        TIMEOUT_MAX, TIMEOUT_MIN, WARMUP, WARMUP_MAX,
     },
     targets::{self, read_bounded},
     url::{Url, authority_fault},
@@ -54,7 +54,7 @@ pub fn build(options: &Options) -> Result<Plan, Mistakes> {
         tls,
         cores: size.cores,
         exchange,
-        body_max: body_max(options, &expect, &mut mistakes),
+        body_max: body_max(options, &expect, size.connections as u64 * size.streams as u64, &mut mistakes),
         expect,
         seed: options.seed.unwrap_or(options::SEED),
         server_pid: options.server_pid.and_then(|pid| mistakes.check(server(pid))),
@@ -223,9 +223,21 @@ fn expect(options: &Options, mistakes: &mut Mistakes) -> Expect {
     Expect { status: status.unwrap_or(STATUS), body }
 }
 
-fn body_max(options: &Options, expect: &Expect, mistakes: &mut Mistakes) -> u64 {
-    let (default, most) = if expect.body.is_some() { (KEPT_BODY_MAX, KEPT_ANSWER_MAX) } else { (BODY_MAX, ANSWER_MAX) };
+fn body_max(options: &Options, expect: &Expect, places: u64, mistakes: &mut Mistakes) -> u64 {
+    let each = KEPT_ANSWERS_MAX / places.max(1);
+    let (default, most) = match expect.body {
+        Some(_) => (KEPT_BODY_MAX.min(each), KEPT_ANSWER_MAX),
+        None => (BODY_MAX, ANSWER_MAX),
+    };
     let asked = options.body_max.unwrap_or(default);
+    if expect.body.is_some() && asked > each {
+        mistakes.add(format!(
+            "--body-max {asked}: with --expect-body answers are kept, {} at once here, {} bytes in all; expected {each} at \
+             most, or fewer connections and streams",
+            grouped(places),
+            grouped(KEPT_ANSWERS_MAX),
+        ));
+    }
     mistakes.check(bounds::within("--body-max", asked, 0, most)).unwrap_or(default)
 }
 

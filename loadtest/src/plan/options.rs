@@ -39,6 +39,9 @@ pub const ANSWER_MAX: u64 = 1 << 40;
 /// The same when answers are kept to be looked into.
 pub const KEPT_ANSWER_MAX: u64 = 1 << 30;
 
+/// The same of all places together, bytes: each may have an answer in it.
+pub const KEPT_ANSWERS_MAX: u64 = 4 << 30;
+
 /// Connections unless asked otherwise.
 pub const CONNECTIONS: usize = 64;
 /// Measured time unless asked otherwise.

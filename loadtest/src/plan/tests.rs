@@ -184,6 +184,10 @@ fn mistakes_name_the_option_and_what_to_do() {
     told("use -c for more", &|o| (o.events, o.streams) = (true, Some(2)));
     told("--expect-status", &|o| o.expect_status = Some("fine".into()));
     told("--body-max", &|o| o.body_max = Some(u64::MAX));
+    told("4,294,967,296 bytes in all; expected 671088 at most", &|o| {
+        (o.expect_body, o.body_max) = (Some("x".into()), Some(1 << 20));
+        (o.connections, o.streams) = (Some(64), Some(100));
+    });
     told("--server-pid", &|o| o.server_pid = Some(u32::MAX));
     told("may not run on core 8191", &|o| o.cores = Some("8191".into()));
     let text = mistake(|o| o.expect_body = Some("(".into()));
