@@ -78,6 +78,7 @@ pub fn run(plan: Plan, watch: &mut dyn FnMut(&Progress), stop: &Arc<AtomicBool>)
     let mut threads = Threads::start(&plan, span, &used, stop)?;
     let mut gather = Gather::new(&plan, span, std::mem::take(&mut threads.empties));
     threads.gather(&mut gather, watch, span.end_us + micros(plan.timeout.min(GRACE_MAX)) + micros(LAST_WORD))?;
+    threads.over = true;
     let (seconds, server_cpu_us) = gather.finish();
     let interrupted = stop.load(Ordering::Relaxed) && ended_early(&gather, span);
     let Gather { totals, mut ends, .. } = gather;
@@ -112,8 +113,10 @@ struct Threads {
     handles: Vec<JoinHandle<()>>,
     reports: std::sync::mpsc::Receiver<Report>,
     empties: Vec<std::sync::mpsc::SyncSender<Box<crate::record::Interval>>>,
-    /// Ours: set when the run fails, or the user's is.
+    /// The user's: set when the run fails too, and not when it is over, for the next run may have the same.
     stop: Arc<AtomicBool>,
+    /// Every shard has said its last word.
+    over: bool,
 }
 
 impl Threads {
@@ -125,7 +128,8 @@ impl Threads {
         let config = tls::config(&wanted, connect::alpn(plan))?;
         let (driver, _) = ring::choose().map_err(|e| Error(format!("the generator's threads cannot be made: {e}")))?;
         let (tell, reports) = sync_channel(REPORTS * used.len());
-        let mut threads = Threads { handles: Vec::new(), reports, empties: Vec::new(), stop: stop.clone() };
+        let mut threads =
+            Threads { handles: Vec::new(), reports, empties: Vec::new(), stop: stop.clone(), over: false };
         for (shard, (core, share)) in used.iter().zip(shares).enumerate() {
             let (back, empties) = sync_channel(REPORTS);
             threads.empties.push(back);
@@ -176,7 +180,7 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         let running = self.handles.iter().any(|handle| !handle.is_finished());
-        if running {
+        if running && !self.over {
             self.stop.store(true, Ordering::Relaxed);
         }
         self.handles.drain(..).for_each(|handle| {
