@@ -83,6 +83,6 @@ fn websockets_and_events() {
     let ran = bench(Driver::IoUring, &[&times[..], &["--sse", &url]].concat());
     assert!(ran.faults().is_empty(), "{ran:?}");
     // Three streams of 100 events a second.
-    assert!((60..=180).contains(&ran.count("answered")), "{ran:?}");
+    assert!((30..=180).contains(&ran.count("answered")), "{ran:?}");
     assert_eq!(ran.json["asked"]["exchange"], "events", "{ran:?}");
 }

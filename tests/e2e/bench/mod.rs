@@ -60,7 +60,8 @@ fn bench(driver: Driver, words: &[&str]) -> Ran {
     let code = process.wait_exit();
     let took = begun.elapsed();
     let json = std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-    let ran = Ran { code, json, stdout: process.stdout().join("\n"), stderr: process.stderr().join("\n"), took };
+    let (stdout, stderr) = process.outputs();
+    let ran = Ran { code, json, stdout, stderr, took };
     assert!(!ran.stderr.contains("panicked") && !ran.stdout.contains("defect of this program"), "{words:?}: {ran:?}");
     ran
 }

@@ -323,6 +323,14 @@ impl Process {
             .unwrap_or_else(|| panic!("no line on stdout: {what}; but:\n{}", self.stdout().join("\n")))
     }
 
+    /// All that it wrote to stdout and to stderr, once it has closed both.
+    pub fn outputs(&self) -> (String, String) {
+        for lines in [&self.stdout, &self.stderr] {
+            lines.wait(0, |_| false);
+        }
+        (self.stdout().join("\n"), self.stderr().join("\n"))
+    }
+
     /// How it ended, if it did.
     pub fn ended(&self) -> Option<ExitStatus> {
         self.child.lock().expect("waiting does not panic").try_wait().expect("a child can be waited for")
