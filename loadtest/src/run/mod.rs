@@ -203,7 +203,7 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         let running = self.handles.iter().any(|handle| !handle.is_finished());
-        if running && !self.over {
+        if running {
             self.stop.store(true, Ordering::Relaxed);
         }
         self.handles.drain(..).for_each(|handle| {
