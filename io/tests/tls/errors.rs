@@ -93,7 +93,9 @@ fn nothing_in_common() {
     let (mut client, mut server) = (ca.client(pki::ALL), ca.server(pki::ALL));
     client.alpn_protocols = vec![b"acme".to_vec()];
     server.alpn_protocols = vec![b"h2".to_vec()];
-    assert_eq!(fail(client, server, "localhost"), (told, Some(ErrorKind::NoSharedProtocol)));
+    // Its alert says so to the other side too (RFC 7301 3.2).
+    let unshared = Some(ErrorKind::NoSharedProtocol);
+    assert_eq!(fail(client, server, "localhost"), (unshared, unshared));
     let server = ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(Nobody));
     assert_eq!(fail(ca.client(pki::ALL), server, "localhost"), (told, Some(ErrorKind::UnknownName)));
 }
