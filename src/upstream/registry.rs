@@ -1,4 +1,8 @@
 //! Mutable state of pools, endpoints and TLS, keyed by stable ids and living across snapshots.
+use super::{
+    endpoint_status::{Condition, FULL_SHARE},
+    panic::Passed,
+};
 use std::{
     collections::HashMap,
     sync::{
@@ -18,9 +22,27 @@ pub struct EndpointState {
     pub permits_taken: AtomicU32,
     /// Requests on any shard that wait for a permit.
     pub waiting: AtomicU32,
+    /// Bits of [`endpoint_status`](super::endpoint_status): 0 = it may be used. The control thread writes it.
+    pub status: AtomicU32,
+    /// The share of its weight that it gets, per mille. The control thread writes it.
+    pub share_permille: AtomicU32,
+    /// Its failures, and what is told of them.
+    pub condition: Condition,
 }
 
 impl EndpointState {
+    fn new(key: String, slot: usize) -> EndpointState {
+        EndpointState {
+            key,
+            slot,
+            permits_taken: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            status: AtomicU32::new(0),
+            share_permille: AtomicU32::new(FULL_SHARE),
+            condition: Condition::default(),
+        }
+    }
+
     /// Takes up to `want` permits below `max`; answers how many. Wait-free but for the retry of a lost race.
     pub fn take_permits(&self, want: u32, max: u32) -> u32 {
         let mut now = self.permits_taken.load(Ordering::Relaxed);
@@ -68,6 +90,8 @@ pub struct PoolState {
     pub id: Arc<str>,
     /// Dense index for per-shard counter tables.
     pub slot: usize,
+    /// What passed while no endpoint was to be used.
+    pub(super) passed: Passed,
 }
 
 /// Finds or makes the state of pools and endpoints by key. Used by the control thread when it compiles a snapshot.
@@ -147,7 +171,7 @@ impl Registry {
         let key = format!("{pool}/{endpoint}");
         open(&self.endpoints).get_or_make(&key, |slot| {
             self.endpoint_slots.fetch_max(slot + 1, Ordering::Relaxed);
-            EndpointState { key: key.clone(), slot, permits_taken: AtomicU32::new(0), waiting: AtomicU32::new(0) }
+            EndpointState::new(key.clone(), slot)
         })
     }
 
@@ -155,7 +179,7 @@ impl Registry {
     pub fn pool(&self, id: &str) -> Arc<PoolState> {
         open(&self.pools).get_or_make(id, |slot| {
             self.pool_slots.fetch_max(slot + 1, Ordering::Relaxed);
-            PoolState { id: id.into(), slot }
+            PoolState { id: id.into(), slot, passed: Passed::default() }
         })
     }
 }
