@@ -18,9 +18,25 @@ pub struct EndpointState {
     pub permits_taken: AtomicU32,
     /// Requests on any shard that wait for a permit.
     pub waiting: AtomicU32,
+    /// Why it is out of use, a bit for each reason; 0 = it is in use.
+    pub status: AtomicU32,
+    /// How much of its weight it gets, per mille.
+    pub share_permille: AtomicU32,
 }
 
 impl EndpointState {
+    /// Whether requests may go to it.
+    #[inline]
+    pub fn usable(&self) -> bool {
+        self.status.load(Ordering::Relaxed) == 0
+    }
+
+    /// How much of its weight it gets, per mille; 1000 = all.
+    #[inline]
+    pub fn share(&self) -> u32 {
+        self.share_permille.load(Ordering::Relaxed)
+    }
+
     /// Takes up to `want` permits below `max`; answers how many. Wait-free but for the retry of a lost race.
     pub fn take_permits(&self, want: u32, max: u32) -> u32 {
         let mut now = self.permits_taken.load(Ordering::Relaxed);
@@ -147,7 +163,14 @@ impl Registry {
         let key = format!("{pool}/{endpoint}");
         open(&self.endpoints).get_or_make(&key, |slot| {
             self.endpoint_slots.fetch_max(slot + 1, Ordering::Relaxed);
-            EndpointState { key: key.clone(), slot, permits_taken: AtomicU32::new(0), waiting: AtomicU32::new(0) }
+            EndpointState {
+                key: key.clone(),
+                slot,
+                permits_taken: AtomicU32::new(0),
+                waiting: AtomicU32::new(0),
+                status: AtomicU32::new(0),
+                share_permille: AtomicU32::new(1000),
+            }
         })
     }
 
