@@ -1,16 +1,25 @@
 //! Upstreams: what is known of pools and endpoints, and how a request reaches one.
 pub mod attempt;
 pub mod balance;
+pub mod breaker;
+pub mod budget;
 mod dial;
 pub mod forward;
 pub mod h1;
 mod h2;
+pub mod hedge;
 pub mod pool;
 pub mod registry;
+pub mod retry;
+pub mod route_state;
 pub mod rule;
 pub mod tunnel;
 pub mod wire;
+pub use breaker::{BreakerRule, Circuit, CircuitState, Probe};
 pub use forward::{Request, Trace, Upstreams, forward};
+pub use hedge::{HedgeAfter, HedgeRule};
 pub use registry::{EndpointState, PoolState, Registry};
+pub use retry::{RetryOn, RetryRule};
+pub use route_state::{RouteState, Wanted};
 pub use rule::{Balance, EndpointAddr, EndpointRule, PoolRule, Protocol, Timeouts};
 pub use tunnel::Tunnel;
