@@ -9,6 +9,7 @@ use super::{
     section::{Origin, Scene, Section, Text, cut, wrong_type},
     split::split,
     tls::{self, Protocols, TlsSpans},
+    upstream::retry,
 };
 use crate::{
     answer::RespondConfig,
@@ -16,7 +17,7 @@ use crate::{
     proto::{Http2Limits, Http3Limits, QuicSockets},
     route::MatchConfig,
     tls::{ListenerConfig, UpstreamConfig},
-    upstream::{BalanceConfig, EndpointAddr, Protocol, Timeouts},
+    upstream::{BalanceConfig, EndpointAddr, Protocol, Timeouts, BreakerRule, HedgeRule, RetryRule},
 };
 use ipnet::IpNet;
 use std::{
@@ -184,6 +185,12 @@ pub struct Policy {
     pub require_mtls: bool,
     /// Whether endpoints are told the client's certificate (RFC 9440).
     pub client_cert_header: bool,
+    /// How failed requests are sent again.
+    pub retry: Option<RetryRule>,
+    /// When requests are refused because too many fail.
+    pub breaker: Option<BreakerRule>,
+    /// When slow requests are sent twice.
+    pub hedge: Option<HedgeRule>,
 }
 
 impl Default for Policy {
@@ -202,6 +209,9 @@ impl Default for Policy {
             access_log,
             require_mtls: false,
             client_cert_header: false,
+            retry: retry::default(),
+            breaker: None,
+            hedge: None,
         }
     }
 }
@@ -716,6 +726,9 @@ fn read_policy(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>) 
         access_log: section.flag("access_log"),
         require_mtls: section.flag("require_mtls"),
         client_cert_header: section.flag("client_cert_header"),
+        retry: retry::read_retry(&section),
+        breaker: retry::read_breaker(&section),
+        hedge: retry::read_hedge(&section),
     };
     section.finish();
     Some(policy)

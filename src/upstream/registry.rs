@@ -3,12 +3,15 @@ use super::{
     endpoint_status::{Condition, FULL_SHARE},
     panic::Passed,
 };
+use super::route_state::{RouteState, Wanted};
+use crate::observe::stats::RouteStats;
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicU32, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 /// Node-wide state of one endpoint. Shards read and write it without locks.
@@ -92,6 +95,23 @@ pub struct PoolState {
     pub slot: usize,
     /// What passed while no endpoint was to be used.
     pub(super) passed: Passed,
+    /// What 95 of 100 answers took to their first byte lately, µs; 0 = not known. Control writes it where a route hedges.
+    first_byte_p95_us: AtomicU64,
+}
+
+impl PoolState {
+    /// What 95 of 100 answers took to their first byte lately, if that is known.
+    pub fn first_byte_p95(&self) -> Option<Duration> {
+        match self.first_byte_p95_us.load(Ordering::Relaxed) {
+            0 => None,
+            us => Some(Duration::from_micros(us)),
+        }
+    }
+
+    /// Publishes it; `None`: it is not known any more.
+    pub fn set_first_byte_p95(&self, us: Option<u64>) {
+        self.first_byte_p95_us.store(us.map_or(0, |us| us.max(1)), Ordering::Relaxed);
+    }
 }
 
 /// Finds or makes the state of pools and endpoints by key. Used by the control thread when it compiles a snapshot.
@@ -101,6 +121,7 @@ pub struct Registry {
     pub tls: crate::tls::Store,
     endpoints: Mutex<Table<EndpointState>>,
     pools: Mutex<Table<PoolState>>,
+    routes: Mutex<Table<RouteState>>,
     /// One past the highest endpoint slot ever given out.
     endpoint_slots: AtomicUsize,
     /// One past the highest pool slot ever given out.
@@ -179,8 +200,23 @@ impl Registry {
     pub fn pool(&self, id: &str) -> Arc<PoolState> {
         open(&self.pools).get_or_make(id, |slot| {
             self.pool_slots.fetch_max(slot + 1, Ordering::Relaxed);
-            PoolState { id: id.into(), slot, passed: Passed::default() }
+            PoolState { id: id.into(), slot, passed: Passed::default(), first_byte_p95_us: AtomicU64::new(0) }
         })
+    }
+
+    /// The state of the route that is counted in `stats` with pool `pool`, with what is `wanted` of it.
+    pub fn route(&self, stats: &Arc<RouteStats>, pool: &Arc<str>, wanted: Wanted) -> Arc<RouteState> {
+        // No id holds a NUL, so no two pairs share a key.
+        let key = format!("{}\0{pool}", stats.id);
+        let make = |_| RouteState::new(stats.clone(), pool.clone(), wanted);
+        let state = open(&self.routes).get_or_make(&key, make);
+        state.want(wanted);
+        state
+    }
+
+    /// The state of every route that some snapshot names.
+    pub fn routes(&self) -> Vec<Arc<RouteState>> {
+        open(&self.routes).by_key.values().filter_map(Weak::upgrade).collect()
     }
 }
 
