@@ -10,6 +10,7 @@ use crate::{
         report::Log,
         rules::{self, Rule},
     },
+    message::Priority,
     observe::stats::StatsRegistry,
     upstream::{EndpointAddr, EndpointRule, PoolRule, Registry, Timeouts},
 };
@@ -41,7 +42,7 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
             let policy = policies.get(route.policy, route.action.pool());
             let stats = stats.route(&route.id);
             let (id, allow_http, fingerprint) = (stats.id.clone(), route.allow_http, fingerprint(route));
-            routes.push(RouteRule { id, action, policy, stats, allow_http, fingerprint });
+            routes.push(RouteRule { id, action, policy, gate: None, stats, allow_http, fingerprint });
         }
     }
     let clean = log.is_clean();
@@ -178,6 +179,7 @@ fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
         access_log: policy.access_log,
         require_mtls: policy.require_mtls,
         client_cert_header: policy.client_cert_header,
+        priority: Priority::default(),
     }
 }
 
@@ -191,6 +193,7 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         protocol: endpoint.protocol,
         weight: endpoint.weight,
         state: registry.endpoint(&pool.name, &endpoint.name),
+        gate: None,
         stats: stats.endpoint(&pool.name, &endpoint.name),
     };
     PoolRule {
@@ -204,6 +207,7 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         max_connections: pool.max_connections,
         max_waiting: pool.max_waiting,
         wait_timeout: pool.wait_timeout,
+        gate: None,
         timeouts: pool.timeouts,
         state: registry.pool(&pool.name),
     }

@@ -10,12 +10,13 @@ pub use diff::{Diff, diff};
 
 use crate::{
     answer::{RedirectRule, RespondRule},
+    message::Priority,
     observe::stats::RouteStats,
     policy::rewrite::RewriteRule,
     proto::{ClientTimeouts, Http2Limits, Http3Limits, QuicSockets},
     route::Router,
     tls::ListenerTls,
-    upstream::{PoolRule, Timeouts},
+    upstream::{GateRule, PoolRule, Timeouts},
 };
 use edge_io::http1;
 use ipnet::IpNet;
@@ -153,12 +154,24 @@ pub struct RouteRule {
     pub action: Action,
     /// Its share of its policy; routes without one share a default.
     pub policy: Arc<PolicyRule>,
+    /// Limits its requests in flight, node-wide; `None` = nothing does.
+    pub gate: Option<GateRule>,
     /// Counters, made at the first request; they outlive the snapshot.
     pub stats: Arc<RouteStats>,
     /// Whether it is served without TLS even where others are sent to `https://`.
     pub allow_http: bool,
     /// Hash of what the route says but for its policy and the name of its pool; equal within one process only.
     pub fingerprint: u64,
+}
+
+impl Snapshot {
+    /// Every limit on requests in flight.
+    pub fn gates(&self) -> impl Iterator<Item = &GateRule> {
+        let endpoints =
+            self.pools.iter().flat_map(|pool| &pool.endpoints).filter_map(|endpoint| endpoint.gate.as_ref());
+        let pools = self.pools.iter().filter_map(|pool| pool.gate.as_ref());
+        pools.chain(endpoints).chain(self.routes.iter().filter_map(|route| route.gate.as_ref()))
+    }
 }
 
 impl RouteRule {
@@ -203,6 +216,8 @@ pub struct PolicyRule {
     pub require_mtls: bool,
     /// Endpoints are told the client's certificate (RFC 9440).
     pub client_cert_header: bool,
+    /// Who goes first in every queue, and who is shed first.
+    pub priority: Priority,
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! Pools and endpoints as a snapshot holds them: immutable, compiled from the configuration.
+use super::gate::GateRule;
 use super::registry::{EndpointState, PoolState};
 use crate::{observe::stats::EndpointStats, tls::UpstreamTls};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -69,6 +70,8 @@ pub struct EndpointRule {
     pub weight: u16,
     /// Node-wide state that outlives snapshots.
     pub state: Arc<EndpointState>,
+    /// Limits its requests in flight, node-wide; `None` = nothing does.
+    pub gate: Option<GateRule>,
     /// What is counted of it.
     pub stats: Arc<EndpointStats>,
 }
@@ -96,6 +99,8 @@ pub struct PoolRule {
     pub max_waiting: usize,
     /// How long one waits for a permit.
     pub wait_timeout: Duration,
+    /// Limits its requests in flight, node-wide; `None` = nothing does.
+    pub gate: Option<GateRule>,
     /// Timeouts of requests that use the pool, unless the route's policy has others.
     pub timeouts: Timeouts,
     /// Node-wide state that outlives snapshots.
