@@ -207,6 +207,7 @@ async fn proxy<E: Exchange>(
         websocket,
         te_trailers,
         may_trail,
+        priority: policy.priority,
         max_body,
         websocket_key: websocket_key(shard, head, websocket),
     };

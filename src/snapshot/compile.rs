@@ -10,6 +10,7 @@ use crate::{
         report::Log,
         rules::{self, Rule},
     },
+    message::Priority,
     observe::stats::StatsRegistry,
     upstream::{Balance, EndpointAddr, EndpointRule, PoolRule, Registry, Timeouts, rule::next_generation, Wanted},
 };
@@ -43,7 +44,7 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
             let (shards, stats) = (stats.shards.len(), stats.route(&route.id));
             let state = state.map(|pool| registry.route(&stats, &pool.id, wanted(&policy, shards)));
             let (id, allow_http, fingerprint) = (stats.id.clone(), route.allow_http, fingerprint(route));
-            routes.push(RouteRule { id, action, policy, stats, state, allow_http, fingerprint });
+            routes.push(RouteRule { id, action, policy, gate: None, stats, state, allow_http, fingerprint });
         }
     }
     let clean = log.is_clean();
@@ -192,6 +193,7 @@ fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
         retry: policy.retry.clone(),
         breaker: policy.breaker,
         hedge: policy.hedge,
+        priority: Priority::default(),
     }
 }
 
@@ -205,6 +207,7 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         protocol: endpoint.protocol,
         weight: endpoint.weight,
         state: registry.endpoint(&pool.name, &endpoint.name),
+        gate: None,
         stats: stats.endpoint(&pool.name, &endpoint.name),
     };
     PoolRule {
@@ -221,6 +224,7 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         max_connections: pool.max_connections,
         max_waiting: pool.max_waiting,
         wait_timeout: pool.wait_timeout,
+        gate: None,
         timeouts: pool.timeouts,
         state: registry.pool(&pool.name),
     }

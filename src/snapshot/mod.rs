@@ -10,12 +10,13 @@ pub use diff::{Diff, diff};
 
 use crate::{
     answer::{RedirectRule, RespondRule},
+    message::Priority,
     observe::stats::RouteStats,
     policy::rewrite::RewriteRule,
     proto::{ClientTimeouts, Http2Limits, Http3Limits, QuicSockets},
     route::Router,
     tls::ListenerTls,
-    upstream::{BreakerRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts},
+    upstream::{BreakerRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts, GateRule},
 };
 use edge_io::http1;
 use ipnet::IpNet;
@@ -153,6 +154,8 @@ pub struct RouteRule {
     pub action: Action,
     /// Its share of its policy; routes without one share a default.
     pub policy: Arc<PolicyRule>,
+    /// Limits its requests in flight, node-wide; `None` = nothing does.
+    pub gate: Option<GateRule>,
     /// Counters, made at the first request; they outlive the snapshot.
     pub stats: Arc<RouteStats>,
     /// What it shares with its pool on all shards, for routes that forward.
@@ -161,6 +164,16 @@ pub struct RouteRule {
     pub allow_http: bool,
     /// Hash of what the route says but for its policy and the name of its pool; equal within one process only.
     pub fingerprint: u64,
+}
+
+impl Snapshot {
+    /// Every limit on requests in flight.
+    pub fn gates(&self) -> impl Iterator<Item = &GateRule> {
+        let endpoints =
+            self.pools.iter().flat_map(|pool| &pool.endpoints).filter_map(|endpoint| endpoint.gate.as_ref());
+        let pools = self.pools.iter().filter_map(|pool| pool.gate.as_ref());
+        pools.chain(endpoints).chain(self.routes.iter().filter_map(|route| route.gate.as_ref()))
+    }
 }
 
 impl RouteRule {
@@ -211,6 +224,8 @@ pub struct PolicyRule {
     pub breaker: Option<BreakerRule>,
     /// Slow requests are sent to another endpoint too.
     pub hedge: Option<HedgeRule>,
+    /// Who goes first in every queue, and who is shed first.
+    pub priority: Priority,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::{
     attempt::{Attempt, Ended, Failed},
     balance::Rng,
     choose::{Ask, Tried},
+    gate::Gates,
     h1::Lease,
     h2::Live,
     pool::{self, Endpoint, Endpoints, InFlight, Place, Wish},
@@ -11,7 +12,7 @@ use super::{
     wire::Lane,
 };
 use crate::{
-    message::{BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side, Spare},
+    message::{BodySize, BodySource, Category, Deadlines, Fault, Phase, Priority, Pump, ResponseSink, Side, Spare},
     observe::stats::ShardStats,
     proto::h1::Waiting,
 };
@@ -58,6 +59,8 @@ pub struct Request<'a> {
     pub te_trailers: bool,
     /// Whether trailers may follow even a body of known length.
     pub may_trail: bool,
+    /// Its place in queues.
+    pub priority: Priority,
     /// The most body bytes, and the fault beyond.
     pub max_body: Option<(u64, Fault)>,
 }
@@ -89,6 +92,8 @@ pub struct Upstreams {
     pub(super) stats: Arc<ShardStats>,
     /// Its view of endpoints, with idle connections.
     pub endpoints: Endpoints,
+    /// Its side of the limits on requests in flight.
+    pub gates: Gates,
     pub(super) rng: RefCell<Rng>,
     /// Round-robin state by pool slot.
     pub(super) turns: RefCell<HashMap<usize, Vec<i64>>>,
@@ -103,9 +108,10 @@ impl Upstreams {
     /// None used yet.
     pub fn new(local: Local, stats: Arc<ShardStats>, seed: u64) -> Upstreams {
         Upstreams {
+            endpoints: Endpoints::new(local.clone()),
+            gates: Gates::new(local.clone(), stats.clone()),
             local,
             stats,
-            endpoints: Endpoints::default(),
             rng: RefCell::new(Rng::new(seed)),
             turns: RefCell::default(),
             leases: Spare::default(),
@@ -286,7 +292,8 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         let place = Place { local, stats: &self.upstreams.stats, pool: self.rule, rule, endpoint };
         let refused = self.refused.take();
         let (websocket, connect_timeout) = (self.request.websocket, self.timeouts.connect);
-        let wish = Wish { careful, websocket, connect_timeout, h1_only: false, refused: refused.as_ref() };
+        let class = self.request.priority;
+        let wish = Wish { careful, class, websocket, connect_timeout, h1_only: false, refused: refused.as_ref() };
         let checkout = pool::checkout(place, wish);
         match self.unless_gone(checkout).await {
             Ok(lane) => {

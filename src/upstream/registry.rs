@@ -1,9 +1,10 @@
 //! Mutable state of pools, endpoints and TLS, keyed by stable ids and living across snapshots.
 use super::{
+    Permits,
     endpoint_status::{Condition, FULL_SHARE},
     panic::Passed,
+    route_state::{RouteState, Wanted},
 };
-use super::route_state::{RouteState, Wanted};
 use crate::observe::stats::RouteStats;
 use std::{
     collections::HashMap,
@@ -21,10 +22,8 @@ pub struct EndpointState {
     pub key: String,
     /// Dense index for shard-local tables; reused only after the state is gone.
     pub slot: usize,
-    /// Connection permits taken by shards (each taken permit is an open or opening connection, or leased to a shard).
-    pub permits_taken: AtomicU32,
-    /// Requests on any shard that wait for a permit.
-    pub waiting: AtomicU32,
+    /// Connection permits: each one in use is an open or opening connection.
+    pub permits: Arc<Permits>,
     /// Bits of [`endpoint_status`](super::endpoint_status): 0 = it may be used. The control thread writes it.
     pub status: AtomicU32,
     /// The share of its weight that it gets, per mille. The control thread writes it.
@@ -38,51 +37,11 @@ impl EndpointState {
         EndpointState {
             key,
             slot,
-            permits_taken: AtomicU32::new(0),
-            waiting: AtomicU32::new(0),
+            permits: Arc::new(Permits::new(slot)),
             status: AtomicU32::new(0),
             share_permille: AtomicU32::new(FULL_SHARE),
             condition: Condition::default(),
         }
-    }
-
-    /// Takes up to `want` permits below `max`; answers how many. Wait-free but for the retry of a lost race.
-    pub fn take_permits(&self, want: u32, max: u32) -> u32 {
-        let mut now = self.permits_taken.load(Ordering::Relaxed);
-        loop {
-            let take = want.min(max.saturating_sub(now));
-            if take == 0 {
-                return 0;
-            }
-            match self.permits_taken.compare_exchange_weak(now, now + take, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return take,
-                Err(seen) => now = seen,
-            }
-        }
-    }
-
-    /// Permits out now.
-    pub fn taken(&self) -> u32 {
-        self.permits_taken.load(Ordering::Relaxed)
-    }
-
-    /// One more (`1`) or one fewer (`-1`) request waits for a permit.
-    pub fn starve(&self, change: i32) {
-        if change > 0 {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether a request on any shard waits for a permit.
-    pub fn is_starving(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
-    }
-
-    /// Gives `n` permits back.
-    pub fn give_permits(&self, n: u32) {
-        self.permits_taken.fetch_sub(n, Ordering::AcqRel);
     }
 }
 
@@ -122,6 +81,7 @@ pub struct Registry {
     endpoints: Mutex<Table<EndpointState>>,
     pools: Mutex<Table<PoolState>>,
     routes: Mutex<Table<RouteState>>,
+    permits: Mutex<Table<Permits>>,
     /// One past the highest endpoint slot ever given out.
     endpoint_slots: AtomicUsize,
     /// One past the highest pool slot ever given out.
@@ -194,6 +154,11 @@ impl Registry {
             self.endpoint_slots.fetch_max(slot + 1, Ordering::Relaxed);
             EndpointState::new(key.clone(), slot)
         })
+    }
+
+    /// The permits of the limit `key` on requests in flight.
+    pub fn permits(&self, key: &str) -> Arc<Permits> {
+        open(&self.permits).get_or_make(key, Permits::new)
     }
 
     /// The state of pool `id`.

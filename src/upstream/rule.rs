@@ -1,6 +1,7 @@
 //! Pools and endpoints as a snapshot holds them: immutable, compiled from the configuration.
 use super::{
     balance::Balance,
+    gate::GateRule,
     registry::{EndpointState, PoolState},
     sticky::StickyRule,
 };
@@ -71,6 +72,8 @@ pub struct EndpointRule {
     pub weight: u16,
     /// Node-wide state that outlives snapshots.
     pub state: Arc<EndpointState>,
+    /// Limits its requests in flight, node-wide; `None` = nothing does.
+    pub gate: Option<GateRule>,
     /// What is counted of it.
     pub stats: Arc<EndpointStats>,
 }
@@ -104,6 +107,8 @@ pub struct PoolRule {
     pub max_waiting: usize,
     /// How long one waits for a permit.
     pub wait_timeout: Duration,
+    /// Limits its requests in flight, node-wide; `None` = nothing does.
+    pub gate: Option<GateRule>,
     /// Timeouts of requests that use the pool, unless the route's policy has others.
     pub timeouts: Timeouts,
     /// Node-wide state that outlives snapshots.
