@@ -75,6 +75,8 @@ pub struct PoolState {
 pub struct Registry {
     /// Certificates, ticket keys and sessions.
     pub tls: crate::tls::Store,
+    /// What the names among the endpoints were last found to mean.
+    pub names: super::names::Answers,
     endpoints: Mutex<Table<EndpointState>>,
     pools: Mutex<Table<PoolState>>,
     /// One past the highest endpoint slot ever given out.

@@ -1,5 +1,8 @@
 //! Pools and endpoints as a snapshot holds them: immutable, compiled from the configuration.
-use super::registry::{EndpointState, PoolState};
+use super::{
+    names::Member,
+    registry::{EndpointState, PoolState},
+};
 use crate::{observe::stats::EndpointStats, tls::UpstreamTls};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -52,7 +55,7 @@ pub struct Timeouts {
 }
 
 /// One endpoint of a pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EndpointRule {
     /// Where it listens.
     pub addr: EndpointAddr,
@@ -74,12 +77,15 @@ pub struct EndpointRule {
 }
 
 /// One pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PoolRule {
     /// Its name in the configuration: the label in logs and metrics.
     pub id: Arc<str>,
-    /// Its endpoints, in file order; never empty after checks.
+    /// Its endpoints, in file order. A name stands for as many as it has addresses, which may be none: then the pool may
+    /// be empty.
     pub endpoints: Vec<EndpointRule>,
+    /// What the configuration says where there are names among it, which `endpoints` was made of; empty otherwise.
+    pub members: Arc<[Member]>,
     /// How one is chosen.
     pub balance: Balance,
     /// Requests at a time on one HTTP/2 connection, unless the endpoint allows fewer.
@@ -100,4 +106,12 @@ pub struct PoolRule {
     pub timeouts: Timeouts,
     /// Node-wide state that outlives snapshots.
     pub state: Arc<PoolState>,
+}
+
+impl PoolRule {
+    /// The pool with these endpoints. Everything that is made of endpoints is made here, so that a pool whose names have
+    /// other addresses now is as one that was just compiled.
+    pub fn with_endpoints(self, endpoints: Vec<EndpointRule>) -> PoolRule {
+        PoolRule { endpoints, ..self }
+    }
 }
