@@ -17,7 +17,7 @@ use crate::{
     proto::{Http2Limits, Http3Limits, QuicSockets},
     route::MatchConfig,
     tls::{ListenerConfig, UpstreamConfig},
-    upstream::{BalanceConfig, EndpointAddr, Protocol, Timeouts, BreakerRule, HedgeRule, RetryRule},
+    upstream::{BalanceConfig, BreakerRule, EndpointAddr, HedgeRule, Protocol, RetryRule, Target, Timeouts},
 };
 use ipnet::IpNet;
 use std::{
@@ -159,7 +159,7 @@ pub struct Endpoint {
     /// As it was typed.
     pub name: String,
     /// Where it listens.
-    pub addr: EndpointAddr,
+    pub target: Target,
     /// The value of `Host` that belongs to it.
     pub authority: String,
     /// Whether it wants TLS.
@@ -678,7 +678,7 @@ fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, protocol: &
         _ => (section.text_of("an endpoint", item, "a string, or a table with `address` and `weight`")?, 1),
     };
     match address::endpoint(text.value, base) {
-        Ok((scheme, addr, authority)) => {
+        Ok((scheme, target, authority)) => {
             let protocol = match (scheme, protocol) {
                 (Scheme::H2c, "h1") => {
                     section.scene.mistake(text.span, |at| {
@@ -691,7 +691,7 @@ fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, protocol: &
                 _ => Protocol::Http1,
             };
             let (name, tls, weight) = (text.value.to_owned(), scheme == Scheme::Https, to_u16(weight));
-            Some(Endpoint { name, addr, authority, tls, protocol, weight })
+            Some(Endpoint { name, target, authority, tls, protocol, weight })
         }
         Err(wrong) => {
             section.scene.mistake(text.span, |at| {

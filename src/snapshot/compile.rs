@@ -12,7 +12,10 @@ use crate::{
     },
     message::Priority,
     observe::stats::StatsRegistry,
-    upstream::{Balance, EndpointAddr, EndpointRule, PoolRule, Registry, Timeouts, rule::next_generation, Wanted},
+    upstream::{
+        Balance, EndpointAddr, EndpointRule, PoolRule, Registry, Target, Timeouts, Wanted,
+        names::{self, Member, NamedRule},
+    },
 };
 use edge_io::http1;
 use std::{
@@ -58,8 +61,8 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
         compiled_at: SystemTime::now(),
         server: compile_server(&config.server),
         listeners,
-        router,
-        routes,
+        router: Arc::new(router),
+        routes: routes.into(),
         pools,
         warnings: report.warning_lines(),
     })
@@ -199,22 +202,38 @@ fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
 
 fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, log: &Log) -> PoolRule {
     let mut tls = tls::OfPool::new(pool, &registry.tls, log);
-    let mut endpoint = |endpoint: &raw::Endpoint| EndpointRule {
-        addr: endpoint.addr.clone(),
-        name: endpoint.name.as_str().into(),
-        authority: endpoint.authority.as_str().into(),
-        tls: tls.endpoint(endpoint),
-        protocol: endpoint.protocol,
-        weight: endpoint.weight,
-        state: registry.endpoint(&pool.name, &endpoint.name),
-        gate: None,
-        stats: stats.endpoint(&pool.name, &endpoint.name),
+    let mut member = |endpoint: &raw::Endpoint| {
+        let label = &endpoint.name;
+        let name: Arc<str> = label.as_str().into();
+        let (authority, tls) = (endpoint.authority.as_str().into(), tls.endpoint(endpoint));
+        let (protocol, weight) = (endpoint.protocol, endpoint.weight);
+        match &endpoint.target {
+            Target::Addr(addr) => Member::Fixed(EndpointRule {
+                addr: addr.clone(),
+                name,
+                authority,
+                tls,
+                protocol,
+                weight,
+                gate: None,
+                state: registry.endpoint(&pool.name, label),
+                stats: stats.endpoint(&pool.name, label),
+            }),
+            Target::Name { question, port } => {
+                let (question, port) = (question.clone(), *port);
+                Member::Named(NamedRule { question, port, name, authority, tls, protocol, weight })
+            }
+        }
     };
+    let members: Vec<Member> = pool.endpoints.iter().map(&mut member).collect();
+    let endpoints = names::endpoints(&pool.name, &members, registry, stats);
+    let has_names = members.iter().any(|member| matches!(member, Member::Named(_)));
     PoolRule {
         id: pool.name.as_str().into(),
-        endpoints: pool.endpoints.iter().map(&mut endpoint).collect(),
-        balance: Balance::new(&pool.balance, pool.endpoints.iter().map(|e| (&*e.name, e.weight))),
-        generation: next_generation(),
+        endpoints: Vec::new(),
+        members: if has_names { members.into() } else { Arc::default() },
+        balance: Balance::new(&pool.balance, std::iter::empty()),
+        generation: 0,
         slow_start: None,
         sticky: None,
         max_streams: pool.max_streams,
@@ -228,6 +247,7 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         timeouts: pool.timeouts,
         state: registry.pool(&pool.name),
     }
+    .with_endpoints(endpoints)
 }
 
 /// Where access-log lines go.

@@ -22,7 +22,8 @@ use edge_io::http1;
 use ipnet::IpNet;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration, time::SystemTime};
 
-/// One version of the configuration, compiled.
+/// One version of the configuration, compiled. A copy is cheap: what is large is shared.
+#[derive(Clone)]
 pub struct Snapshot {
     /// Counts up from 1 with every applied configuration of this process.
     pub version: u64,
@@ -37,13 +38,22 @@ pub struct Snapshot {
     /// Data listeners.
     pub listeners: Vec<Arc<ListenerRule>>,
     /// Finds the route; indexes into `routes`.
-    pub router: Router,
+    pub router: Arc<Router>,
     /// In file order.
-    pub routes: Vec<RouteRule>,
+    pub routes: Arc<[RouteRule]>,
     /// In file order.
     pub pools: Vec<Arc<PoolRule>>,
     /// What in the source is hardly meant so, a line each.
     pub warnings: Vec<String>,
+}
+
+impl Snapshot {
+    /// The same configuration with other `pools`, which stand at the places of the old ones: names have other addresses.
+    /// Its version is the same.
+    pub fn with_pools(&self, pools: Vec<Arc<PoolRule>>) -> Snapshot {
+        debug_assert_eq!(pools.len(), self.pools.len(), "routes know pools by their places");
+        Snapshot { pools, ..self.clone() }
+    }
 }
 
 impl std::fmt::Debug for Snapshot {

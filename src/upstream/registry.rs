@@ -78,6 +78,8 @@ impl PoolState {
 pub struct Registry {
     /// Certificates, ticket keys and sessions.
     pub tls: crate::tls::Store,
+    /// What the names among the endpoints were last found to mean.
+    pub names: super::names::Answers,
     endpoints: Mutex<Table<EndpointState>>,
     pools: Mutex<Table<PoolState>>,
     routes: Mutex<Table<RouteState>>,

@@ -2,6 +2,7 @@
 use super::{
     balance::Balance,
     gate::GateRule,
+    names::Member,
     registry::{EndpointState, PoolState},
     sticky::StickyRule,
 };
@@ -55,7 +56,7 @@ pub struct Timeouts {
 }
 
 /// One endpoint of a pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EndpointRule {
     /// Where it listens.
     pub addr: EndpointAddr,
@@ -79,12 +80,15 @@ pub struct EndpointRule {
 }
 
 /// One pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PoolRule {
     /// Its name in the configuration: the label in logs and metrics.
     pub id: Arc<str>,
-    /// Its endpoints, in file order; never empty after checks.
+    /// Its endpoints, in file order. A name stands for as many as it has addresses, which may be none: then the pool may
+    /// be empty.
     pub endpoints: Vec<EndpointRule>,
+    /// What the configuration says where there are names among it, which `endpoints` was made of; empty otherwise.
+    pub members: Arc<[Member]>,
     /// How one is chosen.
     pub balance: Balance,
     /// Which making of the rule this is ([`next_generation`]): what shards keep of a pool belongs to one.
@@ -113,6 +117,17 @@ pub struct PoolRule {
     pub timeouts: Timeouts,
     /// Node-wide state that outlives snapshots.
     pub state: Arc<PoolState>,
+}
+
+impl PoolRule {
+    /// The pool with these endpoints. Everything that is made of endpoints is made here, so that a pool whose names have
+    /// other addresses now is as one that was just compiled.
+    pub fn with_endpoints(self, endpoints: Vec<EndpointRule>) -> PoolRule {
+        let named = || endpoints.iter().map(|e| (&*e.name, e.weight));
+        let balance = self.balance.with_endpoints(named());
+        let generation = next_generation();
+        PoolRule { balance, generation, endpoints, ..self }
+    }
 }
 
 /// A number that no other rule of this process has.
