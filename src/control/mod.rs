@@ -5,6 +5,7 @@ pub mod notify;
 pub mod reload;
 pub mod signals;
 mod sockets;
+pub mod steward;
 
 use crate::{
     admin::{
@@ -110,9 +111,16 @@ impl Control {
         self.state.borrow().sockets.list().map(|(name, addr)| (name.to_owned(), addr)).collect()
     }
 
+    /// What is served now.
+    fn current(&self) -> Option<Arc<Snapshot>> {
+        self.state.borrow().current.clone()
+    }
+
     /// Obeys signals until the end. `ended` hears of every shard whose thread has ended. Must run within a `LocalSet`.
     pub async fn run(self: Rc<Self>, mut signals: Signals, mut ended: UnboundedReceiver<usize>) -> End {
         let mut watching = std::pin::pin!(certificates::watch(self.clone()));
+        // A task of its own: endpoints come and go while the process drains, too.
+        let _steward = Ends(spawn_local(steward::run(self.clone())));
         loop {
             tokio::select! {
                 () = &mut watching => {} // never
@@ -197,6 +205,15 @@ impl Control {
         };
         let _ = tokio::time::timeout(STOP_PATIENCE, all).await;
         End::Stopped
+    }
+}
+
+/// A task that ends with its owner.
+struct Ends(tokio::task::JoinHandle<()>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -1,13 +1,17 @@
 //! Mutable state of pools, endpoints and TLS, keyed by stable ids and living across snapshots.
-use super::route_state::{RouteState, Wanted};
+use super::{
+    endpoint_status::{Condition, FULL_SHARE},
+    hedge::Lately,
+    panic::Passed,
+    route_state::{RouteState, Wanted},
+};
 use crate::observe::stats::RouteStats;
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 /// Node-wide state of one endpoint. Shards read and write it without locks.
@@ -21,9 +25,27 @@ pub struct EndpointState {
     pub permits_taken: AtomicU32,
     /// Requests on any shard that wait for a permit.
     pub waiting: AtomicU32,
+    /// Bits of [`endpoint_status`](super::endpoint_status): 0 = it may be used. The control thread writes it.
+    pub status: AtomicU32,
+    /// The share of its weight that it gets, per mille. The control thread writes it.
+    pub share_permille: AtomicU32,
+    /// Its failures, and what is told of them.
+    pub condition: Condition,
 }
 
 impl EndpointState {
+    fn new(key: String, slot: usize) -> EndpointState {
+        EndpointState {
+            key,
+            slot,
+            permits_taken: AtomicU32::new(0),
+            waiting: AtomicU32::new(0),
+            status: AtomicU32::new(0),
+            share_permille: AtomicU32::new(FULL_SHARE),
+            condition: Condition::default(),
+        }
+    }
+
     /// Takes up to `want` permits below `max`; answers how many. Wait-free but for the retry of a lost race.
     pub fn take_permits(&self, want: u32, max: u32) -> u32 {
         let mut now = self.permits_taken.load(Ordering::Relaxed);
@@ -71,23 +93,10 @@ pub struct PoolState {
     pub id: Arc<str>,
     /// Dense index for per-shard counter tables.
     pub slot: usize,
-    /// What 95 of 100 answers took to their first byte lately, µs; 0 = not known. Control writes it where a route hedges.
-    first_byte_p95_us: AtomicU64,
-}
-
-impl PoolState {
-    /// What 95 of 100 answers took to their first byte lately, if that is known.
-    pub fn first_byte_p95(&self) -> Option<Duration> {
-        match self.first_byte_p95_us.load(Ordering::Relaxed) {
-            0 => None,
-            us => Some(Duration::from_micros(us)),
-        }
-    }
-
-    /// Publishes it; `None`: it is not known any more.
-    pub fn set_first_byte_p95(&self, us: Option<u64>) {
-        self.first_byte_p95_us.store(us.map_or(0, |us| us.max(1)), Ordering::Relaxed);
-    }
+    /// What passed while no endpoint was to be used.
+    pub(super) passed: Passed,
+    /// How fast it answered lately, where a route hedges.
+    pub(super) lately: Lately,
 }
 
 /// Finds or makes the state of pools and endpoints by key. Used by the control thread when it compiles a snapshot.
@@ -168,7 +177,7 @@ impl Registry {
         let key = format!("{pool}/{endpoint}");
         open(&self.endpoints).get_or_make(&key, |slot| {
             self.endpoint_slots.fetch_max(slot + 1, Ordering::Relaxed);
-            EndpointState { key: key.clone(), slot, permits_taken: AtomicU32::new(0), waiting: AtomicU32::new(0) }
+            EndpointState::new(key.clone(), slot)
         })
     }
 
@@ -176,7 +185,7 @@ impl Registry {
     pub fn pool(&self, id: &str) -> Arc<PoolState> {
         open(&self.pools).get_or_make(id, |slot| {
             self.pool_slots.fetch_max(slot + 1, Ordering::Relaxed);
-            PoolState { id: id.into(), slot, first_byte_p95_us: AtomicU64::new(0) }
+            PoolState { id: id.into(), slot, passed: Passed::default(), lately: Lately::default() }
         })
     }
 
