@@ -198,11 +198,6 @@ impl Registry {
         state.want(wanted);
         state
     }
-
-    /// The state of every route that some snapshot names.
-    pub fn routes(&self) -> Vec<Arc<RouteState>> {
-        open(&self.routes).by_key.values().filter_map(Weak::upgrade).collect()
-    }
 }
 
 #[cfg(test)]
