@@ -400,6 +400,7 @@ pub static POOL_TIMEOUTS: Shape = Shape {
     about: "Past any of these the client gets 504.",
     keys: &[
         time("connect", SECOND, 1, HOUR, "Until the connection stands"),
+        time("tls", 3 * SECOND, 1, HOUR, "From then until the TLS handshake is done"),
         time("first_byte", 30 * SECOND, 1, DAY, "From the request's last byte to the answer's head"),
         time("body_idle", MINUTE, 1, DAY, "Between two reads of the answer's body"),
         key("total", Kind::Time(Bounds { default: Default::Off, min: 1, max: DAY }, true), "The whole exchange"),
@@ -436,6 +437,7 @@ pub static POLICY_TIMEOUTS: Shape = Shape {
     about: "As in `[pool.NAME.timeouts]`; what is not given is the pool's.",
     keys: &[
         time_of_pool("connect", false, HOUR, "\"1s\"", "Until the connection stands"),
+        time_of_pool("tls", false, HOUR, "\"3s\"", "From then until the TLS handshake is done"),
         time_of_pool("first_byte", false, DAY, "\"30s\"", "From the request's last byte to the answer's head"),
         time_of_pool("body_idle", false, DAY, "\"1m\"", "Between two reads of the answer's body"),
         time_of_pool("total", true, DAY, "\"off\"", "The whole exchange"),

@@ -221,6 +221,8 @@ impl Default for Policy {
 pub struct TimeoutChanges {
     /// Until the connection stands.
     pub connect: Option<Duration>,
+    /// For the TLS handshake.
+    pub tls: Option<Duration>,
     /// To the answer's head.
     pub first_byte: Option<Duration>,
     /// Between two reads of its body.
@@ -608,6 +610,7 @@ fn read_pool(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>, ba
         wait_timeout: section.time("wait_timeout"),
         timeouts: with_table(&section, "timeouts", &limits::POOL_TIMEOUTS, |section| Timeouts {
             connect: section.time("connect"),
+            tls: section.time("tls"),
             first_byte: section.time("first_byte"),
             body_idle: section.time("body_idle"),
             total: section.time_or_off("total"),
@@ -706,6 +709,7 @@ fn read_policy(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>) 
     let section = named_section(top, &limits::POLICY, "policy", &name, value)?;
     let mut timeouts = with_table(&section, "timeouts", &limits::POLICY_TIMEOUTS, |section| TimeoutChanges {
         connect: section.has("connect").then(|| section.time("connect")),
+        tls: section.has("tls").then(|| section.time("tls")),
         first_byte: section.has("first_byte").then(|| section.time("first_byte")),
         body_idle: section.has("body_idle").then(|| section.time("body_idle")),
         total: section.has("total").then(|| section.time_or_off("total")),

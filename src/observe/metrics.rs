@@ -1,5 +1,6 @@
 //! The counters as text, for Prometheus: exposition format 0.0.4.
 mod quic;
+mod resilience;
 
 use super::{
     names::{self, Kind, Metric},
@@ -203,6 +204,7 @@ fn routes(text: &mut Text, stats: &StatsRegistry) {
             text.sample(&names::RETRIES, &[id, outcome], n);
         }
     }
+    resilience::write(text, stats, &totals);
 }
 
 fn upstream(text: &mut Text, stats: &StatsRegistry) {

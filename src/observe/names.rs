@@ -62,6 +62,13 @@ metrics! {
     HTTP_IN_FLIGHT = Gauge "edge_http_requests_in_flight" ["route"] "" "Requests being served.";
     ERRORS = Counter "edge_errors_total" ["route", "category"] "" "Requests that failed, by the category of the failure.";
     RETRIES = Counter "edge_retries_total" ["route", "outcome"] "" "Requests sent more than once, by how they ended.";
+    RETRY_TOKENS = Gauge "edge_retry_budget_tokens" ["route"] ""
+        "Retries that a route's budget has left, once it was asked for one.";
+    HEDGES = Counter "edge_hedges_total" ["route", "outcome"] ""
+        "Requests slow enough for a second attempt beside the first, by how they ended.";
+    BREAKER_STATE = Gauge "edge_breaker_state" ["route", "state"] "" "The circuit of a route that has one: 1 for its state, 0 for the others.";
+    BREAKER_TRIPS = Counter "edge_breaker_trips_total" ["route"] "" "How often the circuit of a route opened.";
+    CIRCUIT_OPEN = Counter "edge_circuit_open_total" ["route"] "" "Requests refused because the circuit was open.";
     UPSTREAM_REQUESTS = Counter "edge_upstream_requests_total" ["pool", "endpoint", "code_class"] ""
         "Answers of endpoints.";
     UPSTREAM_DURATION = Histogram "edge_upstream_duration_seconds" ["pool", "endpoint"] "seconds"

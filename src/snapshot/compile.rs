@@ -178,9 +178,10 @@ impl Policies<'_> {
 
 /// `pool` has the timeouts that the policy replaces some of.
 fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
-    let TimeoutChanges { connect, first_byte, body_idle, total, tunnel_idle } = policy.timeouts;
+    let TimeoutChanges { connect, tls, first_byte, body_idle, total, tunnel_idle } = policy.timeouts;
     let timeouts = pool.map(|pool| Timeouts {
         connect: connect.unwrap_or(pool.connect),
+        tls: tls.unwrap_or(pool.tls),
         first_byte: first_byte.unwrap_or(pool.first_byte),
         body_idle: body_idle.unwrap_or(pool.body_idle),
         total: total.unwrap_or(pool.total),

@@ -67,6 +67,8 @@ impl<'a> Call<'a> {
             careful: !self.idempotent || self.request.body != BodySize::Empty,
             websocket: self.request.websocket,
             connect_timeout: self.plan.timeouts.connect,
+            tls_timeout: self.plan.timeouts.tls,
+            class: self.plan.priority,
             h1_only: false,
             refused,
         }

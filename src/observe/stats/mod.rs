@@ -12,6 +12,7 @@ mod quic;
 mod registry;
 mod route;
 mod shard;
+mod shared;
 mod tls;
 
 pub use control::{APPLY_RESULTS, ApplyResult, ControlStats};
@@ -23,6 +24,7 @@ pub use quic::{DIRECTIONS, DROPPED, Direction, Dropped, EARLY_DATA, EarlyData, H
 pub use registry::StatsRegistry;
 pub use route::{CLASSES, METHODS, PROTOCOLS, RETRY_OUTCOMES, RetryOutcome, RouteShard, RouteStats, RouteTotal};
 pub use shard::{Driver, LIMITS, Limit, ShardStats};
+pub use shared::{CIRCUIT_STATES, HEDGE_OUTCOMES, HedgeOutcome};
 pub use tls::{Handshake, HandshakeResult, Handshakes, TLS_GROUPS, TLS_RESULTS, TLS_VERSIONS, TRANSPORTS};
 
 const CATEGORIES: usize = crate::message::Category::ALL.len();
