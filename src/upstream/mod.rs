@@ -6,6 +6,8 @@ pub mod endpoint_status;
 pub mod forward;
 pub mod h1;
 mod h2;
+pub mod health;
+pub mod outlier;
 pub mod panic;
 pub mod pool;
 pub mod registry;
