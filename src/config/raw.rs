@@ -16,7 +16,7 @@ use crate::{
     proto::{Http2Limits, Http3Limits, QuicSockets},
     route::MatchConfig,
     tls::{ListenerConfig, UpstreamConfig},
-    upstream::{Balance, EndpointAddr, Protocol, Timeouts},
+    upstream::{BalanceConfig, EndpointAddr, Protocol, Timeouts},
 };
 use ipnet::IpNet;
 use std::{
@@ -131,7 +131,7 @@ pub struct Pool {
     /// Its endpoints in file order; not empty.
     pub endpoints: Vec<Endpoint>,
     /// How one is chosen.
-    pub balance: Balance,
+    pub balance: BalanceConfig,
     /// TLS to those that want it, and where that is said.
     pub tls: (UpstreamConfig, TlsSpans),
     /// Requests at a time on one HTTP/2 connection.
@@ -589,7 +589,7 @@ fn read_pool(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>, ba
         tls: tls::read_pool(&section, endpoints.iter().any(|endpoint| endpoint.tls), base),
         endpoints,
         max_streams: to_u32(section.count("max_streams")),
-        balance: if section.word("balance") == "round_robin" { Balance::RoundRobin } else { Balance::P2c },
+        balance: if section.word("balance") == "round_robin" { BalanceConfig::RoundRobin } else { BalanceConfig::P2c },
         keepalive: to_usize(section.count("keepalive")),
         keepalive_idle: section.time("keepalive_idle"),
         keepalive_age: section.time("keepalive_age"),

@@ -1,6 +1,7 @@
 //! What a request is and what can go wrong with it: words shared by every floor above.
 pub mod authority;
 pub mod body;
+pub mod cookie;
 pub mod deadlines;
 pub mod exchange;
 pub mod fault;

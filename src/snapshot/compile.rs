@@ -11,7 +11,7 @@ use crate::{
         rules::{self, Rule},
     },
     observe::stats::StatsRegistry,
-    upstream::{EndpointAddr, EndpointRule, PoolRule, Registry, Timeouts},
+    upstream::{Balance, EndpointAddr, EndpointRule, PoolRule, Registry, Timeouts, rule::next_generation},
 };
 use edge_io::http1;
 use std::{
@@ -196,7 +196,10 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
     PoolRule {
         id: pool.name.as_str().into(),
         endpoints: pool.endpoints.iter().map(&mut endpoint).collect(),
-        balance: pool.balance,
+        balance: Balance::new(&pool.balance, pool.endpoints.iter().map(|e| (&*e.name, e.weight))),
+        generation: next_generation(),
+        slow_start: None,
+        sticky: None,
         max_streams: pool.max_streams,
         keepalive: pool.keepalive,
         keepalive_idle: pool.keepalive_idle,

@@ -107,13 +107,15 @@ fn pools(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &PoolRule)> {
 fn same_pool(a: &PoolRule, b: &PoolRule) -> bool {
     let settings = |p: &PoolRule| {
         let times = (p.keepalive_idle, p.keepalive_age, p.wait_timeout, p.timeouts);
-        (p.balance, p.keepalive, p.max_connections, p.max_waiting, p.max_streams, times)
+        (p.keepalive, p.max_connections, p.max_waiting, p.max_streams, p.slow_start, times)
     };
     let same = |(a, b): (&EndpointRule, &EndpointRule)| {
         let settings = |e: &EndpointRule| (e.addr.clone(), e.name.clone(), e.authority.clone(), e.weight, e.protocol);
         settings(a) == settings(b) && a.tls == b.tls
     };
     settings(a) == settings(b)
+        && a.balance == b.balance
+        && a.sticky == b.sticky
         && a.endpoints.len() == b.endpoints.len()
         && a.endpoints.iter().zip(&b.endpoints).all(same)
 }

@@ -1,8 +1,9 @@
 //! The attempt loop: choose an endpoint, get a connection, try; again only where nothing can happen twice.
 use super::{
-    Balance, EndpointRule, PoolRule, Timeouts,
+    EndpointRule, PoolRule, Timeouts,
     attempt::{Attempt, Ended, Failed},
-    balance::{self, Candidate, Rng},
+    balance::Rng,
+    choose::{Ask, Tried},
     h1::Lease,
     h2::Live,
     pool::{self, Endpoint, Endpoints, InFlight, Place, Wish},
@@ -88,9 +89,9 @@ pub struct Upstreams {
     pub(super) stats: Arc<ShardStats>,
     /// Its view of endpoints, with idle connections.
     pub endpoints: Endpoints,
-    rng: RefCell<Rng>,
+    pub(super) rng: RefCell<Rng>,
     /// Round-robin state by pool slot.
-    turns: RefCell<HashMap<usize, Vec<i64>>>,
+    pub(super) turns: RefCell<HashMap<usize, Vec<i64>>>,
     leases: Spare<Lease>,
     draining: Cell<bool>,
     /// Upgraded connections end now.
@@ -150,27 +151,6 @@ impl Upstreams {
         lease.reset();
         self.leases.give(lease);
     }
-
-    /// The endpoint for the next attempt, among those not yet tried (a bit each; pools beyond 64 try any twice).
-    fn choose(&self, rule: &PoolRule, tried: u64) -> Option<usize> {
-        if rule.endpoints.len() == 1 {
-            return (tried == 0).then_some(0);
-        }
-        let candidates = rule.endpoints.iter().enumerate().map(|(i, e)| Candidate {
-            weight: u32::from(e.weight),
-            load: self.endpoints.get(rule, e).in_flight.get(),
-            excluded: i < 64 && tried >> i & 1 == 1,
-        });
-        match rule.balance {
-            Balance::P2c => balance::p2c(candidates, &mut self.rng.borrow_mut()),
-            Balance::RoundRobin => {
-                let mut turns = self.turns.borrow_mut();
-                let state = turns.entry(rule.state.slot).or_default();
-                state.truncate(rule.endpoints.len());
-                balance::round_robin(candidates, state)
-            }
-        }
-    }
 }
 
 /// Forwards one request to `rule`'s pool and its answer back; a tunnel is what is left to do after an upgrade. Faults: what the client is to be told, if the answer has
@@ -217,11 +197,13 @@ struct Attempts<'a, S, D> {
 
 impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
     async fn run(&mut self, lease: &mut Lease) -> Result<Option<Upgraded>, Fault> {
-        let mut tried = 0;
+        let mut tried = Tried::new();
         let mut fresh = false;
         let mut last = None;
         for attempt in 0..ATTEMPTS {
-            let Some(index) = self.upstreams.choose(self.rule, tried) else { break };
+            let now_ms = self.upstreams.local.timers.now();
+            let ask = Ask { tried: &tried, key: None, sticky: None, any: false, now_ms };
+            let Some(index) = self.upstreams.choose(self.rule, ask) else { break };
             self.trace.retries = attempt;
             self.trace.endpoint = Some(index);
             let failed = match self.one(index, fresh, lease).await {
@@ -236,7 +218,7 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
             }
             match failed.again {
                 Again::Fresh => fresh = true,
-                Again::Elsewhere if index < 64 => tried |= 1 << index,
+                Again::Elsewhere => tried.add(index),
                 _ => break,
             }
         }

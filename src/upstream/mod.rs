@@ -1,6 +1,7 @@
 //! Upstreams: what is known of pools and endpoints, and how a request reaches one.
 pub mod attempt;
 pub mod balance;
+pub mod choose;
 mod dial;
 pub mod endpoint_status;
 pub mod forward;
@@ -12,11 +13,13 @@ pub mod panic;
 pub mod pool;
 pub mod registry;
 pub mod rule;
+pub mod sticky;
 pub mod tunnel;
 pub mod wire;
+pub use balance::{Balance, BalanceConfig, HashBy};
 pub use endpoint_status::{Told, Why};
 pub use forward::{Request, Trace, Upstreams, forward};
 pub use panic::Panic;
 pub use registry::{EndpointState, PoolState, Registry};
-pub use rule::{Balance, EndpointAddr, EndpointRule, PoolRule, Protocol, Timeouts};
+pub use rule::{EndpointAddr, EndpointRule, PoolRule, Protocol, Timeouts};
 pub use tunnel::Tunnel;

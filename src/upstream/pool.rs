@@ -1,6 +1,8 @@
 //! One shard's connections to endpoints: idle ones kept for reuse, new ones within the node-wide limit.
 use super::{
-    EndpointRule, EndpointState, PoolRule, dial,
+    EndpointRule, EndpointState, PoolRule,
+    balance::Ewma,
+    dial,
     h2::{self, Live},
     rule::Protocol,
     wire::Lane,
@@ -39,6 +41,8 @@ pub struct Endpoint {
     pub open: Cell<u32>,
     /// Requests of this shard that use the endpoint now.
     pub in_flight: Cell<u32>,
+    /// How long it takes to answer.
+    pub ewma: Ewma,
     line: Line,
     /// Not in the newest snapshot any more: connections close after use.
     retired: Cell<bool>,
@@ -132,6 +136,7 @@ impl Endpoint {
             spare: Cell::new(0),
             open: Cell::new(0),
             in_flight: Cell::new(0),
+            ewma: Ewma::default(),
             line: Line::default(),
             retired: Cell::new(false),
             max_connections: Cell::new(u32::MAX),

@@ -1,7 +1,19 @@
 //! Pools and endpoints as a snapshot holds them: immutable, compiled from the configuration.
-use super::registry::{EndpointState, PoolState};
+use super::{
+    balance::Balance,
+    registry::{EndpointState, PoolState},
+    sticky::StickyRule,
+};
 use crate::{observe::stats::EndpointStats, tls::UpstreamTls};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 /// Where an endpoint listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,16 +24,6 @@ pub enum EndpointAddr {
     Unix(PathBuf),
     /// A unix socket in the abstract namespace (without the leading NUL).
     Abstract(Vec<u8>),
-}
-
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Balance {
-    /// The better of two random ones, by requests in flight.
-    #[default]
-    P2c,
-    /// Smooth weighted round robin.
-    RoundRobin,
 }
 
 /// What an endpoint is spoken to.
@@ -82,6 +84,12 @@ pub struct PoolRule {
     pub endpoints: Vec<EndpointRule>,
     /// How one is chosen.
     pub balance: Balance,
+    /// Which making of the rule this is ([`next_generation`]): what shards keep of a pool belongs to one.
+    pub generation: u64,
+    /// How long an endpoint that is new or came back takes to get its whole share; `None` is at once.
+    pub slow_start: Option<Duration>,
+    /// Keeps a client at its endpoint.
+    pub sticky: Option<Arc<StickyRule>>,
     /// Requests at a time on one HTTP/2 connection, unless the endpoint allows fewer.
     pub max_streams: u32,
     /// Idle connections kept per shard and endpoint.
@@ -100,4 +108,10 @@ pub struct PoolRule {
     pub timeouts: Timeouts,
     /// Node-wide state that outlives snapshots.
     pub state: Arc<PoolState>,
+}
+
+/// A number that no other rule of this process has.
+pub fn next_generation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -1,6 +1,64 @@
 //! Which endpoint a request goes to: pure decisions over weights and requests in flight.
 
+mod ewma;
+mod hash;
+mod maglev;
+mod rng;
+pub mod slow_start;
+pub use ewma::Ewma;
+pub use hash::{HashBy, HashRule};
+pub use maglev::Maglev;
+pub use rng::Rng;
 use std::cmp::Ordering;
+
+/// How an endpoint is chosen, as the configuration says it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum BalanceConfig {
+    /// See [`Balance::P2c`].
+    #[default]
+    P2c,
+    /// See [`Balance::RoundRobin`].
+    RoundRobin,
+    /// See [`Balance::Random`].
+    Random,
+    /// See [`Balance::LeastConn`].
+    LeastConn,
+    /// See [`Balance::First`].
+    First,
+    /// See [`Balance::Hash`].
+    Hash(HashBy),
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// The better of two random ones, by requests in flight and latency.
+    P2c,
+    /// Smooth weighted round robin.
+    RoundRobin,
+    /// By chance, as weights say.
+    Random,
+    /// The one with the fewest requests in flight for its weight.
+    LeastConn,
+    /// The first in the file that may be used.
+    First,
+    /// The one that the request's key belongs to, unless it has too much to do.
+    Hash(HashRule),
+}
+
+impl Balance {
+    /// What `config` means for endpoints with these names and weights.
+    pub fn new<'e>(config: &BalanceConfig, endpoints: impl Iterator<Item = (&'e str, u16)>) -> Balance {
+        match config {
+            BalanceConfig::P2c => Balance::P2c,
+            BalanceConfig::RoundRobin => Balance::RoundRobin,
+            BalanceConfig::Random => Balance::Random,
+            BalanceConfig::LeastConn => Balance::LeastConn,
+            BalanceConfig::First => Balance::First,
+            BalanceConfig::Hash(by) => Balance::Hash(HashRule::new(by.clone(), endpoints)),
+        }
+    }
+}
 
 /// What a decision looks at.
 #[derive(Clone, Copy, Debug)]
@@ -11,29 +69,6 @@ pub struct Candidate {
     pub load: u32,
     /// Already tried by this request, or not usable.
     pub excluded: bool,
-}
-
-/// A small fast generator (xorshift64*), one per shard; not for secrets.
-#[derive(Clone, Debug)]
-pub struct Rng(u64);
-
-impl Rng {
-    /// One that starts from `seed`.
-    pub fn new(seed: u64) -> Rng {
-        Rng(seed | 1)
-    }
-
-    /// The next 64 bits.
-    pub fn next_u64(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.next_u64()) * u128::from(n)) >> 64) as u64
-    }
 }
 
 /// The better of two weighted random ones, by load per weight (Mitzenmacher 2001). `None`: all are excluded.
