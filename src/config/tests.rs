@@ -106,6 +106,9 @@ fn everything_has_each_key_at_its_default() {
         [pool.weighted]
         endpoints = [\"http://127.0.0.1:3000\"]
         [policy.api]
+        [policy.guarded]
+        breaker = true
+        hedge = \"p95\"
         [[route]]
         pool = \"app\"
         match = { path_prefix = \"/api\", header = { x-canary = \"1\" } }

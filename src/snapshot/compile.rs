@@ -11,7 +11,7 @@ use crate::{
         rules::{self, Rule},
     },
     observe::stats::StatsRegistry,
-    upstream::{Balance, EndpointAddr, EndpointRule, PoolRule, Registry, Timeouts, rule::next_generation},
+    upstream::{Balance, EndpointAddr, EndpointRule, PoolRule, Registry, Timeouts, Wanted, rule::next_generation},
 };
 use edge_io::http1;
 use std::{
@@ -39,9 +39,11 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
     for (index, route) in config.routes.iter().enumerate() {
         if let Some(action) = rules::rule(config, index, &log).map(compile_action) {
             let policy = policies.get(route.policy, route.action.pool());
-            let stats = stats.route(&route.id);
+            let state = route.action.pool().and_then(|pool| pools.get(pool as usize));
+            let (shards, stats) = (stats.shards.len(), stats.route(&route.id));
+            let state = state.map(|pool| registry.route(&stats, &pool.id, wanted(&policy, shards)));
             let (id, allow_http, fingerprint) = (stats.id.clone(), route.allow_http, fingerprint(route));
-            routes.push(RouteRule { id, action, policy, stats, allow_http, fingerprint });
+            routes.push(RouteRule { id, action, policy, stats, state, allow_http, fingerprint });
         }
     }
     let clean = log.is_clean();
@@ -124,6 +126,15 @@ fn compile_action(rule: Rule) -> Action {
     }
 }
 
+/// What a route's policy wants of the state it shares with its pool.
+fn wanted(policy: &PolicyRule, shards: usize) -> Wanted {
+    Wanted {
+        burst: policy.retry.as_ref().map_or(0, |retry| retry.budget.burst),
+        breaker: policy.breaker.map(|_| shards),
+        hedge: policy.hedge.is_some(),
+    }
+}
+
 /// What [`RouteRule::fingerprint`] says.
 fn fingerprint(route: &raw::Route) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -163,9 +174,10 @@ impl Policies<'_> {
 
 /// `pool` has the timeouts that the policy replaces some of.
 fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
-    let TimeoutChanges { connect, first_byte, body_idle, total, tunnel_idle } = policy.timeouts;
+    let TimeoutChanges { connect, tls, first_byte, body_idle, total, tunnel_idle } = policy.timeouts;
     let timeouts = pool.map(|pool| Timeouts {
         connect: connect.unwrap_or(pool.connect),
+        tls: tls.unwrap_or(pool.tls),
         first_byte: first_byte.unwrap_or(pool.first_byte),
         body_idle: body_idle.unwrap_or(pool.body_idle),
         total: total.unwrap_or(pool.total),
@@ -178,6 +190,9 @@ fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
         access_log: policy.access_log,
         require_mtls: policy.require_mtls,
         client_cert_header: policy.client_cert_header,
+        retry: policy.retry.clone(),
+        breaker: policy.breaker,
+        hedge: policy.hedge,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     proto::{ClientTimeouts, Http2Limits, Http3Limits, QuicSockets},
     route::Router,
     tls::ListenerTls,
-    upstream::{PoolRule, Timeouts},
+    upstream::{BreakerRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts},
 };
 use edge_io::http1;
 use ipnet::IpNet;
@@ -155,6 +155,8 @@ pub struct RouteRule {
     pub policy: Arc<PolicyRule>,
     /// Counters, made at the first request; they outlive the snapshot.
     pub stats: Arc<RouteStats>,
+    /// What it shares with its pool on all shards, for routes that forward.
+    pub state: Option<Arc<RouteState>>,
     /// Whether it is served without TLS even where others are sent to `https://`.
     pub allow_http: bool,
     /// Hash of what the route says but for its policy and the name of its pool; equal within one process only.
@@ -203,6 +205,12 @@ pub struct PolicyRule {
     pub require_mtls: bool,
     /// Endpoints are told the client's certificate (RFC 9440).
     pub client_cert_header: bool,
+    /// Failed requests are sent again; `None`: only where a kept connection turned out to be dead.
+    pub retry: Option<RetryRule>,
+    /// Requests are refused while too many fail.
+    pub breaker: Option<BreakerRule>,
+    /// Slow requests are sent to another endpoint too.
+    pub hedge: Option<HedgeRule>,
 }
 
 #[cfg(test)]

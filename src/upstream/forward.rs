@@ -286,7 +286,8 @@ impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
         let place = Place { local, stats: &self.upstreams.stats, pool: self.rule, rule, endpoint };
         let refused = self.refused.take();
         let (websocket, connect_timeout) = (self.request.websocket, self.timeouts.connect);
-        let wish = Wish { careful, websocket, connect_timeout, h1_only: false, refused: refused.as_ref() };
+        let tls_timeout = self.timeouts.tls;
+        let wish = Wish { careful, websocket, connect_timeout, tls_timeout, h1_only: false, refused: refused.as_ref() };
         let checkout = pool::checkout(place, wish);
         match self.unless_gone(checkout).await {
             Ok(lane) => {

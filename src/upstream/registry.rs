@@ -1,8 +1,11 @@
 //! Mutable state of pools, endpoints and TLS, keyed by stable ids and living across snapshots.
 use super::{
     endpoint_status::{Condition, FULL_SHARE},
+    hedge::Lately,
     panic::Passed,
+    route_state::{RouteState, Wanted},
 };
+use crate::observe::stats::RouteStats;
 use std::{
     collections::HashMap,
     sync::{
@@ -92,6 +95,8 @@ pub struct PoolState {
     pub slot: usize,
     /// What passed while no endpoint was to be used.
     pub(super) passed: Passed,
+    /// How fast it answered lately, where a route hedges.
+    pub(super) lately: Lately,
 }
 
 /// Finds or makes the state of pools and endpoints by key. Used by the control thread when it compiles a snapshot.
@@ -101,6 +106,7 @@ pub struct Registry {
     pub tls: crate::tls::Store,
     endpoints: Mutex<Table<EndpointState>>,
     pools: Mutex<Table<PoolState>>,
+    routes: Mutex<Table<RouteState>>,
     /// One past the highest endpoint slot ever given out.
     endpoint_slots: AtomicUsize,
     /// One past the highest pool slot ever given out.
@@ -179,8 +185,23 @@ impl Registry {
     pub fn pool(&self, id: &str) -> Arc<PoolState> {
         open(&self.pools).get_or_make(id, |slot| {
             self.pool_slots.fetch_max(slot + 1, Ordering::Relaxed);
-            PoolState { id: id.into(), slot, passed: Passed::default() }
+            PoolState { id: id.into(), slot, passed: Passed::default(), lately: Lately::default() }
         })
+    }
+
+    /// The state of the route that is counted in `stats` with pool `pool`, with what is `wanted` of it.
+    pub fn route(&self, stats: &Arc<RouteStats>, pool: &Arc<str>, wanted: Wanted) -> Arc<RouteState> {
+        // No id holds a NUL, so no two pairs share a key.
+        let key = format!("{}\0{pool}", stats.id);
+        let make = |_| RouteState::new(stats.clone(), pool.clone(), wanted);
+        let state = open(&self.routes).get_or_make(&key, make);
+        state.want(wanted);
+        state
+    }
+
+    /// The state of every route that some snapshot names.
+    pub fn routes(&self) -> Vec<Arc<RouteState>> {
+        open(&self.routes).by_key.values().filter_map(Weak::upgrade).collect()
     }
 }
 

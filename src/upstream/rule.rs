@@ -43,6 +43,8 @@ pub enum Protocol {
 pub struct Timeouts {
     /// Until the connection stands.
     pub connect: Duration,
+    /// From then until the TLS handshake is done.
+    pub tls: Duration,
     /// From the request's last byte (or the last progress of its body) to the answer's head.
     pub first_byte: Duration,
     /// Between two reads of the answer's body.

@@ -18,6 +18,9 @@ pub const PROTOCOLS: [&str; 3] = ["h1", "h2", "h3"];
 pub const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "other"];
 
+/// The class of statuses from 500 on.
+const FAILED: usize = 4;
+
 pub(super) const COMBINATIONS: usize = METHODS.len() * CLASSES.len() * PROTOCOLS.len();
 
 #[inline]
@@ -140,6 +143,16 @@ impl RouteShard {
         self.rare.get_or_init(Box::default)
     }
 
+    /// Requests that were answered with less than 500.
+    fn successes(&self) -> u64 {
+        let failed = |combination: usize| combination / PROTOCOLS.len() % CLASSES.len() == FAILED;
+        let few = self.few.iter().map(|slot| slot.load(Relaxed));
+        // A combination is 1-based in its slot.
+        let few: u64 = few.filter(|n| *n != 0 && !failed((n >> 56) as usize - 1)).map(|n| n & !COMBINATION).sum();
+        let others = self.others.get().into_iter().flat_map(|others| others.iter().enumerate());
+        few + others.filter(|(i, _)| !failed(*i)).map(|(_, n)| n.get()).sum::<u64>()
+    }
+
     /// Requests counted so far.
     fn hits(&self) -> u64 {
         let few: u64 = self.few.iter().map(|s| s.load(Relaxed) & !COMBINATION).sum();
@@ -172,6 +185,11 @@ impl RouteStats {
 
     fn used(&self) -> impl Iterator<Item = &RouteShard> {
         self.shards.iter().filter_map(OnceLock::get).map(|b| &**b)
+    }
+
+    /// Requests of all shards that were answered with less than 500.
+    pub fn successes(&self) -> u64 {
+        self.used().map(RouteShard::successes).sum()
     }
 
     /// Requests of all shards.

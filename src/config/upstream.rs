@@ -1,0 +1,2 @@
+//! Reads what the configuration says of the way to endpoints, feature by feature.
+pub(super) mod retry;
