@@ -1,4 +1,5 @@
 //! The counters as text, for Prometheus: exposition format 0.0.4.
+mod pools;
 mod quic;
 
 use super::{
@@ -35,6 +36,7 @@ pub fn render(stats: &StatsRegistry) -> String {
     build(&mut text, stats);
     routes(&mut text, stats);
     upstream(&mut text, stats);
+    pools::write(&mut text, stats);
     listeners(&mut text, stats);
     shards(&mut text, stats);
     control(&mut text, stats);

@@ -223,6 +223,10 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         max_waiting: pool.max_waiting,
         wait_timeout: pool.wait_timeout,
         timeouts: pool.timeouts,
+        health: pool.health.clone().map(Arc::new),
+        outlier: pool.outlier,
+        panic: pool.panic,
+        stats: stats.pool(&pool.name),
         state: registry.pool(&pool.name),
     }
 }

@@ -114,6 +114,7 @@ fn same_pool(a: &PoolRule, b: &PoolRule) -> bool {
         settings(a) == settings(b) && a.tls == b.tls
     };
     settings(a) == settings(b)
+        && (a.health == b.health && a.outlier == b.outlier && a.panic == b.panic)
         && a.balance == b.balance
         && a.sticky == b.sticky
         && a.endpoints.len() == b.endpoints.len()

@@ -21,7 +21,7 @@ const COUNTS_EVERY_US: u64 = 500_000;
 pub struct OutlierRule {
     /// Failures in a row; 0 = not looked at.
     pub consecutive: u32,
-    /// Failures per cent of the answers in the window; 0 = not looked at.
+    /// Failures of the answers in the window, in thousandths; 0 = not looked at.
     pub error_share: u32,
     /// Fewer answers than this tell nothing, in either kind of window.
     pub min_requests: u32,
@@ -33,7 +33,7 @@ pub struct OutlierRule {
     pub ejection: Duration,
     /// How long it is at most.
     pub ejection_max: Duration,
-    /// How many endpoints of a pool may be out, per cent, rounded down; those that are unhealthy count.
+    /// How many endpoints of a pool may be out, in thousandths, rounded down; those that are unhealthy count.
     pub max_ejected: u32,
 }
 
@@ -47,7 +47,7 @@ impl OutlierRule {
 
     /// How many of `endpoints` may be out.
     pub fn most(&self, endpoints: usize) -> usize {
-        endpoints * self.max_ejected as usize / 100
+        endpoints * self.max_ejected as usize / 1000
     }
 }
 
@@ -60,6 +60,17 @@ pub enum Reason {
     Share(u64, u64),
     /// Its median and the others', µs.
     Latency(u64, u64),
+}
+
+impl Reason {
+    /// Its place in [`EJECTIONS`](crate::observe::stats::EJECTIONS).
+    pub fn label(self) -> usize {
+        match self {
+            Reason::Consecutive(_) => 0,
+            Reason::Share(..) => 1,
+            Reason::Latency(..) => 2,
+        }
+    }
 }
 
 impl std::fmt::Display for Reason {
@@ -352,7 +363,7 @@ fn judge(rule: &OutlierRule, member: &Member, sample: &Sample) -> Option<Reason>
     }
     let window = member.window();
     let enough = window.all() >= u64::from(rule.min_requests.max(1));
-    if rule.error_share > 0 && enough && window.failures * 100 >= window.all() * u64::from(rule.error_share) {
+    if rule.error_share > 0 && enough && window.failures * 1000 >= window.all() * u64::from(rule.error_share) {
         return Some(Reason::Share(window.failures, window.all()));
     }
     if rule.latency_factor > 0 && member.slow >= LATENCY_WINDOWS {

@@ -9,13 +9,13 @@ const TICK: u64 = SECOND / 10;
 fn rule() -> OutlierRule {
     OutlierRule {
         consecutive: 5,
-        error_share: 50,
+        error_share: 500,
         min_requests: 20,
         window: Duration::from_secs(30),
         latency_factor: 3,
         ejection: Duration::from_secs(30),
         ejection_max: Duration::from_secs(600),
-        max_ejected: 50,
+        max_ejected: 500,
     }
 }
 
@@ -252,7 +252,7 @@ fn schedule(seed: u64, max_ejected: u32) {
         }
         let told: Vec<usize> = (0..bits.len()).filter(|i| bits[*i]).collect();
         assert_eq!(told, pool.out(), "seed {seed}: what was told is what is remembered");
-        let most = pool.totals.len() * max_ejected as usize / 100;
+        let most = pool.totals.len() * max_ejected as usize / 1000;
         assert!(told.len() <= most, "seed {seed}: {} of {} are left out", told.len(), pool.totals.len());
         let unhealthy = pool.unhealthy.iter().filter(|u| **u).count();
         let usable = (0..bits.len()).filter(|i| !bits[*i] && !pool.unhealthy[*i]).count();
@@ -267,13 +267,13 @@ fn schedule(seed: u64, max_ejected: u32) {
         pool.tick(&[]);
     }
     assert_eq!(pool.out(), [0; 0], "seed {seed}");
-    assert!(ejections > 0 || pool.totals.len() < 4 || max_ejected < 50, "seed {seed}: nothing happened");
+    assert!(ejections > 0 || pool.totals.len() < 4 || max_ejected < 500, "seed {seed}: nothing happened");
 }
 
 #[test]
 fn over_thousands_of_schedules_no_more_than_the_share_are_left_out() {
-    (0..3_000).for_each(|seed| schedule(seed, 50));
-    (3_000..4_000).for_each(|seed| schedule(seed, [0, 10, 34, 99, 100][seed as usize % 5]));
+    (0..3_000).for_each(|seed| schedule(seed, 500));
+    (3_000..4_000).for_each(|seed| schedule(seed, [0, 100, 340, 999, 1000][seed as usize % 5]));
 }
 
 proptest! {
