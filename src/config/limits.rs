@@ -1,9 +1,11 @@
 //! Every key of the configuration with its default and its bounds: one table, read by the reader and by the manual.
 //!
 //! A number that other rooms need reaches them through the snapshot, so that it is written down only here.
+mod health;
 mod http3;
 mod retry;
 mod tls;
+pub use health::{HEALTH, OUTLIER};
 pub use http3::{HTTP3, QUIC};
 pub use retry::{BREAKER, HEDGE, RETRY};
 pub use tls::{CERTIFICATE, CERTIFICATES_MAX, HTTP2, HTTPS_PORT, LISTENER_TLS, POOL_TLS, TICKET_SECRET_BYTES_MIN};
@@ -379,6 +381,9 @@ pub static POOL: Shape = Shape {
         ),
         time("wait_timeout", SECOND, 0, HOUR, "How long a request waits for a connection; then 503"),
         table("timeouts", &POOL_TIMEOUTS, "How slow an endpoint may be"),
+        health::HEALTH_KEY,
+        health::OUTLIER_KEY,
+        health::PANIC_KEY,
     ],
 };
 
@@ -630,7 +635,7 @@ pub static RESPOND: Shape = Shape {
 };
 
 /// Every table, in the order of the manual.
-pub static SHAPES: [&Shape; 25] = [
+pub static SHAPES: [&Shape; 27] = [
     &TOP,
     &SERVER,
     &QUIC,
@@ -645,6 +650,8 @@ pub static SHAPES: [&Shape; 25] = [
     &ENDPOINT,
     &POOL_TIMEOUTS,
     &POOL_TLS,
+    &HEALTH,
+    &OUTLIER,
     &POLICY,
     &POLICY_TIMEOUTS,
     &RETRY,

@@ -9,7 +9,7 @@ use super::{
     section::{Origin, Scene, Section, Text, cut, wrong_type},
     split::split,
     tls::{self, Protocols, TlsSpans},
-    upstream::retry,
+    upstream::{health, retry},
 };
 use crate::{
     answer::RespondConfig,
@@ -17,7 +17,10 @@ use crate::{
     proto::{Http2Limits, Http3Limits, QuicSockets},
     route::MatchConfig,
     tls::{ListenerConfig, UpstreamConfig},
-    upstream::{BalanceConfig, BreakerRule, EndpointAddr, HedgeRule, Protocol, RetryRule, Target, Timeouts},
+    upstream::{
+        BalanceConfig, BreakerRule, EndpointAddr, HedgeRule, Panic, Protocol, RetryRule, Target, Timeouts, health::HealthRule,
+        outlier::OutlierRule,
+    },
 };
 use ipnet::IpNet;
 use std::{
@@ -151,6 +154,12 @@ pub struct Pool {
     pub wait_timeout: Duration,
     /// How slow an endpoint may be.
     pub timeouts: Timeouts,
+    /// How endpoints are asked whether they are well.
+    pub health: Option<HealthRule>,
+    /// Which of them are left out for a while.
+    pub outlier: Option<OutlierRule>,
+    /// What happens while none may be used.
+    pub panic: Panic,
 }
 
 /// One endpoint.
@@ -616,6 +625,9 @@ fn read_pool(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>, ba
             total: section.time_or_off("total"),
             tunnel_idle: section.time("tunnel_idle"),
         }),
+        health: health::read_health(&section),
+        outlier: health::read_outlier(&section),
+        panic: health::read_panic(&section),
     };
     section.finish();
     Some(pool)

@@ -1,4 +1,5 @@
 //! The counters as text, for Prometheus: exposition format 0.0.4.
+mod pools;
 mod quic;
 mod resilience;
 
@@ -36,6 +37,7 @@ pub fn render(stats: &StatsRegistry) -> String {
     build(&mut text, stats);
     routes(&mut text, stats);
     upstream(&mut text, stats);
+    pools::write(&mut text, stats);
     listeners(&mut text, stats);
     shards(&mut text, stats);
     control(&mut text, stats);

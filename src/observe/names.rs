@@ -80,6 +80,14 @@ metrics! {
     UPSTREAM_ERRORS = Counter "edge_upstream_errors_total" ["pool", "category"] ""
         "Attempts at endpoints that failed, by the category of the failure.";
     POOL_CONNECTIONS = Gauge "edge_pool_connections" ["pool", "state"] "" "Connections to endpoints: idle or active.";
+    POOL_ENDPOINTS = Gauge "edge_pool_endpoints" ["pool", "state"] ""
+        "Endpoints of a pool: usable, unhealthy by the active check, or ejected for a while by what their answers were.";
+    HEALTH_CHECKS = Counter "edge_health_checks_total" ["pool", "result"] "" "Active health checks, by how they ended.";
+    EJECTIONS = Counter "edge_outlier_ejections_total" ["pool", "reason"] "" "Endpoints left out for a while, by the reason.";
+    EJECTIONS_CAPPED = Counter "edge_outlier_ejections_capped_total" ["pool"] ""
+        "How often an endpoint was not left out because too many of its pool were out already.";
+    FAIL_OPEN = Counter "edge_outlier_fail_open_total" ["pool"] ""
+        "Requests that passed although no endpoint of the pool was to be used.";
     ACCEPTS = Counter "edge_accepts_total" ["listener"] "" "Client connections accepted.";
     CONNECTIONS = Gauge "edge_connections" ["listener", "protocol"] "" "Client connections open.";
     SHARD_CONNECTIONS = Gauge "edge_shard_connections" ["shard", "state"] ""

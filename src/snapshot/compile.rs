@@ -246,6 +246,10 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         wait_timeout: pool.wait_timeout,
         gate: None,
         timeouts: pool.timeouts,
+        health: pool.health.clone().map(Arc::new),
+        outlier: pool.outlier,
+        panic: pool.panic,
+        stats: stats.pool(&pool.name),
         state: registry.pool(&pool.name),
     }
     .with_endpoints(endpoints)

@@ -20,7 +20,7 @@ use std::{
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A limit on requests in flight, as a snapshot holds it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct GateRule {
     /// The node's permits, which outlive snapshots.
     pub permits: Arc<Permits>,

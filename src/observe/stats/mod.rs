@@ -8,6 +8,7 @@ mod counter;
 mod endpoint;
 mod listener;
 mod queue;
+mod pool;
 mod quic;
 mod registry;
 mod route;
@@ -20,6 +21,7 @@ pub use counter::{BOUNDS_US, BUCKETS, Counter, Gauge, Histogram, HistogramTotal}
 pub use endpoint::{EndpointShard, EndpointStats, EndpointTotal};
 pub use listener::{ListenerShard, ListenerStats};
 pub use queue::{QUEUES, Queue, QueueStats, REFUSALS, Refusal};
+pub use pool::{CHECK_RESULTS, CheckResult, EJECTIONS, ENDPOINT_STATES, PoolStats, PoolTotal};
 pub use quic::{DIRECTIONS, DROPPED, Direction, Dropped, EARLY_DATA, EarlyData, HTTP3_CODES, QuicStats};
 pub use registry::StatsRegistry;
 pub use route::{CLASSES, METHODS, PROTOCOLS, RETRY_OUTCOMES, RetryOutcome, RouteShard, RouteStats, RouteTotal};
