@@ -1,7 +1,11 @@
 //! The control thread: signals, configuration, broadcast, and the end. It never sees a shard, only mailboxes.
 pub mod broadcast;
 mod certificates;
+mod changes;
+mod health;
 pub mod notify;
+mod pools;
+mod probe;
 pub mod reload;
 mod routes;
 pub mod signals;

@@ -72,6 +72,18 @@ impl EndpointStats {
         self.used().for_each(|shard| total.add(&shard.first_byte));
     }
 
+    /// Answers below 500, of all shards.
+    pub fn successes(&self) -> u64 {
+        self.used().flat_map(|s| s.classes.iter().take(CLASSES.len() - 1)).map(Counter::get).sum()
+    }
+
+    /// How long the first byte took, of all shards.
+    pub fn first_byte(&self) -> HistogramTotal {
+        let mut total = HistogramTotal::default();
+        self.used().for_each(|shard| total.add(&shard.first_byte));
+        total
+    }
+
     /// Answers of all shards.
     pub fn hits(&self) -> u64 {
         self.used().flat_map(|s| &s.classes).map(Counter::get).sum()
