@@ -3,7 +3,7 @@ use super::{
     EndpointRule, PoolRule, Timeouts,
     attempt::{Attempt, Ended, Failed},
     balance::Rng,
-    choose::{Ask, Tried},
+    choose::{Ask, Tried, Views},
     h1::Lease,
     h2::Live,
     pool::{self, Endpoint, Endpoints, InFlight, Place, Wish},
@@ -21,7 +21,6 @@ use edge_io::{
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     future::poll_fn,
     pin::pin,
     rc::Rc,
@@ -85,13 +84,12 @@ pub struct Trace {
 
 /// One shard's way to all endpoints.
 pub struct Upstreams {
-    local: Local,
+    pub(super) local: Local,
     pub(super) stats: Arc<ShardStats>,
     /// Its view of endpoints, with idle connections.
     pub endpoints: Endpoints,
     pub(super) rng: RefCell<Rng>,
-    /// Round-robin state by pool slot.
-    pub(super) turns: RefCell<HashMap<usize, Vec<i64>>>,
+    pub(super) views: Views,
     leases: Spare<Lease>,
     draining: Cell<bool>,
     /// Upgraded connections end now.
@@ -107,7 +105,7 @@ impl Upstreams {
             stats,
             endpoints: Endpoints::default(),
             rng: RefCell::new(Rng::new(seed)),
-            turns: RefCell::default(),
+            views: Views::default(),
             leases: Spare::default(),
             draining: Cell::new(false),
             farewell: Cell::new(false),
@@ -118,6 +116,7 @@ impl Upstreams {
     /// Endpoints that are not in `pools` drain.
     pub fn adopt(&self, pools: &[Arc<PoolRule>]) {
         self.endpoints.adopt(pools);
+        self.views.clear();
     }
 
     /// A burst is over: what it needed goes back, bit by bit.
