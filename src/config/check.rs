@@ -7,7 +7,7 @@ use super::{
     section::{Scene, Section, Text, cut},
     suggest,
 };
-use crate::upstream::EndpointAddr;
+use crate::upstream::{EndpointAddr, Target};
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
@@ -125,13 +125,8 @@ pub(crate) fn no_socket_twice(scene: Scene<'_>, sockets: &[Socket]) {
 }
 
 /// Endpoints of a pool must differ: their names are labels, and their connections are counted by them.
-pub(crate) fn no_endpoint_twice(
-    scene: Scene<'_>,
-    seen: &mut HashSet<EndpointAddr>,
-    new: &Endpoint,
-    span: Range<usize>,
-) {
-    if !seen.insert(new.addr.clone()) {
+pub(crate) fn no_endpoint_twice(scene: Scene<'_>, seen: &mut HashSet<Target>, new: &Endpoint, span: Range<usize>) {
+    if !seen.insert(new.target.clone()) {
         scene.mistake(span, |at| {
             Problem::new(at, format!("the endpoint {:?} stands twice in the pool", cut(&new.name)))
                 .help("give it a weight instead")

@@ -1,9 +1,13 @@
 //! Every key of the configuration with its default and its bounds: one table, read by the reader and by the manual.
 //!
 //! A number that other rooms need reaches them through the snapshot, so that it is written down only here.
+mod health;
 mod http3;
+mod retry;
 mod tls;
+pub use health::{HEALTH, OUTLIER};
 pub use http3::{HTTP3, QUIC};
+pub use retry::{BREAKER, HEDGE, RETRY};
 pub use tls::{CERTIFICATE, CERTIFICATES_MAX, HTTP2, HTTPS_PORT, LISTENER_TLS, POOL_TLS, TICKET_SECRET_BYTES_MIN};
 
 /// Largest configuration file, bytes: 30,000 routes take about 4 MiB.
@@ -71,6 +75,8 @@ pub enum Kind {
     Size(Bounds, bool),
     /// Bytes per second; `"off"` is 0.
     Rate(Bounds),
+    /// A part of a whole, in thousandths.
+    Percent(Bounds),
     /// One of these words; the first is the default.
     Word(&'static [&'static str]),
     /// A string: what it is.
@@ -154,6 +160,10 @@ const fn time_of_pool(name: &'static str, off: bool, max: u64, example: &'static
 
 const fn size(name: &'static str, default: u64, min: u64, max: u64, about: &'static str) -> Key {
     key(name, Kind::Size(is(default, min, max), false), about)
+}
+
+const fn percent(name: &'static str, default: u64, min: u64, max: u64, about: &'static str) -> Key {
+    key(name, Kind::Percent(is(default, min, max)), about)
 }
 
 const fn text(name: &'static str, what: &'static str, example: &'static str, about: &'static str) -> Key {
@@ -371,6 +381,9 @@ pub static POOL: Shape = Shape {
         ),
         time("wait_timeout", SECOND, 0, HOUR, "How long a request waits for a connection; then 503"),
         table("timeouts", &POOL_TIMEOUTS, "How slow an endpoint may be"),
+        health::HEALTH_KEY,
+        health::OUTLIER_KEY,
+        health::PANIC_KEY,
     ],
 };
 
@@ -392,6 +405,7 @@ pub static POOL_TIMEOUTS: Shape = Shape {
     about: "Past any of these the client gets 504.",
     keys: &[
         time("connect", SECOND, 1, HOUR, "Until the connection stands"),
+        time("tls", 3 * SECOND, 1, HOUR, "From then until the TLS handshake is done"),
         time("first_byte", 30 * SECOND, 1, DAY, "From the request's last byte to the answer's head"),
         time("body_idle", MINUTE, 1, DAY, "Between two reads of the answer's body"),
         key("total", Kind::Time(Bounds { default: Default::Off, min: 1, max: DAY }, true), "The whole exchange"),
@@ -415,6 +429,9 @@ pub static POLICY: Shape = Shape {
             false,
             "Tell endpoints the client's certificate as `Client-Cert` (RFC 9440); a client's own field is never passed on",
         ),
+        retry::RETRY_KEY,
+        retry::BREAKER_KEY,
+        retry::HEDGE_KEY,
     ],
 };
 
@@ -425,6 +442,7 @@ pub static POLICY_TIMEOUTS: Shape = Shape {
     about: "As in `[pool.NAME.timeouts]`; what is not given is the pool's.",
     keys: &[
         time_of_pool("connect", false, HOUR, "\"1s\"", "Until the connection stands"),
+        time_of_pool("tls", false, HOUR, "\"3s\"", "From then until the TLS handshake is done"),
         time_of_pool("first_byte", false, DAY, "\"30s\"", "From the request's last byte to the answer's head"),
         time_of_pool("body_idle", false, DAY, "\"1m\"", "Between two reads of the answer's body"),
         time_of_pool("total", true, DAY, "\"off\"", "The whole exchange"),
@@ -617,7 +635,7 @@ pub static RESPOND: Shape = Shape {
 };
 
 /// Every table, in the order of the manual.
-pub static SHAPES: [&Shape; 22] = [
+pub static SHAPES: [&Shape; 27] = [
     &TOP,
     &SERVER,
     &QUIC,
@@ -632,8 +650,13 @@ pub static SHAPES: [&Shape; 22] = [
     &ENDPOINT,
     &POOL_TIMEOUTS,
     &POOL_TLS,
+    &HEALTH,
+    &OUTLIER,
     &POLICY,
     &POLICY_TIMEOUTS,
+    &RETRY,
+    &BREAKER,
+    &HEDGE,
     &ROUTE,
     &MATCH,
     &FIELD,

@@ -18,6 +18,7 @@ mod split;
 mod suggest;
 pub mod tls;
 mod units;
+mod upstream;
 
 use limits::FILE_BYTES_MAX;
 use raw::{Listener, Place, Policy, Pool, Route, Server};

@@ -3,8 +3,10 @@ pub mod broadcast;
 mod certificates;
 pub mod notify;
 pub mod reload;
+mod routes;
 pub mod signals;
 mod sockets;
+pub mod steward;
 
 use crate::{
     admin::{
@@ -110,9 +112,16 @@ impl Control {
         self.state.borrow().sockets.list().map(|(name, addr)| (name.to_owned(), addr)).collect()
     }
 
+    /// What is served now.
+    fn current(&self) -> Option<Arc<Snapshot>> {
+        self.state.borrow().current.clone()
+    }
+
     /// Obeys signals until the end. `ended` hears of every shard whose thread has ended. Must run within a `LocalSet`.
     pub async fn run(self: Rc<Self>, mut signals: Signals, mut ended: UnboundedReceiver<usize>) -> End {
         let mut watching = std::pin::pin!(certificates::watch(self.clone()));
+        // A task of its own: endpoints come and go while the process drains, too.
+        let _steward = Ends(spawn_local(steward::run(self.clone())));
         loop {
             tokio::select! {
                 () = &mut watching => {} // never
@@ -200,12 +209,24 @@ impl Control {
     }
 }
 
+/// A task that ends with its owner.
+struct Ends(tokio::task::JoinHandle<()>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// What the admin API sees: a handle, so that its futures may outlive a borrow.
 #[derive(Clone, Debug)]
 pub struct Handle(pub Rc<Control>);
 
 impl Backend for Handle {
     fn metrics(&self) -> String {
+        if let Some(snapshot) = self.0.current() {
+            routes::publish_budgets(&snapshot);
+        }
         metrics::render(&self.0.stats)
     }
 
@@ -246,6 +267,7 @@ impl Backend for Handle {
             listeners: listener_views(&state.sockets),
             certificates,
             certificates_total,
+            circuits: state.current.as_deref().map(routes::circuit_views).unwrap_or_default(),
             admin: self.0.admin.clone(),
             shards: self.0.shard_views(),
         }

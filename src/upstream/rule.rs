@@ -1,10 +1,18 @@
 //! Pools and endpoints as a snapshot holds them: immutable, compiled from the configuration.
 use super::{
+    Panic,
     balance::Balance,
+    gate::GateRule,
+    names::Member,
+    health::HealthRule,
+    outlier::OutlierRule,
     registry::{EndpointState, PoolState},
     sticky::StickyRule,
 };
-use crate::{observe::stats::EndpointStats, tls::UpstreamTls};
+use crate::{
+    observe::stats::{EndpointStats, PoolStats},
+    tls::UpstreamTls,
+};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -43,6 +51,8 @@ pub enum Protocol {
 pub struct Timeouts {
     /// Until the connection stands.
     pub connect: Duration,
+    /// From then until the TLS handshake is done.
+    pub tls: Duration,
     /// From the request's last byte (or the last progress of its body) to the answer's head.
     pub first_byte: Duration,
     /// Between two reads of the answer's body.
@@ -54,7 +64,7 @@ pub struct Timeouts {
 }
 
 /// One endpoint of a pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EndpointRule {
     /// Where it listens.
     pub addr: EndpointAddr,
@@ -71,17 +81,22 @@ pub struct EndpointRule {
     pub weight: u16,
     /// Node-wide state that outlives snapshots.
     pub state: Arc<EndpointState>,
+    /// Limits its requests in flight, node-wide; `None` = nothing does.
+    pub gate: Option<GateRule>,
     /// What is counted of it.
     pub stats: Arc<EndpointStats>,
 }
 
 /// One pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PoolRule {
     /// Its name in the configuration: the label in logs and metrics.
     pub id: Arc<str>,
-    /// Its endpoints, in file order; never empty after checks.
+    /// Its endpoints, in file order. A name stands for as many as it has addresses, which may be none: then the pool may
+    /// be empty.
     pub endpoints: Vec<EndpointRule>,
+    /// What the configuration says where there are names among it, which `endpoints` was made of; empty otherwise.
+    pub members: Arc<[Member]>,
     /// How one is chosen.
     pub balance: Balance,
     /// Which making of the rule this is ([`next_generation`]): what shards keep of a pool belongs to one.
@@ -104,10 +119,31 @@ pub struct PoolRule {
     pub max_waiting: usize,
     /// How long one waits for a permit.
     pub wait_timeout: Duration,
+    /// Limits its requests in flight, node-wide; `None` = nothing does.
+    pub gate: Option<GateRule>,
     /// Timeouts of requests that use the pool, unless the route's policy has others.
     pub timeouts: Timeouts,
+    /// How endpoints are asked whether they are well; `None` = they are not.
+    pub health: Option<Arc<HealthRule>>,
+    /// Which of them are left out for a while; `None` = none.
+    pub outlier: Option<OutlierRule>,
+    /// What happens while none may be used.
+    pub panic: Panic,
+    /// What the control thread counts of it.
+    pub stats: Arc<PoolStats>,
     /// Node-wide state that outlives snapshots.
     pub state: Arc<PoolState>,
+}
+
+impl PoolRule {
+    /// The pool with these endpoints. Everything that is made of endpoints is made here, so that a pool whose names have
+    /// other addresses now is as one that was just compiled.
+    pub fn with_endpoints(self, endpoints: Vec<EndpointRule>) -> PoolRule {
+        let named = || endpoints.iter().map(|e| (&*e.name, e.weight));
+        let balance = self.balance.with_endpoints(named());
+        let generation = next_generation();
+        PoolRule { balance, generation, endpoints, ..self }
+    }
 }
 
 /// A number that no other rule of this process has.
