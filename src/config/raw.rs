@@ -18,8 +18,8 @@ use crate::{
     route::MatchConfig,
     tls::{ListenerConfig, UpstreamConfig},
     upstream::{
-        BalanceConfig, BreakerRule, EndpointAddr, HedgeRule, Panic, Protocol, RetryRule, Target, Timeouts, health::HealthRule,
-        outlier::OutlierRule,
+        BalanceConfig, BreakerRule, EndpointAddr, HedgeRule, Panic, Protocol, RetryRule, Target, Timeouts,
+        health::HealthRule, outlier::OutlierRule,
     },
 };
 use ipnet::IpNet;

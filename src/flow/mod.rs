@@ -217,6 +217,7 @@ async fn proxy<E: Exchange>(
         hedge: policy.hedge.as_ref(),
         state: route.state.as_ref(),
         breaker: policy.breaker.as_ref(),
+        gate: route.gate.as_ref(),
         priority: policy.priority,
         client: scratch.client,
         path: if scratch.rewritten { &scratch.path } else { head.path() },
@@ -339,6 +340,7 @@ async fn refuse<E: Exchange>(
     ])
     .maybe(b"allow", of_method)
     .maybe(b"retry-after", (fault.status == 503).then_some(b"1"))
+    .maybe(b"x-edge-circuit-open", (fault.category == Category::CircuitOpen).then_some(b"1"))
     .maybe(b"alt-svc", alt_svc(listener, exchange));
     let sent = send(exchange, fault.status, fields.all(), Whole::Copied(&body)).await;
     scratch.body = body;

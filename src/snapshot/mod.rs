@@ -16,7 +16,7 @@ use crate::{
     proto::{ClientTimeouts, Http2Limits, Http3Limits, QuicSockets},
     route::Router,
     tls::ListenerTls,
-    upstream::{BreakerRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts, GateRule},
+    upstream::{BreakerRule, GateRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts},
 };
 use edge_io::http1;
 use ipnet::IpNet;

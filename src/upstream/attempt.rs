@@ -94,7 +94,7 @@ pub struct Attempt<'a, 'b, S, D> {
     /// When this attempt began, µs of that clock.
     pub began_us: u64,
     /// Who hears how the endpoint does.
-    pub report: Report<'a>,
+    pub(super) report: Report<'a>,
     /// Which statuses are a question; `None` = none.
     pub questions: Option<&'a RetryRule>,
     /// Moves the request's body.
@@ -294,7 +294,10 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, '_, S, D> {
         self.trace.ttfb_us = Some(now.saturating_sub(self.trace.began_us));
         self.report.answered(status, now.saturating_sub(self.began_us), self.deadlines.now());
         self.state.step = if status == 101 { Step::Upgraded } else { Step::Body };
-        if status >= 500 && self.questions.is_some_and(|rule| rule.on.names(&Ending::Status(status))) && self.source.is_whole() {
+        if status >= 500
+            && self.questions.is_some_and(|rule| rule.on.names(&Ending::Status(status)))
+            && self.source.is_whole()
+        {
             self.state.question = Some(answer);
         } else {
             self.start(&answer);

@@ -18,9 +18,7 @@ use super::{
     sticky::Stuck,
     wire::Lane,
 };
-use crate::message::{
-    BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side,
-};
+use crate::message::{BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side};
 use edge_io::{
     clock::monotonic_us,
     head::{Head, Method},
@@ -32,9 +30,11 @@ use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 /// refused a stream: that costs nobody anything, and is not counted as a retry.
 const REPEATS_MAX: u32 = 2;
 /// No endpoint can be chosen.
-const NONE_USABLE: Fault = Fault::new(Category::NoHealthyEndpoint, Side::Edge, "no endpoint of the pool may be used now");
+const NONE_USABLE: Fault =
+    Fault::new(Category::NoHealthyEndpoint, Side::Edge, "no endpoint of the pool may be used now");
 const NO_ENDPOINT: Fault = Fault::new(Category::NoHealthyEndpoint, Side::Edge, "the pool has no endpoint");
-const CIRCUIT_OPEN: Fault = Fault::new(Category::CircuitOpen, Side::Edge, "too much of what the route asked its pool failed");
+const CIRCUIT_OPEN: Fault =
+    Fault::new(Category::CircuitOpen, Side::Edge, "too much of what the route asked its pool failed");
 
 /// What all attempts of one request share.
 #[derive(Clone, Copy)]
@@ -81,7 +81,10 @@ impl<'a> Call<'a> {
 
     fn choose(&self, course: &Course, tried: &Tried, any: bool) -> Option<usize> {
         let now_ms = self.upstreams.local.timers.now();
-        self.upstreams.choose(self.pool, Ask { tried, key: course.key, sticky: course.stuck.map(|stuck| stuck.endpoint), any, now_ms })
+        self.upstreams.choose(
+            self.pool,
+            Ask { tried, key: course.key, sticky: course.stuck.map(|stuck| stuck.endpoint), any, now_ms },
+        )
     }
 
     /// An endpoint that may be used and was not asked yet.
@@ -91,7 +94,7 @@ impl<'a> Call<'a> {
 }
 
 /// Where a request has been, and how often.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Course {
     /// Endpoints that were asked.
     pub tried: Tried,
@@ -190,10 +193,9 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
     /// Tries until there is an answer, or nothing more may be tried.
     pub async fn run(&mut self, lease: &mut Box<Lease>) -> Result<Option<Upgraded>, Fault> {
         self.pass_circuit()?;
-        let _pass = match &self.call.pool.gate {
-            Some(gate) => Some(Box::pin(self.enter(gate)).await?),
-            None => None,
-        };
+        let Call { plan, pool, .. } = self.call;
+        let _route_pass = self.enter(plan.gate).await?;
+        let _pool_pass = self.enter(pool.gate.as_ref()).await?;
         let (mut index, mut fresh) = (self.first()?, false);
         loop {
             self.bind(index);
@@ -275,10 +277,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
             return Box::pin(self.hedged(index, rule, after, lease)).await;
         }
         let (rule, endpoint) = self.call.endpoint(index).ok_or(NO_ENDPOINT)?;
-        let _pass = match &rule.gate {
-            Some(gate) => Some(Box::pin(self.enter(gate)).await?),
-            None => None,
-        };
+        let _pass = self.enter(rule.gate.as_ref()).await?;
         let in_flight = InFlight::new(&endpoint);
         let began_us = self.begin();
         let lane = self.connect(rule, &endpoint, fresh).await?;
@@ -286,13 +285,14 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         self.exchange(reached, lease).await
     }
 
-    /// Waits for a place at a gate.
-    async fn enter(&mut self, gate: &GateRule) -> Result<Pass, Fault> {
-        let gate = self.call.upstreams.gates.get(gate);
-        match gate.try_enter(self.call.plan.priority) {
-            Some(pass) => Ok(pass),
-            None => self.unless_gone(gate.enter(self.call.plan.priority)).await,
+    /// Waits for a place at a gate, if there is one.
+    async fn enter(&mut self, gate: Option<&GateRule>) -> Result<Option<Pass>, Fault> {
+        let Some(rule) = gate else { return Ok(None) };
+        let (gate, class) = (self.call.upstreams.gates.get(rule), self.call.plan.priority);
+        if let Some(pass) = gate.try_enter(class) {
+            return Ok(Some(pass));
         }
+        Box::pin(self.unless_gone(gate.enter(class))).await.map(Some)
     }
 
     /// Whether a second endpoint may be asked beside the first, and when.
@@ -376,7 +376,14 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
     }
 
     /// What follows a failed attempt.
-    fn failed(&mut self, failed: Failed, rule: &EndpointRule, endpoint: &Endpoint, lane: &Lane, began_us: u64) -> OneFailed {
+    fn failed(
+        &mut self,
+        failed: Failed,
+        rule: &EndpointRule,
+        endpoint: &Endpoint,
+        lane: &Lane,
+        began_us: u64,
+    ) -> OneFailed {
         let (call, Failed { fault, repeatable }) = (self.call, failed);
         if let Lane::H2(lane) = lane {
             self.refused = Some(lane.live().clone());
@@ -436,7 +443,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
     async fn hedged(
         &mut self,
         index: usize,
-        rule: &HedgeRule,
+        rule: &'a HedgeRule,
         after: Duration,
         lease: &mut Box<Lease>,
     ) -> Result<Option<Upgraded>, OneFailed> {
@@ -444,7 +451,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         let call = self.call;
         self.course.tried.add(index);
         let (won, hedged) = {
-            let mut race = hedged::Race::new(call, index, rule, after, &self.course);
+            let mut race = hedged::Race::new(call, index, rule, after, self.course.clone());
             let won = self.unless_gone(poll_fn(|cx| race.poll(cx).map(Ok))).await;
             (won, race.outcome())
         };

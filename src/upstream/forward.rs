@@ -4,7 +4,7 @@ use super::{
     attempts::{Attempts, Call},
     balance::Rng,
     choose::Views,
-    gate::Gates,
+    gate::{GateRule, Gates},
     h1::Lease,
     pool::Endpoints,
     replay::Replay,
@@ -172,6 +172,8 @@ pub struct Plan<'a> {
     pub state: Option<&'a Arc<RouteState>>,
     /// When the circuit opens; `None` = there is none.
     pub breaker: Option<&'a BreakerRule>,
+    /// The route's limit on requests in flight.
+    pub gate: Option<&'a GateRule>,
     /// Who goes first where requests wait.
     pub priority: Priority,
     /// The client: the key of `hash = "client_ip"`.
@@ -199,7 +201,12 @@ pub async fn forward<S: BodySource, D: ResponseSink>(
     let idempotent = is_idempotent(head.method());
     let kept = match plan.retry {
         // Others are sent again only where the endpoint says that it did nothing, which HTTP/1.1 has no word for.
-        Some(retry) if request.body != BodySize::Empty && (idempotent || rule.endpoints.iter().any(|endpoint| endpoint.protocol != Protocol::Http1)) => retry.replay,
+        Some(retry)
+            if request.body != BodySize::Empty
+                && (idempotent || rule.endpoints.iter().any(|endpoint| endpoint.protocol != Protocol::Http1)) =>
+        {
+            retry.replay
+        }
         _ => 0,
     };
     let mut lease = upstreams.lease();

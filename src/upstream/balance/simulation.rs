@@ -244,12 +244,12 @@ fn a_hundred_thousand_follow_their_weights() {
     for policy in [Policy::P2c, Policy::RoundRobin, Policy::Random, Policy::LeastConn] {
         let mut rng = Rng::new(9);
         let mut pool = Pool::weighted(&weights);
-        // as fast as they are heavy, and as good as idle
-        let mut origins = Origins::new(vec![500.0; 5]);
+        // as fast as each other, and as good as idle: nothing but weights tells them apart
+        let mut origins = Origins::new(vec![200.0; 5]);
         let mut chooser = Chooser::new(policy, &pool, 3);
         let (mut now, mut hits) = (1_000_000.0, [0u32; 5]);
         for _ in 0..100_000 {
-            now += exponential(2_000.0, &mut rng);
+            now += exponential(4_000.0, &mut rng);
             origins.settle(&mut pool, now as u64);
             let index = chooser.choose(&pool).unwrap();
             origins.send(&mut pool, index, now as u64, &mut rng);
