@@ -63,6 +63,11 @@ impl EndpointStats {
         self.shards[shard].get_or_init(Box::default)
     }
 
+    /// How many shards the node has.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
     fn used(&self) -> impl Iterator<Item = &EndpointShard> {
         self.shards.iter().filter_map(OnceLock::get).map(|b| &**b)
     }
