@@ -24,6 +24,9 @@ pub struct Status {
     pub certificates: Vec<Certificate>,
     /// How many there are.
     pub certificates_total: usize,
+    /// Circuits that are not closed, at most `CIRCUITS_MAX`.
+    #[serde(default)]
+    pub circuits: Vec<Circuit>,
     /// Where the admin API listens.
     pub admin: Vec<String>,
     /// By number.
@@ -79,6 +82,22 @@ pub struct Certificate {
     pub due: bool,
     /// Why its files cannot be used now; it is the one that they held before.
     pub problem: Option<String>,
+}
+
+/// Most circuits that are shown.
+pub const CIRCUITS_MAX: usize = 1000;
+
+/// The circuit between a route and its pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Circuit {
+    /// The route's id.
+    pub route: String,
+    /// The pool's name.
+    pub pool: String,
+    /// `open` or `half_open`.
+    pub state: String,
+    /// How often it opened.
+    pub trips: u64,
 }
 
 /// One shard.

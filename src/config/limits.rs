@@ -1,9 +1,11 @@
 //! Every key of the configuration with its default and its bounds: one table, read by the reader and by the manual.
 //!
 //! A number that other rooms need reaches them through the snapshot, so that it is written down only here.
+mod health;
 mod http3;
 mod retry;
 mod tls;
+pub use health::{HEALTH, OUTLIER};
 pub use http3::{HTTP3, QUIC};
 pub use retry::{BREAKER, HEDGE, RETRY};
 pub use tls::{CERTIFICATE, CERTIFICATES_MAX, HTTP2, HTTPS_PORT, LISTENER_TLS, POOL_TLS, TICKET_SECRET_BYTES_MIN};
@@ -379,6 +381,9 @@ pub static POOL: Shape = Shape {
         ),
         time("wait_timeout", SECOND, 0, HOUR, "How long a request waits for a connection; then 503"),
         table("timeouts", &POOL_TIMEOUTS, "How slow an endpoint may be"),
+        health::HEALTH_KEY,
+        health::OUTLIER_KEY,
+        health::PANIC_KEY,
     ],
 };
 
@@ -400,6 +405,7 @@ pub static POOL_TIMEOUTS: Shape = Shape {
     about: "Past any of these the client gets 504.",
     keys: &[
         time("connect", SECOND, 1, HOUR, "Until the connection stands"),
+        time("tls", 3 * SECOND, 1, HOUR, "From then until the TLS handshake is done"),
         time("first_byte", 30 * SECOND, 1, DAY, "From the request's last byte to the answer's head"),
         time("body_idle", MINUTE, 1, DAY, "Between two reads of the answer's body"),
         key("total", Kind::Time(Bounds { default: Default::Off, min: 1, max: DAY }, true), "The whole exchange"),
@@ -436,6 +442,7 @@ pub static POLICY_TIMEOUTS: Shape = Shape {
     about: "As in `[pool.NAME.timeouts]`; what is not given is the pool's.",
     keys: &[
         time_of_pool("connect", false, HOUR, "\"1s\"", "Until the connection stands"),
+        time_of_pool("tls", false, HOUR, "\"3s\"", "From then until the TLS handshake is done"),
         time_of_pool("first_byte", false, DAY, "\"30s\"", "From the request's last byte to the answer's head"),
         time_of_pool("body_idle", false, DAY, "\"1m\"", "Between two reads of the answer's body"),
         time_of_pool("total", true, DAY, "\"off\"", "The whole exchange"),
@@ -628,7 +635,7 @@ pub static RESPOND: Shape = Shape {
 };
 
 /// Every table, in the order of the manual.
-pub static SHAPES: [&Shape; 25] = [
+pub static SHAPES: [&Shape; 27] = [
     &TOP,
     &SERVER,
     &QUIC,
@@ -643,6 +650,8 @@ pub static SHAPES: [&Shape; 25] = [
     &ENDPOINT,
     &POOL_TIMEOUTS,
     &POOL_TLS,
+    &HEALTH,
+    &OUTLIER,
     &POLICY,
     &POLICY_TIMEOUTS,
     &RETRY,

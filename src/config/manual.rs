@@ -111,7 +111,7 @@ const EVERYTHING_HEAD: &str = "\
 ";
 
 /// Headers with what belongs to them, the shapes under them, and keys that stand there with their example because the file needs them.
-const EVERYTHING: [(&str, &str, &[&str]); 30] = [
+const EVERYTHING: [(&str, &str, &[&str]); 33] = [
     ("", "Top level", &[]),
     ("\n[server]\n", "[server]", &[]),
     ("\n[server.quic]\n", "[server.quic]", &[]),
@@ -128,6 +128,13 @@ const EVERYTHING: [(&str, &str, &[&str]); 30] = [
     ("\n[pool.secure.tls]\n", "[pool.NAME.tls]", &[]),
     ("\n[pool.weighted]\n", "", &[]),
     ("\n[[pool.weighted.endpoints]]\n", "[pool.NAME].endpoints", &["address"]),
+    (
+        "\n# A pool whose endpoints are asked whether they are well.\n[pool.checked]\nendpoints = [\"http://127.0.0.1:3000\"]\n",
+        "",
+        &[],
+    ),
+    ("\n[pool.checked.health]\n", "[pool.NAME.health]", &[]),
+    ("\n[pool.checked.outlier]\n", "[pool.NAME.outlier]", &[]),
     ("\n[policy.api]\n", "[policy.NAME]", &[]),
     ("\n[policy.api.timeouts]\n", "[policy.NAME.timeouts]", &[]),
     ("\n[policy.api.retry]\n", "[policy.NAME.retry]", &[]),

@@ -9,7 +9,7 @@ use super::{
     section::{Origin, Scene, Section, Text, cut, wrong_type},
     split::split,
     tls::{self, Protocols, TlsSpans},
-    upstream::retry,
+    upstream::{health, retry},
 };
 use crate::{
     answer::RespondConfig,
@@ -17,7 +17,10 @@ use crate::{
     proto::{Http2Limits, Http3Limits, QuicSockets},
     route::MatchConfig,
     tls::{ListenerConfig, UpstreamConfig},
-    upstream::{BalanceConfig, BreakerRule, EndpointAddr, HedgeRule, Protocol, RetryRule, Target, Timeouts},
+    upstream::{
+        BalanceConfig, BreakerRule, EndpointAddr, HedgeRule, Panic, Protocol, RetryRule, Target, Timeouts, health::HealthRule,
+        outlier::OutlierRule,
+    },
 };
 use ipnet::IpNet;
 use std::{
@@ -151,6 +154,12 @@ pub struct Pool {
     pub wait_timeout: Duration,
     /// How slow an endpoint may be.
     pub timeouts: Timeouts,
+    /// How endpoints are asked whether they are well.
+    pub health: Option<HealthRule>,
+    /// Which of them are left out for a while.
+    pub outlier: Option<OutlierRule>,
+    /// What happens while none may be used.
+    pub panic: Panic,
 }
 
 /// One endpoint.
@@ -221,6 +230,8 @@ impl Default for Policy {
 pub struct TimeoutChanges {
     /// Until the connection stands.
     pub connect: Option<Duration>,
+    /// For the TLS handshake.
+    pub tls: Option<Duration>,
     /// To the answer's head.
     pub first_byte: Option<Duration>,
     /// Between two reads of its body.
@@ -608,11 +619,15 @@ fn read_pool(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>, ba
         wait_timeout: section.time("wait_timeout"),
         timeouts: with_table(&section, "timeouts", &limits::POOL_TIMEOUTS, |section| Timeouts {
             connect: section.time("connect"),
+            tls: section.time("tls"),
             first_byte: section.time("first_byte"),
             body_idle: section.time("body_idle"),
             total: section.time_or_off("total"),
             tunnel_idle: section.time("tunnel_idle"),
         }),
+        health: health::read_health(&section),
+        outlier: health::read_outlier(&section),
+        panic: health::read_panic(&section),
     };
     section.finish();
     Some(pool)
@@ -706,6 +721,7 @@ fn read_policy(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>) 
     let section = named_section(top, &limits::POLICY, "policy", &name, value)?;
     let mut timeouts = with_table(&section, "timeouts", &limits::POLICY_TIMEOUTS, |section| TimeoutChanges {
         connect: section.has("connect").then(|| section.time("connect")),
+        tls: section.has("tls").then(|| section.time("tls")),
         first_byte: section.has("first_byte").then(|| section.time("first_byte")),
         body_idle: section.has("body_idle").then(|| section.time("body_idle")),
         total: section.has("total").then(|| section.time_or_off("total")),

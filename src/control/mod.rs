@@ -3,6 +3,7 @@ pub mod broadcast;
 mod certificates;
 pub mod notify;
 pub mod reload;
+mod routes;
 pub mod signals;
 mod sockets;
 pub mod steward;
@@ -223,6 +224,9 @@ pub struct Handle(pub Rc<Control>);
 
 impl Backend for Handle {
     fn metrics(&self) -> String {
+        if let Some(snapshot) = self.0.current() {
+            routes::publish_budgets(&snapshot);
+        }
         metrics::render(&self.0.stats)
     }
 
@@ -263,6 +267,7 @@ impl Backend for Handle {
             listeners: listener_views(&state.sockets),
             certificates,
             certificates_total,
+            circuits: state.current.as_deref().map(routes::circuit_views).unwrap_or_default(),
             admin: self.0.admin.clone(),
             shards: self.0.shard_views(),
         }

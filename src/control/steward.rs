@@ -1,6 +1,6 @@
 //! The steward: ten times a second it reads what shards have counted of pools and routes, lets the deciders decide, and
 //! publishes what they decided where shards see it. Nothing here waits for anybody.
-use super::Control;
+use super::{Control, routes::Routes};
 use crate::{
     observe::{notice, stats::StatsRegistry},
     snapshot::Snapshot,
@@ -37,7 +37,8 @@ type Part = (&'static str, Box<dyn FnMut(Look<'_>)>);
 
 /// Everything that ticks. One line each.
 fn parts() -> Vec<Part> {
-    vec![]
+    let mut routes = Routes::default();
+    vec![("routes", Box::new(move |look| routes.tick(look)))]
 }
 
 /// Ticks for as long as it is polled. A tick that panics is told of, costs that part this one tick, and goes on.

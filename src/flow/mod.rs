@@ -181,7 +181,7 @@ async fn proxy<E: Exchange>(
     }
     let (expects_continue, websocket) = (exchange.expects_continue(), exchange.wants_websocket());
     let (te_trailers, may_trail) = (exchange.takes_trailers(), exchange.may_trail());
-    let alt_svc = alt_svc(listener, exchange);
+    let (alt_svc, secure) = (alt_svc(listener, exchange), exchange.peer().tls);
     let (head, mut source, mut sink, deadlines) = exchange.parts();
     if grpc {
         source.take_time(); // a call may be a conversation
@@ -211,9 +211,20 @@ async fn proxy<E: Exchange>(
         max_body,
         websocket_key: websocket_key(shard, head, websocket),
     };
+    let plan = upstream::Plan {
+        timeouts: &timeouts,
+        retry: policy.retry.as_ref(),
+        hedge: policy.hedge.as_ref(),
+        state: route.state.as_ref(),
+        breaker: policy.breaker.as_ref(),
+        priority: policy.priority,
+        client: scratch.client,
+        path: if scratch.rewritten { &scratch.path } else { head.path() },
+        secure,
+    };
+    let upstreams = &shard.upstreams;
     let result =
-        upstream::forward(&shard.upstreams, pool, &timeouts, &request, head, &mut source, &mut sink, deadlines, trace)
-            .await;
+        upstream::forward(upstreams, pool, plan, &request, head, &mut source, &mut sink, deadlines, trace).await;
     deadlines.clear(Phase::Total);
     result
 }

@@ -1,5 +1,7 @@
 //! The counters as text, for Prometheus: exposition format 0.0.4.
+mod pools;
 mod quic;
+mod resilience;
 
 use super::{
     names::{self, Kind, Metric},
@@ -35,6 +37,7 @@ pub fn render(stats: &StatsRegistry) -> String {
     build(&mut text, stats);
     routes(&mut text, stats);
     upstream(&mut text, stats);
+    pools::write(&mut text, stats);
     listeners(&mut text, stats);
     shards(&mut text, stats);
     control(&mut text, stats);
@@ -203,6 +206,7 @@ fn routes(text: &mut Text, stats: &StatsRegistry) {
             text.sample(&names::RETRIES, &[id, outcome], n);
         }
     }
+    resilience::write(text, stats, &totals);
 }
 
 fn upstream(text: &mut Text, stats: &StatsRegistry) {

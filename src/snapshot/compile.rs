@@ -178,9 +178,10 @@ impl Policies<'_> {
 
 /// `pool` has the timeouts that the policy replaces some of.
 fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
-    let TimeoutChanges { connect, first_byte, body_idle, total, tunnel_idle } = policy.timeouts;
+    let TimeoutChanges { connect, tls, first_byte, body_idle, total, tunnel_idle } = policy.timeouts;
     let timeouts = pool.map(|pool| Timeouts {
         connect: connect.unwrap_or(pool.connect),
+        tls: tls.unwrap_or(pool.tls),
         first_byte: first_byte.unwrap_or(pool.first_byte),
         body_idle: body_idle.unwrap_or(pool.body_idle),
         total: total.unwrap_or(pool.total),
@@ -245,6 +246,10 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         wait_timeout: pool.wait_timeout,
         gate: None,
         timeouts: pool.timeouts,
+        health: pool.health.clone().map(Arc::new),
+        outlier: pool.outlier,
+        panic: pool.panic,
+        stats: stats.pool(&pool.name),
         state: registry.pool(&pool.name),
     }
     .with_endpoints(endpoints)

@@ -127,6 +127,7 @@ fn same_pool(a: &PoolRule, b: &PoolRule) -> bool {
     let fixed = !a.members.is_empty()
         || a.endpoints.len() == b.endpoints.len() && a.endpoints.iter().zip(&b.endpoints).all(same);
     settings(a) == settings(b) && a.balance == b.balance && a.sticky == b.sticky && members && fixed
+        && (a.health == b.health && a.outlier == b.outlier && a.panic == b.panic)
 }
 
 impl Diff {

@@ -3,6 +3,8 @@
 //! Closed → open, when `errors` of the last `window` failed; open → half open after `open`; half open → closed or open, when
 //! `probes` requests were let through and are answered (Nygard, Release It!). Control decides, shards read a word. Only
 //! probes write it.
+use super::route_state::RouteState;
+use crate::observe::stats::CIRCUIT_STATES;
 use std::{
     collections::VecDeque,
     sync::{
@@ -11,8 +13,6 @@ use std::{
     },
     time::Duration,
 };
-
-use super::route_state::RouteState;
 
 /// `breaker` of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,13 @@ pub enum CircuitState {
     Open = 1,
     /// Probes pass.
     HalfOpen = 2,
+}
+
+impl CircuitState {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        CIRCUIT_STATES[self as usize]
+    }
 }
 
 /// The published word: state, and of the half-open state how many probes were let through and how they ended.

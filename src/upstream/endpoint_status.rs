@@ -71,8 +71,8 @@ impl EndpointState {
 
     /// The share of its weight that it gets now, per mille: less than [`FULL_SHARE`] while it starts slowly.
     #[inline]
-    pub fn share(&self) -> u16 {
-        u16::try_from(self.share_permille.load(Relaxed)).unwrap_or(u16::MAX)
+    pub fn share(&self) -> u32 {
+        self.share_permille.load(Relaxed)
     }
 
     /// An attempt at it failed: a 5xx answer, no connection, TLS, a reset, a timeout. Any shard calls it.

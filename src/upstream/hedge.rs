@@ -2,10 +2,13 @@
 //!
 //! After Dean and Barroso, "The Tail at Scale" (2013): to ask again after the 95th percentile costs 5 % more requests, and
 //! takes off the tail what two endpoints do not share.
-use super::budget::Share;
+use super::{budget::Share, registry::PoolState};
 use crate::observe::stats::{BOUNDS_US, BUCKETS, HistogramTotal};
 use edge_io::head::Method;
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 /// `hedge` of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,5 +85,27 @@ impl Percentile {
             low = high;
         }
         None // beyond the last bound: so slow that asking again helps nobody
+    }
+}
+
+/// What [`PoolState`] has for this file. Control writes it twice a second.
+#[derive(Debug, Default)]
+pub(super) struct Lately {
+    /// 0 = not known.
+    p95_us: AtomicU64,
+}
+
+impl PoolState {
+    /// What 95 of 100 answers took to their first byte lately, if that is known.
+    pub fn first_byte_p95(&self) -> Option<Duration> {
+        match self.lately.p95_us.load(Relaxed) {
+            0 => None,
+            us => Some(Duration::from_micros(us)),
+        }
+    }
+
+    /// Publishes it; `None`: it is not known any more.
+    pub fn set_first_byte_p95(&self, us: Option<u64>) {
+        self.lately.p95_us.store(us.map_or(0, |us| us.max(1)), Relaxed);
     }
 }

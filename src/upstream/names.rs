@@ -211,6 +211,7 @@ impl NamedRule {
         let port = found.port.or(self.port).unwrap_or_default();
         EndpointRule {
             addr: EndpointAddr::Tcp(SocketAddr::new(found.ip, port)),
+            gate: None,
             state: registry.endpoint(pool, &label),
             stats: stats.endpoint(pool, &label),
             name: label.into(),

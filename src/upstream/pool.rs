@@ -361,6 +361,8 @@ pub struct Wish<'a> {
     pub refused: Option<&'a Rc<Live>>,
     /// How long making a connection may take.
     pub connect_timeout: Duration,
+    /// How long TLS on it may take.
+    pub tls_timeout: Duration,
 }
 
 /// What shards and pools are needed for a checkout, borrowed together.
@@ -458,7 +460,7 @@ fn kept(place: Place<'_>, wish: Wish<'_>) -> Option<Lane> {
 async fn open(place: Place<'_>, wish: Wish<'_>, opening: Opening) -> Result<Lane, Fault> {
     let Place { local, stats, pool, rule, endpoint } = place;
     let shared = may_be_h2(rule, wish).then(|| Making::new(endpoint));
-    let dialed = dial::dial(local, rule, wish.h1_only, wish.connect_timeout).await?;
+    let dialed = dial::dial(local, rule, wish.h1_only, (wish.connect_timeout, wish.tls_timeout)).await?;
     opening.done();
     endpoint.h2.spoken.set(Some(dialed.h2));
     if !dialed.h2 {
@@ -505,7 +507,7 @@ async fn wait_for_made(place: Place<'_>, wish: Wish<'_>) -> Option<Lane> {
     let at = links.made.place();
     // No longer than making one would take: the endpoint may be there for nobody.
     let timer = Timer::new(&place.local.timers);
-    timer.set(wish.connect_timeout);
+    timer.set(wish.connect_timeout + if place.rule.tls.is_some() { wish.tls_timeout } else { Duration::ZERO });
     poll_fn(|cx| {
         if let Some(lane) = kept(place, wish) {
             return Poll::Ready(Some(lane));

@@ -2,6 +2,7 @@
 use super::{
     Permits,
     endpoint_status::{Condition, FULL_SHARE},
+    hedge::Lately,
     panic::Passed,
     route_state::{RouteState, Wanted},
 };
@@ -10,9 +11,8 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 /// Node-wide state of one endpoint. Shards read and write it without locks.
@@ -54,23 +54,8 @@ pub struct PoolState {
     pub slot: usize,
     /// What passed while no endpoint was to be used.
     pub(super) passed: Passed,
-    /// What 95 of 100 answers took to their first byte lately, µs; 0 = not known. Control writes it where a route hedges.
-    first_byte_p95_us: AtomicU64,
-}
-
-impl PoolState {
-    /// What 95 of 100 answers took to their first byte lately, if that is known.
-    pub fn first_byte_p95(&self) -> Option<Duration> {
-        match self.first_byte_p95_us.load(Ordering::Relaxed) {
-            0 => None,
-            us => Some(Duration::from_micros(us)),
-        }
-    }
-
-    /// Publishes it; `None`: it is not known any more.
-    pub fn set_first_byte_p95(&self, us: Option<u64>) {
-        self.first_byte_p95_us.store(us.map_or(0, |us| us.max(1)), Ordering::Relaxed);
-    }
+    /// How fast it answered lately, where a route hedges.
+    pub(super) lately: Lately,
 }
 
 /// Finds or makes the state of pools and endpoints by key. Used by the control thread when it compiles a snapshot.
@@ -167,7 +152,7 @@ impl Registry {
     pub fn pool(&self, id: &str) -> Arc<PoolState> {
         open(&self.pools).get_or_make(id, |slot| {
             self.pool_slots.fetch_max(slot + 1, Ordering::Relaxed);
-            PoolState { id: id.into(), slot, passed: Passed::default(), first_byte_p95_us: AtomicU64::new(0) }
+            PoolState { id: id.into(), slot, passed: Passed::default(), lately: Lately::default() }
         })
     }
 
@@ -179,11 +164,6 @@ impl Registry {
         let state = open(&self.routes).get_or_make(&key, make);
         state.want(wanted);
         state
-    }
-
-    /// The state of every route that some snapshot names.
-    pub fn routes(&self) -> Vec<Arc<RouteState>> {
-        open(&self.routes).by_key.values().filter_map(Weak::upgrade).collect()
     }
 }
 

@@ -57,7 +57,9 @@ impl RouteState {
 
     /// Takes a retry from the budget, if there is one left. For rare moments: it may add up counters of all shards.
     pub fn take_retry(&self, rule: &RetryRule) -> bool {
-        self.retries.take(rule.budget, now_ms(), || self.stats.successes())
+        let taken = self.retries.take(rule.budget, now_ms(), || self.stats.successes());
+        self.stats.set_retry_tokens(self.retries.tokens());
+        taken
     }
 
     /// Takes a hedge from the budget, if there is one left; as above.
@@ -91,10 +93,17 @@ impl RouteState {
         self.breaker.get().map(|b| &**b)
     }
 
-    /// Retries left.
-    pub fn retry_tokens(&self, rule: &RetryRule) -> u64 {
-        self.retries.refill(rule.budget, now_ms(), || self.stats.successes());
-        self.retries.tokens()
+    /// Tells the scrape how many retries are left now, if one was ever asked for.
+    pub fn publish_retry_tokens(&self, rule: &RetryRule) {
+        if self.stats.retry_tokens().is_some() {
+            self.retries.refill(rule.budget, now_ms(), || self.stats.successes());
+            self.stats.set_retry_tokens(self.retries.tokens());
+        }
+    }
+
+    /// Tells the scrape where the circuit stands.
+    pub fn publish_circuit(&self) {
+        self.stats.set_circuit(self.breaker().map(|breaker| breaker.state() as usize));
     }
 }
 

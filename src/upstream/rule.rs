@@ -1,12 +1,18 @@
 //! Pools and endpoints as a snapshot holds them: immutable, compiled from the configuration.
 use super::{
+    Panic,
     balance::Balance,
     gate::GateRule,
     names::Member,
+    health::HealthRule,
+    outlier::OutlierRule,
     registry::{EndpointState, PoolState},
     sticky::StickyRule,
 };
-use crate::{observe::stats::EndpointStats, tls::UpstreamTls};
+use crate::{
+    observe::stats::{EndpointStats, PoolStats},
+    tls::UpstreamTls,
+};
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -45,6 +51,8 @@ pub enum Protocol {
 pub struct Timeouts {
     /// Until the connection stands.
     pub connect: Duration,
+    /// From then until the TLS handshake is done.
+    pub tls: Duration,
     /// From the request's last byte (or the last progress of its body) to the answer's head.
     pub first_byte: Duration,
     /// Between two reads of the answer's body.
@@ -115,6 +123,14 @@ pub struct PoolRule {
     pub gate: Option<GateRule>,
     /// Timeouts of requests that use the pool, unless the route's policy has others.
     pub timeouts: Timeouts,
+    /// How endpoints are asked whether they are well; `None` = they are not.
+    pub health: Option<Arc<HealthRule>>,
+    /// Which of them are left out for a while; `None` = none.
+    pub outlier: Option<OutlierRule>,
+    /// What happens while none may be used.
+    pub panic: Panic,
+    /// What the control thread counts of it.
+    pub stats: Arc<PoolStats>,
     /// Node-wide state that outlives snapshots.
     pub state: Arc<PoolState>,
 }

@@ -67,6 +67,11 @@ impl EndpointStats {
         self.shards.iter().filter_map(OnceLock::get).map(|b| &**b)
     }
 
+    /// Adds how long first bytes took, on all shards.
+    pub fn add_first_byte(&self, total: &mut HistogramTotal) {
+        self.used().for_each(|shard| total.add(&shard.first_byte));
+    }
+
     /// Answers of all shards.
     pub fn hits(&self) -> u64 {
         self.used().flat_map(|s| &s.classes).map(Counter::get).sum()

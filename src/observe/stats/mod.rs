@@ -8,10 +8,12 @@ mod counter;
 mod endpoint;
 mod listener;
 mod queue;
+mod pool;
 mod quic;
 mod registry;
 mod route;
 mod shard;
+mod shared;
 mod tls;
 
 pub use control::{APPLY_RESULTS, ApplyResult, ControlStats};
@@ -19,10 +21,12 @@ pub use counter::{BOUNDS_US, BUCKETS, Counter, Gauge, Histogram, HistogramTotal}
 pub use endpoint::{EndpointShard, EndpointStats, EndpointTotal};
 pub use listener::{ListenerShard, ListenerStats};
 pub use queue::{QUEUES, Queue, QueueStats, REFUSALS, Refusal};
+pub use pool::{CHECK_RESULTS, CheckResult, EJECTIONS, ENDPOINT_STATES, PoolStats, PoolTotal};
 pub use quic::{DIRECTIONS, DROPPED, Direction, Dropped, EARLY_DATA, EarlyData, HTTP3_CODES, QuicStats};
 pub use registry::StatsRegistry;
 pub use route::{CLASSES, METHODS, PROTOCOLS, RETRY_OUTCOMES, RetryOutcome, RouteShard, RouteStats, RouteTotal};
 pub use shard::{Driver, LIMITS, Limit, ShardStats};
+pub use shared::{CIRCUIT_STATES, HEDGE_OUTCOMES, HedgeOutcome};
 pub use tls::{Handshake, HandshakeResult, Handshakes, TLS_GROUPS, TLS_RESULTS, TLS_VERSIONS, TRANSPORTS};
 
 const CATEGORIES: usize = crate::message::Category::ALL.len();

@@ -2,6 +2,7 @@
 use super::{
     CATEGORIES,
     counter::{Counter, Gauge, Histogram, HistogramTotal, add_all},
+    shared::{HEDGE_OUTCOMES, HedgeOutcome, RouteShared},
 };
 use crate::message::Category;
 use edge_io::head::{Method, Version};
@@ -79,6 +80,7 @@ pub struct RouteShard {
 struct Rare {
     errors: [Counter; CATEGORIES],
     retries: [Counter; RETRY_OUTCOMES.len()],
+    hedges: [Counter; HEDGE_OUTCOMES.len()],
 }
 
 /// The part of a `few` slot that says which combination it counts.
@@ -113,6 +115,11 @@ impl RouteShard {
     /// Counts a request that was retried, once, when it is over.
     pub fn retried(&self, outcome: RetryOutcome) {
         self.rare().retries[outcome as usize].inc();
+    }
+
+    /// Counts a request that was slow enough for a second attempt, once, when it is over.
+    pub fn hedged(&self, outcome: HedgeOutcome) {
+        self.rare().hedges[outcome as usize].inc();
     }
 
     #[inline]
@@ -166,12 +173,13 @@ pub struct RouteStats {
     /// The route's id: the label.
     pub id: Arc<str>,
     shards: Box<[OnceLock<Box<RouteShard>>]>,
+    pub(super) shared: OnceLock<Box<RouteShared>>,
 }
 
 impl RouteStats {
     /// Of route `id`, for shards `0..shards`. Allocates no counters yet.
     pub fn new(id: Arc<str>, shards: usize) -> RouteStats {
-        RouteStats { id, shards: (0..shards).map(|_| OnceLock::new()).collect() }
+        RouteStats { id, shards: (0..shards).map(|_| OnceLock::new()).collect(), shared: OnceLock::new() }
     }
 
     /// The counters of shard `shard`, made at its first call. Only that shard writes to them.
@@ -208,6 +216,8 @@ pub struct RouteTotal {
     pub errors: [u64; CATEGORIES],
     /// By outcome.
     pub retries: [u64; RETRY_OUTCOMES.len()],
+    /// By outcome.
+    pub hedges: [u64; HEDGE_OUTCOMES.len()],
     /// Being served now.
     pub in_flight: i64,
     /// Bytes of requests.
@@ -223,6 +233,7 @@ impl Default for RouteTotal {
             durations: Default::default(),
             errors: [0; CATEGORIES],
             retries: Default::default(),
+            hedges: Default::default(),
             in_flight: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -256,6 +267,7 @@ impl RouteTotal {
         if let Some(rare) = shard.rare.get() {
             add_all(&mut self.errors, &rare.errors);
             add_all(&mut self.retries, &rare.retries);
+            add_all(&mut self.hedges, &rare.hedges);
         }
         self.in_flight += shard.in_flight.get();
         self.bytes_in += shard.bytes_in.get();

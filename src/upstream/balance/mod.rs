@@ -60,6 +60,16 @@ impl Balance {
     }
 }
 
+impl Balance {
+    /// The same for other endpoints.
+    pub fn with_endpoints<'e>(&self, endpoints: impl Iterator<Item = (&'e str, u16)>) -> Balance {
+        match self {
+            Balance::Hash(rule) => Balance::Hash(HashRule::new(rule.by.clone(), endpoints)),
+            other => other.clone(),
+        }
+    }
+}
+
 /// What a decision looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
