@@ -165,7 +165,7 @@ pub struct RouteRule {
     /// Its share of its policy; routes without one share a default.
     pub policy: Arc<PolicyRule>,
     /// Limits its requests in flight, node-wide; `None` = nothing does.
-    pub gate: Option<GateRule>,
+    pub gate: Option<Box<GateRule>>,
     /// Counters, made at the first request; they outlive the snapshot.
     pub stats: Arc<RouteStats>,
     /// What it shares with its pool on all shards, for routes that forward.
@@ -182,7 +182,7 @@ impl Snapshot {
         let endpoints =
             self.pools.iter().flat_map(|pool| &pool.endpoints).filter_map(|endpoint| endpoint.gate.as_ref());
         let pools = self.pools.iter().filter_map(|pool| pool.gate.as_ref());
-        pools.chain(endpoints).chain(self.routes.iter().filter_map(|route| route.gate.as_ref()))
+        pools.chain(endpoints).chain(self.routes.iter().filter_map(|route| route.gate.as_deref()))
     }
 }
 

@@ -30,15 +30,15 @@ pub struct GateRule {
     pub version: u32,
     /// Requests in flight, node-wide; `u32::MAX` = only what is found by measuring limits them.
     pub max: u32,
-    /// Requests that may wait, per shard.
-    pub queue: usize,
+    /// Requests that may wait, node-wide.
+    pub queue: u32,
     /// How long one may wait.
     pub timeout: Duration,
 }
 
 impl GateRule {
     /// A limit over `permits`, newer than those that were made of them before.
-    pub fn new(permits: Arc<Permits>, of: Queue, max: u32, queue: usize, timeout: Duration) -> GateRule {
+    pub fn new(permits: Arc<Permits>, of: Queue, max: u32, queue: u32, timeout: Duration) -> GateRule {
         GateRule { version: permits.next_version(), permits, of, max, queue, timeout }
     }
 }
@@ -48,7 +48,7 @@ pub struct Gate {
     holder: Holder,
     of: Queue,
     line: Line,
-    queue: Cell<usize>,
+    queue: Cell<u32>,
     timeout: Cell<Duration>,
     /// The configuration has no limit here any more.
     open: Cell<bool>,
@@ -112,10 +112,10 @@ impl Gate {
         }
         let queues = &self.stats.queues;
         self.stats.limit_hit(self.of.limit());
-        if self.line.len() >= self.queue.get() && (self.queue.get() == 0 || !self.line.displace(class)) {
+        let Some(_seat) = self.seat(class) else {
             queues.refused(self.of, Refusal::Full);
             return Err(refused("too many requests are in flight and waiting"));
-        }
+        };
         let _counted = Counted::new(&self.stats, &self.local, self.of);
         self.wait(class).await.map_err(|why| {
             queues.refused(self.of, why);
@@ -124,6 +124,18 @@ impl Gate {
                 _ => "waited too long for others in flight",
             })
         })
+    }
+
+    /// A place among those that may wait; in a full queue, that of a lower class.
+    fn seat(&self, class: Priority) -> Option<Seat<'_>> {
+        let (permits, most) = (&**self.holder.permits(), self.queue.get());
+        if !permits.try_queue(most) {
+            if most == 0 || !self.line.displace(class) {
+                return None;
+            }
+            permits.queue();
+        }
+        Some(Seat(permits))
     }
 
     async fn wait(self: &Rc<Self>, class: Priority) -> Result<Pass, Refusal> {
@@ -164,6 +176,15 @@ impl Gate {
 
 fn refused(why: &'static str) -> Fault {
     Fault::new(Category::Overloaded, Side::Edge, why).unsent()
+}
+
+/// One of those that may wait.
+struct Seat<'a>(&'a Permits);
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.leave_queue();
+    }
 }
 
 /// Counts a request that waits, however its wait ends.
@@ -268,3 +289,6 @@ impl Gates {
         all[slot] = Some(gate);
     }
 }
+
+#[cfg(test)]
+mod tests;

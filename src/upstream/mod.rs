@@ -1,4 +1,5 @@
 //! Upstreams: what is known of pools and endpoints, and how a request reaches one.
+pub mod adaptive;
 pub mod attempt;
 mod attempts;
 pub mod balance;
