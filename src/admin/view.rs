@@ -24,6 +24,9 @@ pub struct Status {
     pub certificates: Vec<Certificate>,
     /// How many there are.
     pub certificates_total: usize,
+    /// Names of endpoints: at most 1,000.
+    #[serde(default)]
+    pub names: Vec<Name>,
     /// Where the admin API listens.
     pub admin: Vec<String>,
     /// By number.
@@ -78,6 +81,21 @@ pub struct Certificate {
     /// Whether it should have been renewed: fewer than 14 days left, or of short ones less than a third of their life.
     pub due: bool,
     /// Why its files cannot be used now; it is the one that they held before.
+    pub problem: Option<String>,
+}
+
+/// One name of endpoints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Name {
+    /// The name; with `SRV ` before it that of a service.
+    pub name: String,
+    /// What it stands for: its last good answer.
+    pub addresses: Vec<String>,
+    /// Since that answer came; `None` before the first.
+    pub age_seconds: Option<f64>,
+    /// Until it is asked for again.
+    pub next_seconds: f64,
+    /// What went wrong the last time.
     pub problem: Option<String>,
 }
 

@@ -5,7 +5,7 @@ use super::{
     http3,
     limits::{self, NAME_BYTES_MAX},
     report::{Log, Problem},
-    routes,
+    resolver, routes,
     section::{Origin, Scene, Section, Text, cut, wrong_type},
     split::split,
     tls::{self, Protocols, TlsSpans},
@@ -16,7 +16,7 @@ use crate::{
     proto::{Http2Limits, Http3Limits, QuicSockets},
     route::MatchConfig,
     tls::{ListenerConfig, UpstreamConfig},
-    upstream::{Balance, EndpointAddr, Protocol, Target, Timeouts},
+    upstream::{Balance, EndpointAddr, Protocol, Target, Timeouts, names::ResolverRule},
 };
 use ipnet::IpNet;
 use std::{
@@ -47,6 +47,8 @@ pub struct Server {
     pub max_connections: usize,
     /// UDP sockets.
     pub quic: QuicSockets,
+    /// How names of endpoints are looked up.
+    pub resolver: ResolverRule,
 }
 
 /// Where access-log lines go.
@@ -374,6 +376,7 @@ fn read_server(top: &Section<'_>, base: &Path, sockets: &mut Vec<Socket>) -> Ser
         drain_timeout: section.time("drain_timeout"),
         max_connections: to_usize(section.count("max_connections")),
         quic: http3::read_sockets(section),
+        resolver: resolver::read(section, base),
     };
     if let Some(section) = given {
         section.finish();
@@ -662,6 +665,11 @@ fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, protocol: &
                 section.scene.mistake(item.span(), |at| Problem::new(at, "the endpoint has no address"));
             }
             let weight = table.count("weight");
+            if table.has("weight") && text.as_ref().is_some_and(|text| text.value.starts_with("srv+")) {
+                section.scene.mistake(table.span_of("weight"), |at| {
+                    Problem::new(at, "the weights of a service are in its SRV records").help("leave weight out")
+                });
+            }
             table.finish();
             (text?, weight)
         }

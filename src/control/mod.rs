@@ -1,6 +1,7 @@
 //! The control thread: signals, configuration, broadcast, and the end. It never sees a shard, only mailboxes.
 pub mod broadcast;
 mod certificates;
+mod dns;
 pub mod notify;
 pub mod reload;
 pub mod signals;
@@ -12,6 +13,7 @@ use crate::{
         view::{self, Reload, Status},
     },
     observe::{access_log, metrics, notice, stats::StatsRegistry},
+    route::Router,
     snapshot::{Snapshot, command::Command},
     upstream::Registry,
 };
@@ -71,14 +73,16 @@ pub struct Control {
     waiting: Cell<usize>,
     /// Another configuration may have other files.
     watch_anew: Notify,
+    /// Names of endpoints.
+    dns: Rc<dns::Dns>,
     state: RefCell<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     current: Option<Arc<Snapshot>>,
-    /// Earlier snapshots that some request may still use.
-    retired: Vec<Weak<Snapshot>>,
+    /// Versions of earlier configurations, and what their snapshots share: some request may still use one of them.
+    retired: Vec<(u64, Weak<Router>)>,
     sockets: Sockets,
     draining: bool,
 }
@@ -102,7 +106,8 @@ impl Control {
         let Parts { source, registry, stats, log, shards, cores, admin } = parts;
         let (turn, waiting, state) = (Mutex::new(()), Cell::new(0), RefCell::default());
         let watch_anew = Notify::new();
-        Rc::new(Control { source, registry, stats, log, shards, cores, admin, turn, waiting, watch_anew, state })
+        let dns = dns::Dns::new(registry.clone(), stats.clone());
+        Rc::new(Control { source, registry, stats, log, shards, cores, admin, turn, waiting, watch_anew, dns, state })
     }
 
     /// Every open data address: the listener's name, and where it really listens.
@@ -113,9 +118,11 @@ impl Control {
     /// Obeys signals until the end. `ended` hears of every shard whose thread has ended. Must run within a `LocalSet`.
     pub async fn run(self: Rc<Self>, mut signals: Signals, mut ended: UnboundedReceiver<usize>) -> End {
         let mut watching = std::pin::pin!(certificates::watch(self.clone()));
+        let mut naming = std::pin::pin!(dns::watch(self.clone()));
         loop {
             tokio::select! {
                 () = &mut watching => {} // never
+                () = &mut naming => {} // never
                 wish = signals.next() => match wish {
                     Wish::Drain => return self.drain(signals, ended).await,
                     Wish::Stop => return self.stop(&mut ended, self.shards.len()).await,
@@ -246,6 +253,7 @@ impl Backend for Handle {
             listeners: listener_views(&state.sockets),
             certificates,
             certificates_total,
+            names: self.0.dns.views(),
             admin: self.0.admin.clone(),
             shards: self.0.shard_views(),
         }

@@ -8,6 +8,7 @@ mod h2;
 pub mod names;
 pub mod pool;
 pub mod registry;
+pub mod removed;
 pub mod rule;
 pub mod tunnel;
 pub mod wire;

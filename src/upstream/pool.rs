@@ -13,6 +13,7 @@ use crate::{
 use edge_io::{runtime::Local, stream::Stream, timer::Timer};
 use std::{
     cell::{Cell, RefCell},
+    collections::HashSet,
     future::poll_fn,
     rc::Rc,
     sync::Arc,
@@ -289,6 +290,8 @@ impl Drop for InFlight {
 #[derive(Default)]
 pub struct Endpoints {
     by_slot: RefCell<Vec<Option<Rc<Endpoint>>>>,
+    /// Slots of the newest snapshot's endpoints; others are used by requests that began before it, and not kept.
+    current: RefCell<HashSet<usize>>,
 }
 
 impl Endpoints {
@@ -307,6 +310,7 @@ impl Endpoints {
         let made = Rc::new(Endpoint::new(rule));
         made.max_connections.set(pool.max_connections);
         made.keepalive.set(pool.keepalive);
+        made.retired.set(!self.current.borrow().contains(&slot));
         all[slot] = Some(made.clone());
         made
     }
@@ -316,6 +320,8 @@ impl Endpoints {
         for e in self.by_slot.borrow().iter().flatten() {
             e.retired.set(true);
         }
+        let slots = pools.iter().flat_map(|pool| &pool.endpoints).map(|rule| rule.state.slot);
+        *self.current.borrow_mut() = slots.collect();
         for pool in pools {
             for rule in &pool.endpoints {
                 if let Some(Some(e)) = self.by_slot.borrow().get(rule.state.slot)

@@ -5,6 +5,7 @@ use std::{
         Arc, Mutex, Weak,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 /// Node-wide state of one endpoint. Shards read and write it without locks.
@@ -77,6 +78,8 @@ pub struct Registry {
     pub tls: crate::tls::Store,
     /// What the names among the endpoints were last found to mean.
     pub names: super::names::Answers,
+    /// What was known of removed endpoints.
+    removed: Mutex<super::removed::Removed>,
     endpoints: Mutex<Table<EndpointState>>,
     pools: Mutex<Table<PoolState>>,
     /// One past the highest endpoint slot ever given out.
@@ -151,6 +154,23 @@ impl Registry {
             self.endpoint_slots.fetch_max(slot + 1, Ordering::Relaxed);
             EndpointState { key: key.clone(), slot, permits_taken: AtomicU32::new(0), waiting: AtomicU32::new(0) }
         })
+    }
+
+    /// `pools` are in force from `now` on: the state of endpoints that are not among them is kept for
+    /// [`REMEMBERED`](super::removed::REMEMBERED).
+    pub fn keep(&self, pools: &[Arc<super::PoolRule>], now: Instant) {
+        open(&self.removed).keep(pools, now);
+    }
+
+    /// Forgets removed endpoints whose time is over.
+    pub fn reap(&self, now: Instant) {
+        open(&self.removed).reap(now);
+    }
+
+    /// How many removed endpoints are remembered.
+    #[cfg(test)]
+    pub(super) fn removed_len(&self) -> usize {
+        open(&self.removed).len()
     }
 
     /// The state of pool `id`.

@@ -5,6 +5,7 @@
 //! and no two shards write to one cache line.
 mod control;
 mod counter;
+mod dns;
 mod endpoint;
 mod listener;
 mod quic;
@@ -15,6 +16,7 @@ mod tls;
 
 pub use control::{APPLY_RESULTS, ApplyResult, ControlStats};
 pub use counter::{BOUNDS_US, BUCKETS, Counter, Gauge, Histogram, HistogramTotal};
+pub use dns::{DNS_RESULTS, DnsResult, DnsStats, NameStats};
 pub use endpoint::{EndpointShard, EndpointStats, EndpointTotal};
 pub use listener::{ListenerShard, ListenerStats};
 pub use quic::{DIRECTIONS, DROPPED, Direction, Dropped, EARLY_DATA, EarlyData, HTTP3_CODES, QuicStats};
