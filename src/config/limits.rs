@@ -4,10 +4,12 @@
 mod health;
 mod http3;
 mod retry;
+mod resolver;
 mod tls;
 pub use health::{HEALTH, OUTLIER};
 pub use http3::{HTTP3, QUIC};
 pub use retry::{BREAKER, HEDGE, RETRY};
+pub use resolver::{NAMES_MAX, RESOLVER};
 pub use tls::{CERTIFICATE, CERTIFICATES_MAX, HTTP2, HTTPS_PORT, LISTENER_TLS, POOL_TLS, TICKET_SECRET_BYTES_MIN};
 
 /// Largest configuration file, bytes: 30,000 routes take about 4 MiB.
@@ -248,6 +250,7 @@ pub static SERVER: Shape = Shape {
             "Client connections per shard; further ones are closed at once",
         ),
         table("quic", &QUIC, "UDP sockets of listeners that speak `h3`"),
+        table("resolver", &RESOLVER, "How names of endpoints are looked up"),
     ],
 };
 
@@ -354,7 +357,7 @@ pub static POOL: Shape = Shape {
             "endpoints",
             "a list of endpoints",
             "[\"http://127.0.0.1:3000\"]",
-            "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address` and `weight`",
+            "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), a name instead of the address (`http://app.internal:8000`: each of its addresses is an endpoint), a service by its SRV records (`srv+http://_http._tcp.app.internal`, `srv+https://`, `srv+h2c://`), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address` and `weight`",
         ),
         key(
             "balance",
@@ -394,7 +397,13 @@ pub static ENDPOINT: Shape = Shape {
     about: "An endpoint as a table.",
     keys: &[
         text("address", "address", "\"http://127.0.0.1:3000\"", "Where it listens"),
-        count("weight", 1, 1, 1000, "Share relative to the other endpoints"),
+        count(
+            "weight",
+            1,
+            1,
+            1000,
+            "Share relative to the other endpoints; of a name, the share of each of its addresses; a service's SRV records say it themselves",
+        ),
     ],
 };
 
@@ -635,10 +644,11 @@ pub static RESPOND: Shape = Shape {
 };
 
 /// Every table, in the order of the manual.
-pub static SHAPES: [&Shape; 27] = [
+pub static SHAPES: [&Shape; 28] = [
     &TOP,
     &SERVER,
     &QUIC,
+    &RESOLVER,
     &LISTENER,
     &LISTENER_LIMITS,
     &LISTENER_TIMEOUTS,

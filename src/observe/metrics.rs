@@ -1,5 +1,6 @@
 //! The counters as text, for Prometheus: exposition format 0.0.4.
 mod pools;
+mod dns;
 mod quic;
 mod resilience;
 
@@ -41,6 +42,7 @@ pub fn render(stats: &StatsRegistry) -> String {
     listeners(&mut text, stats);
     shards(&mut text, stats);
     control(&mut text, stats);
+    dns::write(&mut text, stats);
     tls(&mut text, stats);
     quic::write(&mut text, stats);
     process(&mut text);

@@ -279,6 +279,7 @@ fn compile_server(server: &raw::Server) -> ServerRule {
         drain_timeout: server.drain_timeout,
         max_connections: server.max_connections,
         quic: server.quic.clone(),
+        resolver: server.resolver.clone(),
     }
 }
 

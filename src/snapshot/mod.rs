@@ -16,7 +16,7 @@ use crate::{
     proto::{ClientTimeouts, Http2Limits, Http3Limits, QuicSockets},
     route::Router,
     tls::ListenerTls,
-    upstream::{BreakerRule, GateRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts},
+    upstream::{BreakerRule, GateRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts, names::ResolverRule},
 };
 use edge_io::http1;
 use ipnet::IpNet;
@@ -79,6 +79,8 @@ pub struct ServerRule {
     pub max_connections: usize,
     /// UDP sockets; what each key holds for is said where it is read.
     pub quic: QuicSockets,
+    /// How names of endpoints are looked up.
+    pub resolver: ResolverRule,
 }
 
 /// Where the admin API listens.

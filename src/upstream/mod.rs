@@ -25,6 +25,7 @@ mod replay;
 mod report;
 pub mod retry;
 pub mod route_state;
+pub mod removed;
 pub mod rule;
 pub mod sticky;
 pub mod tunnel;

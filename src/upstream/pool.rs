@@ -21,6 +21,7 @@ use edge_io::{
 };
 use std::{
     cell::{Cell, RefCell},
+    collections::HashSet,
     future::poll_fn,
     rc::Rc,
     sync::{Arc, Weak},
@@ -275,6 +276,8 @@ pub struct Endpoints {
     by_slot: RefCell<Vec<Option<Rc<Endpoint>>>>,
     /// Requests in flight by pool, by the slots of pools.
     of_pools: RefCell<Vec<Option<OfPool>>>,
+    /// Slots of the newest snapshot's endpoints; others are used by requests that began before it, and not kept.
+    current: RefCell<HashSet<usize>>,
 }
 
 /// A pool, and this shard's requests that use it.
@@ -283,7 +286,7 @@ type OfPool = (Weak<PoolState>, Rc<Cell<u32>>);
 impl Endpoints {
     /// None yet.
     pub fn new(local: Local) -> Endpoints {
-        Endpoints { local, by_slot: RefCell::default(), of_pools: RefCell::default() }
+        Endpoints { local, by_slot: RefCell::default(), of_pools: RefCell::default(), current: RefCell::default() }
     }
 
     /// This shard's view of an endpoint.
@@ -301,6 +304,7 @@ impl Endpoints {
         let made = Rc::new(Endpoint::new(rule, self.of_pool(pool), &self.local));
         made.max_connections.set(pool.max_connections);
         made.keepalive.set(pool.keepalive);
+        made.retired.set(!self.current.borrow().contains(&slot));
         all[slot] = Some(made.clone());
         made
     }
@@ -331,6 +335,8 @@ impl Endpoints {
             // whoever uses the pool has it too
             count.take_if(|(_, count)| Rc::strong_count(count) == 1);
         }
+        let slots = pools.iter().flat_map(|pool| &pool.endpoints).map(|rule| rule.state.slot);
+        *self.current.borrow_mut() = slots.collect();
         for pool in pools {
             for rule in &pool.endpoints {
                 if let Some(Some(e)) = self.by_slot.borrow().get(rule.state.slot)
