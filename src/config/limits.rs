@@ -3,13 +3,13 @@
 //! A number that other rooms need reaches them through the snapshot, so that it is written down only here.
 mod health;
 mod http3;
-mod retry;
 mod resolver;
+mod retry;
 mod tls;
 pub use health::{HEALTH, OUTLIER};
 pub use http3::{HTTP3, QUIC};
-pub use retry::{BREAKER, HEDGE, RETRY};
 pub use resolver::{NAMES_MAX, RESOLVER};
+pub use retry::{BREAKER, HEDGE, RETRY};
 pub use tls::{CERTIFICATE, CERTIFICATES_MAX, HTTP2, HTTPS_PORT, LISTENER_TLS, POOL_TLS, TICKET_SECRET_BYTES_MIN};
 
 /// Largest configuration file, bytes: 30,000 routes take about 4 MiB.

@@ -2,8 +2,8 @@
 pub mod broadcast;
 mod certificates;
 mod changes;
-mod health;
 mod dns;
+mod health;
 pub mod notify;
 mod pools;
 mod probe;

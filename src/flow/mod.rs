@@ -217,7 +217,7 @@ async fn proxy<E: Exchange>(
         hedge: policy.hedge.as_ref(),
         state: route.state.as_ref(),
         breaker: policy.breaker.as_ref(),
-        gate: route.gate.as_ref(),
+        gate: route.gate.as_deref(),
         priority: policy.priority,
         client: scratch.client,
         path: if scratch.rewritten { &scratch.path } else { head.path() },

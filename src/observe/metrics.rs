@@ -1,6 +1,6 @@
 //! The counters as text, for Prometheus: exposition format 0.0.4.
-mod pools;
 mod dns;
+mod pools;
 mod quic;
 mod resilience;
 

@@ -149,6 +149,8 @@ impl Registry {
     /// The permits of the limit `key` on requests in flight.
     pub fn permits(&self, key: &str) -> Arc<Permits> {
         open(&self.permits).get_or_make(key, Permits::new)
+    }
+
     /// `pools` are in force from `now` on: the state of endpoints that are not among them is kept for
     /// [`REMEMBERED`](super::removed::REMEMBERED).
     pub fn keep(&self, pools: &[Arc<super::PoolRule>], now: Instant) {
