@@ -8,6 +8,7 @@
 //! asks [`Shard::is_over`]; it sends what is due of one wake-up in one write, as far as the socket takes it; it gives up its
 //! [`WaiterSlot`] while it has no free place.
 pub(crate) mod connect;
+mod deadline;
 mod feed;
 pub mod h1;
 pub mod h2;

@@ -5,10 +5,10 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
-use super::{Ended, Shard, Ticket, WaiterSlot, Why};
+use super::{Ended, Shard, Ticket, WaiterSlot, Why, deadline::Deadline};
 use crate::record::Fault;
 use answers::Answers;
-use edge_io::{buf::Buf, stream::Stream, timer::Timer};
+use edge_io::{buf::Buf, stream::Stream};
 pub(super) use prepare::Shared;
 use std::{
     collections::VecDeque,
@@ -20,8 +20,6 @@ use std::{
 
 /// Reads of one wake-up: after so many full ones other connections have their turn.
 const TURNS: usize = 8;
-/// Not set.
-const NEVER: u64 = u64::MAX;
 
 /// Drives the connection until it ends.
 pub async fn drive(shard: &Rc<Shard>, origin: usize, stream: &Stream) -> Ended {
@@ -62,9 +60,7 @@ struct Driver<'a> {
     /// The socket takes nothing any more. What the server has said before may still be read.
     broken: bool,
     waiter: Option<WaiterSlot>,
-    timer: Timer,
-    /// When the timer fires, as far as set.
-    timer_us: u64,
+    deadline: Deadline,
     timeout_us: u64,
     /// The time of this wake-up.
     now_us: u64,
@@ -99,8 +95,7 @@ impl<'a> Driver<'a> {
             cut: false,
             broken: false,
             waiter: None,
-            timer: shard.timer(),
-            timer_us: NEVER,
+            deadline: Deadline::new(shard.timer()),
             timeout_us: shard.plan.timeout.as_micros() as u64,
             now_us: 0,
             moved: (0, 0),
@@ -261,27 +256,19 @@ impl<'a> Driver<'a> {
         Why::Over
     }
 
-    /// One timer for all: set once, and when it fires set to when the oldest request is due by then.
+    /// Requests are answered in their order: when the oldest has taken too long, all have.
     fn look_at_time(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<Why> {
-        let Some(oldest) = self.flights.front() else { return Poll::Pending };
-        let due = oldest.sent_us.unwrap_or(oldest.taken_us).saturating_add(self.timeout_us);
-        if now >= due {
-            // Those behind it have waited for it.
-            return Poll::Ready(self.fail(Fault::Timeout, Fault::Timeout, now));
-        }
-        if self.timer_us == NEVER || now >= self.timer_us {
-            self.timer_us = due;
-            self.set_timer(due - now);
-            let _ = self.timer.poll_fired(cx); // has the task woken; it looks at the clock itself
+        if self.deadline.has_passed(cx, || now)
+            && let Some(oldest) = self.flights.front()
+        {
+            let due = oldest.sent_us.unwrap_or(oldest.taken_us).saturating_add(self.timeout_us);
+            if due <= now {
+                // Those behind it have waited for it.
+                return Poll::Ready(self.fail(Fault::Timeout, Fault::Timeout, now));
+            }
+            self.deadline.by(due, now);
         }
         Poll::Pending
-    }
-
-    /// Counted from the exact clock: the timers' own stands still while the shard works, and after a long turn the timer
-    /// would fire before the request is due, which would then never be looked at again.
-    fn set_timer(&self, after_us: u64) {
-        let at = self.shard.local.timers.clock().exact_us().saturating_add(after_us);
-        self.timer.set_at(at / 1000 + 2);
     }
 }
 

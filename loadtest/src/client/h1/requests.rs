@@ -15,6 +15,7 @@ impl Driver<'_> {
         while !self.closing && !self.broken && self.flights.len() < self.shard.plan.streams {
             match self.shard.next(self.origin, now) {
                 Next::Send(ticket) => {
+                    self.deadline.by(now.saturating_add(self.timeout_us), now);
                     self.flights.push_back(Flight { ticket, taken_us: now, sent_us: None });
                     self.unsent += 1;
                     self.allowance -= 1;

@@ -4,7 +4,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    client::{Ended, Next, Shard, Ticket, WaiterSlot, Why, pipe::Read},
+    client::{Ended, Next, Shard, Ticket, WaiterSlot, Why, deadline::Deadline, pipe::Read},
     plan::{Origin, Plan},
     record::{Done, Fault},
 };
@@ -13,22 +13,18 @@ use edge_io::{
     http1::Decimal,
     http2::{ErrorCode, Event, RequestHead},
     stream::Stream,
-    timer::Timer,
 };
 use std::{
     future::poll_fn,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 /// Reads and the writes they lead to, before other connections have their turn.
 const TURNS: usize = 4;
 /// Streams before the server has said how many it takes: one, so that none is refused for our haste.
 const STREAMS_UNTOLD: usize = 1;
-/// Not set.
-const NEVER: u64 = u64::MAX;
 
 /// Drives a connection until it ends.
 pub async fn drive(shard: &Rc<Shard>, origin: usize, stream: &Stream) -> Ended {
@@ -48,9 +44,7 @@ struct Driver<'a> {
     wire: Wire<'a>,
     flights: Flights,
     waiter: WaiterSlot,
-    /// Fires when the earliest deadline may have passed. Answers do not touch it.
-    timer: Timer,
-    armed_us: u64,
+    deadline: Deadline,
     timeout_us: u64,
     /// Requests that may still be sent on this connection.
     left: u64,
@@ -73,9 +67,8 @@ impl<'a> Driver<'a> {
             wire: Wire::new(stream, plan.streams, shard.now()),
             flights: Flights::new(plan.streams),
             waiter: WaiterSlot::new(shard, at),
-            timer: shard.timer(),
-            armed_us: NEVER,
-            timeout_us: u64::try_from(plan.timeout.as_micros()).unwrap_or(NEVER),
+            deadline: Deadline::new(shard.timer()),
+            timeout_us: plan.timeout.as_micros() as u64,
             left: plan.requests_per_connection.map_or(u64::MAX, |n| n.get()),
             answered: 0,
             stopped: false,
@@ -86,6 +79,11 @@ impl<'a> Driver<'a> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
+        if self.deadline.has_passed(cx, || self.shard.now())
+            && let Some(why) = self.expire()
+        {
+            return Poll::Ready(why);
+        }
         for _ in 0..TURNS {
             if self.shard.is_over() {
                 return Poll::Ready(self.over());
@@ -98,12 +96,11 @@ impl<'a> Driver<'a> {
                 return Poll::Ready(ended);
             }
             if !more {
-                return self.poll_timer(cx);
+                return Poll::Pending;
             }
         }
         cx.waker().wake_by_ref(); // others first
-        // A server that never stops talking does not stop the clock.
-        self.poll_timer(cx)
+        Poll::Pending
     }
 
     /// One read, all that it brought, all that is due, one write. Whether there may be more to read.
@@ -238,9 +235,10 @@ impl<'a> Driver<'a> {
             }
         }
         self.waiter.give_up();
-        if self.flights.len() == 0 && self.is_open() && self.armed_us == NEVER {
+        if self.flights.len() == 0 && self.is_open() {
             // No streams are allowed: that must not last.
-            self.arm(self.shard.now(), self.timeout_us);
+            let now_us = self.shard.now();
+            self.deadline.by(now_us.saturating_add(self.timeout_us), now_us);
         }
     }
 
@@ -274,10 +272,7 @@ impl<'a> Driver<'a> {
         self.left -= 1;
         self.flights.insert(Flight::new(id, ticket, now_us));
         self.shard.sent(&ticket);
-        let deadline = ticket.intended_us.saturating_add(self.timeout_us);
-        if deadline < self.armed_us {
-            self.arm(now_us, deadline.saturating_sub(now_us));
-        }
+        self.deadline.by(ticket.intended_us.saturating_add(self.timeout_us), now_us);
         if !bodiless {
             self.push(id);
         }
@@ -305,37 +300,19 @@ impl<'a> Driver<'a> {
         any
     }
 
-    fn arm(&mut self, now_us: u64, after_us: u64) {
-        self.armed_us = now_us.saturating_add(after_us);
-        self.timer.set(Duration::from_micros(after_us));
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
-        if self.armed_us == NEVER || self.timer.poll_fired(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.timer.clear();
-        let now_us = self.shard.now();
-        let was_due = std::mem::replace(&mut self.armed_us, NEVER) <= now_us;
-        if self.flights.len() == 0 {
-            if was_due && self.is_open() && self.is_kept_out() {
-                self.shard.failed(Fault::Refused, None, now_us);
-                return Poll::Ready(Why::Failed(Fault::Refused));
-            }
-            return Poll::Pending;
-        }
-        self.expire(now_us);
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
     /// Whether the server allows no stream at all.
     fn is_kept_out(&self) -> bool {
         self.wire.engine.has_peer_settings() && self.wire.engine.streams_max() == 0
     }
 
-    /// Ends requests whose time is up, and sets the timer for the next.
-    fn expire(&mut self, now_us: u64) {
+    /// Ends requests whose time is up. Answers why the connection ends, if it does: a server that let nothing be asked for
+    /// so long.
+    fn expire(&mut self) -> Option<Why> {
+        let now_us = self.shard.now();
+        if self.flights.len() == 0 && self.is_open() && self.is_kept_out() {
+            self.shard.failed(Fault::Refused, None, now_us);
+            return Some(Why::Failed(Fault::Refused));
+        }
         let deadline = |f: &Flight| f.ticket.intended_us.saturating_add(self.timeout_us);
         let late: Vec<u32> = self.flights.iter().filter(|f| deadline(f) <= now_us).map(|f| f.id).collect();
         let next = self.flights.iter().map(deadline).filter(|at| *at > now_us).min();
@@ -344,8 +321,9 @@ impl<'a> Driver<'a> {
             self.failed(id, Fault::Timeout, now_us);
         }
         if let Some(at) = next {
-            self.arm(now_us, at - now_us);
+            self.deadline.by(at, now_us);
         }
+        None
     }
 
     /// Whether nothing more is to be done here.

@@ -5,7 +5,7 @@ mod flights;
 #[cfg(test)]
 mod tests;
 
-use super::{Ended, Next, Shard, WaiterSlot, Why};
+use super::{Ended, Next, Shard, WaiterSlot, Why, deadline::Deadline};
 use crate::{
     plan::{Origin, Plan, Protocol},
     record::Fault,
@@ -14,7 +14,6 @@ pub(super) use connect::one;
 use edge_io::{
     head::{FieldId, FieldRef},
     runtime::Local,
-    timer::Timer,
 };
 use edge_quic::{
     client::{Client, Connection, Prepared, Settings},
@@ -28,7 +27,6 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 /// What HTTP/3 connections of one shard share.
@@ -82,8 +80,6 @@ fn prepare(origin: &Origin) -> Vec<Prepared> {
 
 /// Receive calls of one turn, before others have theirs.
 const BATCHES_PER_TURN: u32 = 4;
-/// Not set.
-const NEVER: u64 = u64::MAX;
 
 /// One connection, and what is under way on it.
 struct Driver<'a> {
@@ -96,9 +92,7 @@ struct Driver<'a> {
     /// Nothing more is sent on it.
     closing: bool,
     waiter: Option<WaiterSlot>,
-    timer: Timer,
-    /// When the timer fires, µs, as far as set.
-    timer_us: u64,
+    deadline: Deadline,
     /// Bytes that were told to the shard, in and out.
     told: (u64, u64),
 }
@@ -113,8 +107,7 @@ impl<'a> Driver<'a> {
             allowance: shard.plan.requests_per_connection.map_or(u64::MAX, |n| n.get()),
             closing: false,
             waiter: None,
-            timer: shard.timer(),
-            timer_us: NEVER,
+            deadline: Deadline::new(shard.timer()),
             told: (0, 0),
         }
     }
@@ -158,7 +151,6 @@ impl<'a> Driver<'a> {
         let now = self.flights.now_us();
         self.expire(cx, now);
         self.fill(cx, now);
-        self.arm(cx, now);
         if self.closing && self.flights.is_empty() {
             self.connection.close(ErrorCode::H3_NO_ERROR);
             return Some(Why::Served);
@@ -180,7 +172,7 @@ impl<'a> Driver<'a> {
                         continue;
                     };
                     self.shard.sent(&ticket);
-                    self.flights.add(place, ticket, now);
+                    self.deadline.by(self.flights.add(place, ticket, now), now);
                     self.allowance -= 1;
                     self.closing = self.allowance == 0;
                 }
@@ -199,22 +191,14 @@ impl<'a> Driver<'a> {
 
     /// Cancels what has taken too long; the connection goes on.
     fn expire(&mut self, cx: &mut Context<'_>, now: u64) {
-        if self.timer_us <= now || (self.timer_us != NEVER && self.timer.poll_fired(cx).is_ready()) {
-            self.timer_us = NEVER;
-            for place in self.flights.late(now) {
-                self.connection.cancel(place);
-            }
+        if !self.deadline.has_passed(cx, || now) {
+            return;
         }
-    }
-
-    /// One timer for all requests: set once, and when it fires set to when the first is due by then.
-    fn arm(&mut self, cx: &mut Context<'_>, now: u64) {
-        if self.timer_us == NEVER
-            && let Some(due) = self.flights.first_due()
-        {
-            self.timer_us = due;
-            self.timer.set(Duration::from_micros(due.saturating_sub(now)));
-            let _ = self.timer.poll_fired(cx);
+        for place in self.flights.late(now) {
+            self.connection.cancel(place);
+        }
+        if let Some(due) = self.flights.first_due() {
+            self.deadline.by(due, now);
         }
     }
 

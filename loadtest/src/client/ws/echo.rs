@@ -1,24 +1,20 @@
 //! Messages out, echoes back: a WebSocket that is open, without I/O.
 use super::frame::{self, Broken, Opcode, Piece, Reader};
 use crate::{
-    client::{Next, Shard, Ticket, WaiterSlot, Why, talk::Talk},
+    client::{Next, Shard, Ticket, WaiterSlot, Why, deadline::Deadline, talk::Talk},
     random::Random,
     record::{Done, Fault},
 };
-use edge_io::timer::Timer;
 use std::{
     collections::VecDeque,
     rc::Rc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 /// Every message is a stretch of the same random bytes, and begins at one of so many places, so that two in a row differ.
 const STARTS: usize = 256;
 /// Unsent answers to pings and the like, bytes; a server that asks more and does not read is no WebSocket's.
 const REPLIES_MAX: usize = 64 * 1024;
-/// Not set.
-const NEVER: u64 = u64::MAX;
 
 /// Codes of close frames (RFC 6455, section 7.4.1).
 mod code {
@@ -63,8 +59,7 @@ pub struct Echo {
     answered: u64,
     out: Vec<u8>,
     waiter: WaiterSlot,
-    timer: Timer,
-    armed_us: u64,
+    deadline: Deadline,
     timeout_us: u64,
 }
 
@@ -90,9 +85,8 @@ impl Echo {
             answered: 0,
             out: Vec::new(),
             waiter: WaiterSlot::new(shard, origin),
-            timer: shard.timer(),
-            armed_us: NEVER,
-            timeout_us: u64::try_from(plan.timeout.as_micros()).unwrap_or(NEVER),
+            deadline: Deadline::new(shard.timer()),
+            timeout_us: plan.timeout.as_micros() as u64,
         }
     }
 
@@ -123,20 +117,12 @@ impl Echo {
         self.left -= 1;
         self.in_flight.push_back(Flight { ticket, sent_us: now_us, first_us: 0, start, late: false });
         self.shard.sent(&ticket);
-        let deadline = ticket.intended_us.saturating_add(self.timeout_us);
-        if deadline < self.armed_us {
-            self.arm(now_us, deadline);
-        }
+        self.deadline.by(ticket.intended_us.saturating_add(self.timeout_us), now_us);
     }
 
     fn mask(&mut self) -> [u8; 4] {
         let [a, b, c, d, ..] = self.random.word().to_le_bytes();
         [a, b, c, d]
-    }
-
-    fn arm(&mut self, now_us: u64, at_us: u64) {
-        self.armed_us = at_us;
-        self.timer.set(Duration::from_micros(at_us.saturating_sub(now_us)));
     }
 
     /// Compares a piece of an echo with what was sent.
@@ -219,22 +205,22 @@ impl Echo {
     /// Sees to deadlines. An echo that is late keeps its place for as long again: echoes are told apart by their order.
     fn expire(&mut self, now_us: u64) -> Option<Why> {
         let deadline = |f: &Flight| f.ticket.intended_us.saturating_add(self.timeout_us);
-        let mut next = NEVER;
+        let mut next = None::<u64>;
         for flight in &mut self.in_flight {
             let at = deadline(flight);
             if at <= now_us && !flight.late {
                 flight.late = true;
                 self.shard.failed(Fault::Timeout, Some(flight.ticket), now_us);
             }
-            next = next.min(if flight.late { at.saturating_add(self.timeout_us) } else { at });
+            let at = if flight.late { at.saturating_add(self.timeout_us) } else { at };
+            next = Some(next.map_or(at, |next| next.min(at)));
         }
+        let next = next?;
         if next <= now_us {
             self.close(code::NORMAL);
             return Some(self.given_up(now_us));
         }
-        if next != NEVER {
-            self.arm(now_us, next);
-        }
+        self.deadline.by(next, now_us);
         None
     }
 
@@ -291,14 +277,10 @@ impl Talk for Echo {
         if self.shard.is_over() {
             return Poll::Ready(self.over());
         }
-        if self.armed_us != NEVER && self.timer.poll_fired(cx).is_ready() {
-            self.timer.clear();
-            self.armed_us = NEVER;
-            if let Some(ended) = self.expire(self.shard.now()) {
-                return Poll::Ready(ended);
-            }
-            // The timer is to be looked at again, so that it wakes this task.
-            cx.waker().wake_by_ref();
+        if self.deadline.has_passed(cx, || self.shard.now())
+            && let Some(ended) = self.expire(self.shard.now())
+        {
+            return Poll::Ready(ended);
         }
         if room {
             self.fill(cx);
