@@ -5,7 +5,7 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
-use super::{Ended, Shard, Ticket, WaiterSlot, Why, deadline::Deadline};
+use super::{Ended, Shard, Supply, Ticket, Why, deadline::Deadline};
 use crate::record::Fault;
 use answers::Answers;
 use edge_io::{buf::Buf, stream::Stream};
@@ -50,16 +50,12 @@ struct Driver<'a> {
     /// Bytes that were read and are not worked through: part of a head. Holds memory only while there are some.
     rest: Buf,
     answers: Answers,
-    /// Requests that this connection may still take.
-    allowance: u64,
+    supply: Supply,
     answered: u64,
-    /// Nothing more is sent on this connection.
-    closing: bool,
     /// The server takes no other request on it, be it sent or not.
     cut: bool,
     /// The socket takes nothing any more. What the server has said before may still be read.
     broken: bool,
-    waiter: Option<WaiterSlot>,
     deadline: Deadline,
     timeout_us: u64,
     /// The time of this wake-up.
@@ -89,12 +85,10 @@ impl<'a> Driver<'a> {
             offset: 0,
             rest: Buf::none(),
             answers: Answers::new(&shard.plan),
-            allowance: shard.plan.requests_per_connection.map_or(u64::MAX, |n| n.get()),
+            supply: Supply::new(shard, origin),
             answered: 0,
-            closing: false,
             cut: false,
             broken: false,
-            waiter: None,
             deadline: Deadline::new(shard.timer()),
             timeout_us: shard.plan.timeout.as_micros() as u64,
             now_us: 0,
@@ -140,7 +134,7 @@ impl<'a> Driver<'a> {
         }
         self.take(cx, now);
         self.send(cx, now);
-        if self.flights.is_empty() && self.closing {
+        if self.flights.is_empty() && self.supply.is_over() {
             return Poll::Ready(Why::Served);
         }
         self.look_at_time(cx, now)

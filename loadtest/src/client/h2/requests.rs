@@ -4,7 +4,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    client::{Ended, Next, Shard, Ticket, WaiterSlot, Why, deadline::Deadline, pipe::Read},
+    client::{Ended, Shard, Supply, Ticket, Why, deadline::Deadline, pipe::Read},
     plan::{Origin, Plan},
     record::{Done, Fault},
 };
@@ -40,17 +40,12 @@ struct Driver<'a> {
     shard: &'a Rc<Shard>,
     plan: &'a Arc<Plan>,
     origin: &'a Origin,
-    at: usize,
     wire: Wire<'a>,
     flights: Flights,
-    waiter: WaiterSlot,
+    supply: Supply,
     deadline: Deadline,
     timeout_us: u64,
-    /// Requests that may still be sent on this connection.
-    left: u64,
     answered: u64,
-    /// The shard has nothing more to send.
-    stopped: bool,
     /// With which code the server said goodbye.
     farewell: Option<ErrorCode>,
     keeps_bodies: bool,
@@ -63,15 +58,12 @@ impl<'a> Driver<'a> {
             shard,
             plan,
             origin,
-            at,
             wire: Wire::new(stream, plan.streams, shard.now()),
             flights: Flights::new(plan.streams),
-            waiter: WaiterSlot::new(shard, at),
+            supply: Supply::new(shard, at),
             deadline: Deadline::new(shard.timer()),
             timeout_us: plan.timeout.as_micros() as u64,
-            left: plan.requests_per_connection.map_or(u64::MAX, |n| n.get()),
             answered: 0,
-            stopped: false,
             farewell: None,
             keeps_bodies: shard.keeps_bodies(),
             secure: origin.secure,
@@ -136,7 +128,10 @@ impl<'a> Driver<'a> {
                 Some(Event::Reset { stream, code, by_peer, unprocessed }) => {
                     self.failed(stream, fault_of_reset(code, by_peer, unprocessed), now_us);
                 }
-                Some(Event::GoAway { code, .. }) => self.farewell = Some(code),
+                Some(Event::GoAway { code, .. }) => {
+                    self.farewell = Some(code);
+                    self.supply.stop();
+                }
                 Some(Event::Writable | Event::Settings | Event::Pong(_) | Event::Busy) => {}
             }
             self.wire.pipe.input.consume(n);
@@ -208,34 +203,23 @@ impl<'a> Driver<'a> {
         self.origin.requests.get(ticket.request).map_or(&[], |r| &r.body)
     }
 
-    /// Whether this connection may still open streams.
-    fn is_open(&self) -> bool {
-        self.left > 0 && !self.stopped && self.farewell.is_none()
-    }
-
     /// Sends what is due, as far as there are places. A connection whose output waits takes nothing on.
     fn fill(&mut self, cx: &mut Context<'_>) {
-        if self.wire.pipe.is_blocked() || !self.is_open() {
-            return self.waiter.give_up();
+        if self.wire.pipe.is_blocked() || self.supply.is_over() {
+            return self.supply.give_up();
         }
         let told = self.wire.engine.has_peer_settings();
         let places = if told { self.plan.streams } else { STREAMS_UNTOLD.min(self.plan.streams) };
         let mut now_us = 0;
-        while self.left > 0 && self.flights.len() < places && self.wire.engine.can_open() {
+        while self.flights.len() < places && self.wire.engine.can_open() {
             if now_us == 0 {
                 now_us = self.shard.now();
             }
-            match self.shard.next(self.at, now_us) {
-                Next::Send(ticket) => self.send(ticket, now_us),
-                Next::Wait => return self.shard.wait_for_due(&mut self.waiter, cx),
-                Next::Stop => {
-                    self.stopped = true;
-                    break;
-                }
-            }
+            let Some(ticket) = self.supply.take(cx, now_us) else { return };
+            self.send(ticket, now_us);
         }
-        self.waiter.give_up();
-        if self.flights.len() == 0 && self.is_open() {
+        self.supply.give_up();
+        if self.flights.len() == 0 {
             // No streams are allowed: that must not last.
             let now_us = self.shard.now();
             self.deadline.by(now_us.saturating_add(self.timeout_us), now_us);
@@ -269,7 +253,6 @@ impl<'a> Driver<'a> {
         let Ok(id) = self.wire.engine.send_request(&head, fields.chain(length), bodiless) else {
             return self.shard.failed(Fault::Refused, Some(ticket), now_us);
         };
-        self.left -= 1;
         self.flights.insert(Flight::new(id, ticket, now_us));
         self.shard.sent(&ticket);
         self.deadline.by(ticket.intended_us.saturating_add(self.timeout_us), now_us);
@@ -309,7 +292,7 @@ impl<'a> Driver<'a> {
     /// so long.
     fn expire(&mut self) -> Option<Why> {
         let now_us = self.shard.now();
-        if self.flights.len() == 0 && self.is_open() && self.is_kept_out() {
+        if self.flights.len() == 0 && !self.supply.is_over() && self.is_kept_out() {
             self.shard.failed(Fault::Refused, None, now_us);
             return Some(Why::Failed(Fault::Refused));
         }
@@ -337,7 +320,7 @@ impl<'a> Driver<'a> {
                 self.shard.failed(Fault::Closed, None, self.shard.now());
                 Some(Why::Failed(Fault::Closed))
             }
-            None if !self.is_open() => Some(Why::Served),
+            None if self.supply.is_over() => Some(Why::Served),
             // All ids are used up.
             None if !self.wire.engine.can_open() && !self.is_kept_out() => Some(Why::Served),
             None => None,

@@ -5,7 +5,7 @@ mod flights;
 #[cfg(test)]
 mod tests;
 
-use super::{Ended, Next, Shard, WaiterSlot, Why, deadline::Deadline};
+use super::{Ended, Shard, Supply, Why, deadline::Deadline};
 use crate::{
     plan::{Origin, Plan, Protocol},
     record::Fault,
@@ -87,11 +87,7 @@ struct Driver<'a> {
     origin: usize,
     connection: Connection,
     flights: Flights<'a>,
-    /// Requests that this connection may still take.
-    allowance: u64,
-    /// Nothing more is sent on it.
-    closing: bool,
-    waiter: Option<WaiterSlot>,
+    supply: Supply,
     deadline: Deadline,
     /// Bytes that were told to the shard, in and out.
     told: (u64, u64),
@@ -104,9 +100,7 @@ impl<'a> Driver<'a> {
             origin,
             connection,
             flights: Flights::new(shard),
-            allowance: shard.plan.requests_per_connection.map_or(u64::MAX, |n| n.get()),
-            closing: false,
-            waiter: None,
+            supply: Supply::new(shard, origin),
             deadline: Deadline::new(shard.timer()),
             told: (0, 0),
         }
@@ -151,7 +145,7 @@ impl<'a> Driver<'a> {
         let now = self.flights.now_us();
         self.expire(cx, now);
         self.fill(cx, now);
-        if self.closing && self.flights.is_empty() {
+        if self.supply.is_over() && self.flights.is_empty() {
             self.connection.close(ErrorCode::H3_NO_ERROR);
             return Some(Why::Served);
         }
@@ -161,32 +155,21 @@ impl<'a> Driver<'a> {
 
     /// Fills the free places with what is due.
     fn fill(&mut self, cx: &mut Context<'_>, now: u64) {
-        self.closing |= self.connection.is_going();
-        while !self.closing && self.flights.len() < self.shard.plan.streams && self.connection.can_open() {
-            match self.shard.next(self.origin, now) {
-                Next::Send(ticket) => {
-                    let requests = self.shard.h3.requests.get(self.origin).map_or(&[][..], Vec::as_slice);
-                    let place = requests.get(ticket.request).and_then(|request| self.connection.open(request));
-                    let Some(place) = place else {
-                        self.shard.failed(Fault::Closed, Some(ticket), now);
-                        continue;
-                    };
-                    self.shard.sent(&ticket);
-                    self.deadline.by(self.flights.add(place, ticket, now), now);
-                    self.allowance -= 1;
-                    self.closing = self.allowance == 0;
-                }
-                Next::Wait => {
-                    let (shard, origin) = (self.shard, self.origin);
-                    let waiter = self.waiter.get_or_insert_with(|| WaiterSlot::new(shard, origin));
-                    return shard.wait_for_due(waiter, cx);
-                }
-                Next::Stop => self.closing = true,
-            }
+        if self.connection.is_going() {
+            self.supply.stop();
         }
-        if let Some(waiter) = &mut self.waiter {
-            waiter.give_up();
+        while self.flights.len() < self.shard.plan.streams && self.connection.can_open() {
+            let Some(ticket) = self.supply.take(cx, now) else { return };
+            let requests = self.shard.h3.requests.get(self.origin).map_or(&[][..], Vec::as_slice);
+            let place = requests.get(ticket.request).and_then(|request| self.connection.open(request));
+            let Some(place) = place else {
+                self.shard.failed(Fault::Closed, Some(ticket), now);
+                continue;
+            };
+            self.shard.sent(&ticket);
+            self.deadline.by(self.flights.add(place, ticket, now), now);
         }
+        self.supply.give_up();
     }
 
     /// Cancels what has taken too long; the connection goes on.

@@ -1,7 +1,7 @@
 //! Messages out, echoes back: a WebSocket that is open, without I/O.
 use super::frame::{self, Broken, Opcode, Piece, Reader};
 use crate::{
-    client::{Next, Shard, Ticket, WaiterSlot, Why, deadline::Deadline, talk::Talk},
+    client::{Shard, Supply, Ticket, Why, deadline::Deadline, talk::Talk},
     random::Random,
     record::{Done, Fault},
 };
@@ -41,14 +41,10 @@ struct Flight {
 /// One open WebSocket.
 pub struct Echo {
     shard: Rc<Shard>,
-    origin: usize,
     size: usize,
     /// Messages at once.
     places: usize,
-    /// Messages that may still be sent on this connection.
-    left: u64,
-    /// The shard has nothing more to send.
-    stopped: bool,
+    supply: Supply,
     bytes: Vec<u8>,
     random: Random,
     reader: Reader,
@@ -58,7 +54,6 @@ pub struct Echo {
     same: bool,
     answered: u64,
     out: Vec<u8>,
-    waiter: WaiterSlot,
     deadline: Deadline,
     timeout_us: u64,
 }
@@ -71,11 +66,9 @@ impl Echo {
         let plan = &shard.plan;
         Echo {
             shard: shard.clone(),
-            origin,
             size,
             places: plan.streams.max(1),
-            left: plan.requests_per_connection.map_or(u64::MAX, |n| n.get()),
-            stopped: false,
+            supply: Supply::new(shard, origin),
             bytes,
             random,
             reader: Reader::default(),
@@ -84,37 +77,28 @@ impl Echo {
             same: true,
             answered: 0,
             out: Vec::new(),
-            waiter: WaiterSlot::new(shard, origin),
             deadline: Deadline::new(shard.timer()),
             timeout_us: plan.timeout.as_micros() as u64,
         }
     }
 
-    fn is_open(&self) -> bool {
-        self.left > 0 && !self.stopped
-    }
-
     /// Sends what is due, as far as there are places.
     fn fill(&mut self, cx: &mut Context<'_>) {
         let mut now_us = 0;
-        while self.is_open() && self.in_flight.len() < self.places {
+        while self.in_flight.len() < self.places {
             if now_us == 0 {
                 now_us = self.shard.now();
             }
-            match self.shard.next(self.origin, now_us) {
-                Next::Send(ticket) => self.send(ticket, now_us),
-                Next::Wait => return self.shard.wait_for_due(&mut self.waiter, cx),
-                Next::Stop => self.stopped = true,
-            }
+            let Some(ticket) = self.supply.take(cx, now_us) else { return };
+            self.send(ticket, now_us);
         }
-        self.waiter.give_up();
+        self.supply.give_up();
     }
 
     fn send(&mut self, ticket: Ticket, now_us: u64) {
         let (start, mask) = (self.random.below(STARTS), self.mask());
         let message = self.bytes.get(start..start + self.size).unwrap_or_default();
         frame::write(&mut self.out, Opcode::Binary, message, mask);
-        self.left -= 1;
         self.in_flight.push_back(Flight { ticket, sent_us: now_us, first_us: 0, start, late: false });
         self.shard.sent(&ticket);
         self.deadline.by(ticket.intended_us.saturating_add(self.timeout_us), now_us);
@@ -285,9 +269,9 @@ impl Talk for Echo {
         if room {
             self.fill(cx);
         } else {
-            self.waiter.give_up();
+            self.supply.give_up();
         }
-        if self.in_flight.is_empty() && !self.is_open() {
+        if self.in_flight.is_empty() && self.supply.is_over() {
             self.close(code::NORMAL);
             return Poll::Ready(Why::Served);
         }
