@@ -31,8 +31,6 @@ pub async fn drive(shard: &Rc<Shard>, origin: usize, stream: &Stream) -> Ended {
 /// A request on its way.
 struct Flight {
     ticket: Ticket,
-    /// When it was taken.
-    taken_us: u64,
     /// When its first byte was handed to the kernel; `None` before.
     sent_us: Option<u64>,
 }
@@ -250,19 +248,33 @@ impl<'a> Driver<'a> {
         Why::Over
     }
 
-    /// Requests are answered in their order: when the oldest has taken too long, all have.
+    /// Requests are answered in their order: when the oldest has taken too long, the connection is of no use to the others.
     fn look_at_time(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<Why> {
         if self.deadline.has_passed(cx, || now)
             && let Some(oldest) = self.flights.front()
         {
-            let due = oldest.sent_us.unwrap_or(oldest.taken_us).saturating_add(self.timeout_us);
+            let due = self.due(&oldest.ticket);
             if due <= now {
-                // Those behind it have waited for it.
-                return Poll::Ready(self.fail(Fault::Timeout, Fault::Timeout, now));
+                return Poll::Ready(self.timed_out(now));
             }
             self.deadline.by(due, now);
         }
         Poll::Pending
+    }
+
+    /// When a request has taken too long.
+    #[inline]
+    fn due(&self, ticket: &Ticket) -> u64 {
+        ticket.intended_us.saturating_add(self.timeout_us)
+    }
+
+    /// The connection is left. Who had time yet was cut off: it did not wait as long as a timeout says.
+    fn timed_out(&mut self, now: u64) -> Why {
+        while let Some(flight) = self.flights.pop_front() {
+            let fault = if self.due(&flight.ticket) <= now { Fault::Timeout } else { Fault::Closed };
+            self.shard.failed(fault, Some(flight.ticket), now);
+        }
+        Why::Failed(Fault::Timeout)
     }
 }
 

@@ -13,8 +13,8 @@ impl Driver<'_> {
     pub(super) fn take(&mut self, cx: &mut Context<'_>, now: u64) {
         while !self.broken && self.flights.len() < self.shard.plan.streams {
             let Some(ticket) = self.supply.take(cx, now) else { return };
-            self.deadline.by(now.saturating_add(self.timeout_us), now);
-            self.flights.push_back(Flight { ticket, taken_us: now, sent_us: None });
+            self.deadline.by(self.due(&ticket), now);
+            self.flights.push_back(Flight { ticket, sent_us: None });
             self.unsent += 1;
         }
         self.supply.give_up();

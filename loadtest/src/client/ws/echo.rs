@@ -208,10 +208,10 @@ impl Echo {
         None
     }
 
-    /// A server that has answered nothing for so long is left. The others that wait for it count as timed out as well.
+    /// A server that has answered nothing for so long is left. The others had time yet, and are cut off.
     fn given_up(&mut self, now_us: u64) -> Why {
         for flight in self.in_flight.drain(..).filter(|f| !f.late) {
-            self.shard.failed(Fault::Timeout, Some(flight.ticket), now_us);
+            self.shard.failed(Fault::Closed, Some(flight.ticket), now_us);
         }
         Why::Failed(Fault::Timeout)
     }
