@@ -240,7 +240,7 @@ impl<'a> Driver<'a> {
             protocol: None,
         };
         let bodiless = request.body.is_empty();
-        let length = (!bodiless).then(|| Decimal::new(request.body.len() as u64));
+        let length = request.content_length().map(Decimal::new);
         let fields = request.fields.iter().map(|(name, value)| {
             let name = name.as_bytes();
             FieldRef { id: FieldId::of(name), name, value }

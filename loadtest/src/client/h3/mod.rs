@@ -63,10 +63,8 @@ fn prepare(origin: &Origin) -> Vec<Prepared> {
             path: request.target.as_bytes(),
             protocol: None,
         };
-        let length = request.body.len().to_string();
-        // Methods whose requests usually have a body say that there is none (RFC 9110, section 8.6).
-        let tells = !request.body.is_empty() || matches!(request.method.as_str(), "POST" | "PUT" | "PATCH");
-        let own = tells.then_some(("content-length", length.as_bytes()));
+        let length = request.content_length().map(|length| length.to_string());
+        let own = length.as_ref().map(|length| ("content-length", length.as_bytes()));
         let given = request.fields.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
         let fields = given.chain(own).map(|(name, value)| FieldRef {
             id: FieldId::of(name.as_bytes()),
