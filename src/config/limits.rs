@@ -1,10 +1,12 @@
 //! Every key of the configuration with its default and its bounds: one table, read by the reader and by the manual.
 //!
 //! A number that other rooms need reaches them through the snapshot, so that it is written down only here.
+mod balance;
 mod health;
 mod http3;
 mod retry;
 mod tls;
+pub use balance::{BALANCE, BALANCE_WORDS, STICKY};
 pub use health::{HEALTH, OUTLIER};
 pub use http3::{HTTP3, QUIC};
 pub use retry::{BREAKER, HEDGE, RETRY};
@@ -356,11 +358,9 @@ pub static POOL: Shape = Shape {
             "[\"http://127.0.0.1:3000\"]",
             "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address` and `weight`",
         ),
-        key(
-            "balance",
-            Kind::Word(&["p2c", "round_robin"]),
-            "How an endpoint is chosen: the better of two random ones by load, or in turn by weight",
-        ),
+        balance::BALANCE_KEY,
+        balance::SLOW_START_KEY,
+        balance::STICKY_KEY,
         key(
             "protocol",
             Kind::Word(&["auto", "h1", "h2"]),
@@ -635,7 +635,7 @@ pub static RESPOND: Shape = Shape {
 };
 
 /// Every table, in the order of the manual.
-pub static SHAPES: [&Shape; 27] = [
+pub static SHAPES: [&Shape; 29] = [
     &TOP,
     &SERVER,
     &QUIC,
@@ -650,6 +650,8 @@ pub static SHAPES: [&Shape; 27] = [
     &ENDPOINT,
     &POOL_TIMEOUTS,
     &POOL_TLS,
+    &BALANCE,
+    &STICKY,
     &HEALTH,
     &OUTLIER,
     &POLICY,
