@@ -111,7 +111,7 @@ const EVERYTHING_HEAD: &str = "\
 ";
 
 /// Headers with what belongs to them, the shapes under them, and keys that stand there with their example because the file needs them.
-const EVERYTHING: [(&str, &str, &[&str]); 33] = [
+const EVERYTHING: [(&str, &str, &[&str]); 37] = [
     ("", "Top level", &[]),
     ("\n[server]\n", "[server]", &[]),
     ("\n[server.quic]\n", "[server.quic]", &[]),
@@ -128,6 +128,14 @@ const EVERYTHING: [(&str, &str, &[&str]); 33] = [
     ("\n[pool.secure.tls]\n", "[pool.NAME.tls]", &[]),
     ("\n[pool.weighted]\n", "", &[]),
     ("\n[[pool.weighted.endpoints]]\n", "[pool.NAME].endpoints", &["address"]),
+    (
+        "\n# A pool whose endpoints are chosen by hash.\n[pool.hashed]\nendpoints = [\"http://127.0.0.1:3000\"]\n",
+        "",
+        &[],
+    ),
+    ("\n[pool.hashed.balance]\n", "[pool.NAME.balance]", &["hash"]),
+    ("\n# A pool that keeps clients.\n[pool.kept]\nendpoints = [\"http://127.0.0.1:3000\"]\n", "", &[]),
+    ("\n[pool.kept.sticky]\n", "[pool.NAME.sticky]", &[]),
     (
         "\n# A pool whose endpoints are asked whether they are well.\n[pool.checked]\nendpoints = [\"http://127.0.0.1:3000\"]\n",
         "",

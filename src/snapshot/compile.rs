@@ -7,7 +7,7 @@ use crate::{
     config::{
         Config, Report,
         raw::{self, AccessLog, TimeoutChanges},
-        report::Log,
+        report::{Log, Problem},
         rules::{self, Rule},
     },
     message::Priority,
@@ -15,6 +15,7 @@ use crate::{
     upstream::{
         Balance, EndpointAddr, EndpointRule, PoolRule, Registry, Target, Timeouts, Wanted,
         names::{self, Member, NamedRule},
+        sticky::StickyRule,
     },
 };
 use edge_io::http1;
@@ -235,8 +236,8 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         members: if has_names { members.into() } else { Arc::default() },
         balance: Balance::new(&pool.balance, std::iter::empty()),
         generation: 0,
-        slow_start: None,
-        sticky: None,
+        slow_start: pool.slow_start,
+        sticky: compile_sticky(pool, registry, log),
         max_streams: pool.max_streams,
         keepalive: pool.keepalive,
         keepalive_idle: pool.keepalive_idle,
@@ -253,6 +254,23 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         state: registry.pool(&pool.name),
     }
     .with_endpoints(endpoints)
+}
+
+/// The endpoints come later.
+fn compile_sticky(pool: &raw::Pool, registry: &Registry, log: &Log) -> Option<Arc<StickyRule>> {
+    let sticky = pool.sticky.as_ref()?;
+    let said = |(message, help)| Problem::of_file(format!("pool {:?}: {message}", pool.name)).help(help);
+    let secret = match &sticky.secret {
+        None => registry.sticky_secret().map(Vec::from).ok_or_else(|| {
+            ("there is no randomness to sign cookies with".to_owned(), "give sticky a secret".to_owned())
+        }),
+        Some(secret) => secret.read("secret of sticky").map(|(bytes, warning)| {
+            warning.into_iter().for_each(|warning| log.warning(said(warning)));
+            bytes
+        }),
+    };
+    let secret = secret.map_err(|mistake| log.mistake(said(mistake))).ok()?;
+    Some(Arc::new(StickyRule::new(&sticky.cookie, sticky.ttl, &secret, &pool.name, std::iter::empty())))
 }
 
 /// Where access-log lines go.

@@ -1,6 +1,7 @@
 //! End-to-end tests: the built binary between real clients and real origins, over each pair of protocols and on both I/O drivers.
 mod aftermath;
 mod alt_svc;
+mod balance;
 mod bench;
 mod body;
 mod certificates;
@@ -83,6 +84,7 @@ fn suites() -> Vec<Test> {
         tls::tests(),
         upgrade::tests(),
         upstream::tests(),
+        balance::tests(),
     ]
     .into_iter()
     .flatten()
