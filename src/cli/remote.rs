@@ -112,6 +112,7 @@ fn describe(s: &Status) -> String {
         let _ = writeln!(out, "listening on {} ({})", l.address.join(", "), l.name);
     }
     certificates(&mut out, s);
+    super::pools::describe(&mut out, s);
     let _ = writeln!(out, "admin on {}", s.admin.join(", "));
     let _ = writeln!(out, "shard  core  driver    config  connections     idle  in flight     accepts  silent");
     for shard in &s.shards {
@@ -163,7 +164,7 @@ fn certificates(out: &mut String, s: &Status) {
 }
 
 /// In the two largest units.
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     let s = seconds as u64;
     match s {
         0..60 => format!("{s} s"),
