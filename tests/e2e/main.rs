@@ -18,6 +18,7 @@ mod framing;
 mod grpc;
 mod harness;
 mod headers;
+mod health;
 mod http3;
 mod http3_bounds;
 mod http3_listeners;
@@ -68,6 +69,7 @@ fn suites() -> Vec<Test> {
         framing::tests(),
         grpc::tests(),
         headers::tests(),
+        health::tests(),
         http3::tests(),
         http3_bounds::tests(),
         http3_listeners::tests(),
