@@ -3,10 +3,12 @@
 //! A number that other rooms need reaches them through the snapshot, so that it is written down only here.
 mod health;
 mod http3;
+mod inflight;
 mod retry;
 mod tls;
 pub use health::{HEALTH, OUTLIER};
 pub use http3::{HTTP3, QUIC};
+pub use inflight::{ADAPTIVE, PROTECT};
 pub use retry::{BREAKER, HEDGE, RETRY};
 pub use tls::{CERTIFICATE, CERTIFICATES_MAX, HTTP2, HTTPS_PORT, LISTENER_TLS, POOL_TLS, TICKET_SECRET_BYTES_MIN};
 
@@ -248,6 +250,7 @@ pub static SERVER: Shape = Shape {
             "Client connections per shard; further ones are closed at once",
         ),
         table("quic", &QUIC, "UDP sockets of listeners that speak `h3`"),
+        table("protect", &PROTECT, "When a shard cannot keep up"),
     ],
 };
 
@@ -354,7 +357,7 @@ pub static POOL: Shape = Shape {
             "endpoints",
             "a list of endpoints",
             "[\"http://127.0.0.1:3000\"]",
-            "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address` and `weight`",
+            "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address`, `weight` and `max_inflight`",
         ),
         key(
             "balance",
@@ -380,6 +383,10 @@ pub static POOL: Shape = Shape {
             "Requests that may wait for a connection, per shard and endpoint; more get 503",
         ),
         time("wait_timeout", SECOND, 0, HOUR, "How long a request waits for a connection; then 503"),
+        inflight::OF_POOL,
+        inflight::QUEUE,
+        inflight::QUEUE_TIMEOUT,
+        inflight::ADAPTIVE_KEY,
         table("timeouts", &POOL_TIMEOUTS, "How slow an endpoint may be"),
         health::HEALTH_KEY,
         health::OUTLIER_KEY,
@@ -395,6 +402,9 @@ pub static ENDPOINT: Shape = Shape {
     keys: &[
         text("address", "address", "\"http://127.0.0.1:3000\"", "Where it listens"),
         count("weight", 1, 1, 1000, "Share relative to the other endpoints"),
+        inflight::OF_ENDPOINT,
+        inflight::QUEUE,
+        inflight::QUEUE_TIMEOUT,
     ],
 };
 
@@ -429,6 +439,10 @@ pub static POLICY: Shape = Shape {
             false,
             "Tell endpoints the client's certificate as `Client-Cert` (RFC 9440); a client's own field is never passed on",
         ),
+        inflight::OF_POLICY,
+        inflight::QUEUE,
+        inflight::QUEUE_TIMEOUT,
+        inflight::PRIORITY_KEY,
         retry::RETRY_KEY,
         retry::BREAKER_KEY,
         retry::HEDGE_KEY,
@@ -635,10 +649,11 @@ pub static RESPOND: Shape = Shape {
 };
 
 /// Every table, in the order of the manual.
-pub static SHAPES: [&Shape; 27] = [
+pub static SHAPES: [&Shape; 29] = [
     &TOP,
     &SERVER,
     &QUIC,
+    &PROTECT,
     &LISTENER,
     &LISTENER_LIMITS,
     &LISTENER_TIMEOUTS,
@@ -652,6 +667,7 @@ pub static SHAPES: [&Shape; 27] = [
     &POOL_TLS,
     &HEALTH,
     &OUTLIER,
+    &ADAPTIVE,
     &POLICY,
     &POLICY_TIMEOUTS,
     &RETRY,

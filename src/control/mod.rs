@@ -1,6 +1,8 @@
 //! The control thread: signals, configuration, broadcast, and the end. It never sees a shard, only mailboxes.
+mod adaptive;
 pub mod broadcast;
 mod certificates;
+mod memory;
 pub mod notify;
 pub mod reload;
 mod routes;

@@ -1,6 +1,6 @@
 //! The steward: ten times a second it reads what shards have counted of pools and routes, lets the deciders decide, and
 //! publishes what they decided where shards see it. Nothing here waits for anybody.
-use super::{Control, routes::Routes};
+use super::{Control, adaptive::Limiters, memory::Memory, routes::Routes};
 use crate::{
     observe::{notice, stats::StatsRegistry},
     snapshot::Snapshot,
@@ -38,7 +38,12 @@ type Part = (&'static str, Box<dyn FnMut(Look<'_>)>);
 /// Everything that ticks. One line each.
 fn parts() -> Vec<Part> {
     let mut routes = Routes::default();
-    vec![("routes", Box::new(move |look| routes.tick(look)))]
+    let (mut limiters, mut memory) = (Limiters::default(), Memory::default());
+    vec![
+        ("routes", Box::new(move |look| routes.tick(look))),
+        ("limits", Box::new(move |look| limiters.tick(look))),
+        ("memory", Box::new(move |look| memory.tick(look))),
+    ]
 }
 
 /// Ticks for as long as it is polled. A tick that panics is told of, costs that part this one tick, and goes on.

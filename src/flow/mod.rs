@@ -3,6 +3,7 @@ mod account;
 mod fields;
 mod forwarding;
 mod ids;
+pub mod protect;
 mod secure;
 mod shard;
 pub use ids::RequestIds;

@@ -294,7 +294,10 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, '_, S, D> {
         self.trace.ttfb_us = Some(now.saturating_sub(self.trace.began_us));
         self.report.answered(status, now.saturating_sub(self.began_us), self.deadlines.now());
         self.state.step = if status == 101 { Step::Upgraded } else { Step::Body };
-        if status >= 500 && self.questions.is_some_and(|rule| rule.on.names(&Ending::Status(status))) && self.source.is_whole() {
+        if status >= 500
+            && self.questions.is_some_and(|rule| rule.on.names(&Ending::Status(status)))
+            && self.source.is_whole()
+        {
             self.state.question = Some(answer);
         } else {
             self.start(&answer);

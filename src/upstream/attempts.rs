@@ -18,9 +18,7 @@ use super::{
     sticky::Stuck,
     wire::Lane,
 };
-use crate::message::{
-    BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side,
-};
+use crate::message::{BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side};
 use edge_io::{
     clock::monotonic_us,
     head::{Head, Method},
@@ -32,9 +30,11 @@ use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 /// refused a stream: that costs nobody anything, and is not counted as a retry.
 const REPEATS_MAX: u32 = 2;
 /// No endpoint can be chosen.
-const NONE_USABLE: Fault = Fault::new(Category::NoHealthyEndpoint, Side::Edge, "no endpoint of the pool may be used now");
+const NONE_USABLE: Fault =
+    Fault::new(Category::NoHealthyEndpoint, Side::Edge, "no endpoint of the pool may be used now");
 const NO_ENDPOINT: Fault = Fault::new(Category::NoHealthyEndpoint, Side::Edge, "the pool has no endpoint");
-const CIRCUIT_OPEN: Fault = Fault::new(Category::CircuitOpen, Side::Edge, "too much of what the route asked its pool failed");
+const CIRCUIT_OPEN: Fault =
+    Fault::new(Category::CircuitOpen, Side::Edge, "too much of what the route asked its pool failed");
 
 /// What all attempts of one request share.
 #[derive(Clone, Copy)]
@@ -81,7 +81,10 @@ impl<'a> Call<'a> {
 
     fn choose(&self, course: &Course, tried: &Tried, any: bool) -> Option<usize> {
         let now_ms = self.upstreams.local.timers.now();
-        self.upstreams.choose(self.pool, Ask { tried, key: course.key, sticky: course.stuck.map(|stuck| stuck.endpoint), any, now_ms })
+        self.upstreams.choose(
+            self.pool,
+            Ask { tried, key: course.key, sticky: course.stuck.map(|stuck| stuck.endpoint), any, now_ms },
+        )
     }
 
     /// An endpoint that may be used and was not asked yet.
@@ -376,7 +379,14 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
     }
 
     /// What follows a failed attempt.
-    fn failed(&mut self, failed: Failed, rule: &EndpointRule, endpoint: &Endpoint, lane: &Lane, began_us: u64) -> OneFailed {
+    fn failed(
+        &mut self,
+        failed: Failed,
+        rule: &EndpointRule,
+        endpoint: &Endpoint,
+        lane: &Lane,
+        began_us: u64,
+    ) -> OneFailed {
         let (call, Failed { fault, repeatable }) = (self.call, failed);
         if let Lane::H2(lane) = lane {
             self.refused = Some(lane.live().clone());

@@ -199,7 +199,12 @@ pub async fn forward<S: BodySource, D: ResponseSink>(
     let idempotent = is_idempotent(head.method());
     let kept = match plan.retry {
         // Others are sent again only where the endpoint says that it did nothing, which HTTP/1.1 has no word for.
-        Some(retry) if request.body != BodySize::Empty && (idempotent || rule.endpoints.iter().any(|endpoint| endpoint.protocol != Protocol::Http1)) => retry.replay,
+        Some(retry)
+            if request.body != BodySize::Empty
+                && (idempotent || rule.endpoints.iter().any(|endpoint| endpoint.protocol != Protocol::Http1)) =>
+        {
+            retry.replay
+        }
         _ => 0,
     };
     let mut lease = upstreams.lease();
