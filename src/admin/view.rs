@@ -27,6 +27,9 @@ pub struct Status {
     /// Circuits that are not closed, at most `CIRCUITS_MAX`.
     #[serde(default)]
     pub circuits: Vec<Circuit>,
+    /// Names of endpoints: at most 1,000.
+    #[serde(default)]
+    pub names: Vec<Name>,
     /// Where the admin API listens.
     pub admin: Vec<String>,
     /// By number.
@@ -98,6 +101,21 @@ pub struct Circuit {
     pub state: String,
     /// How often it opened.
     pub trips: u64,
+}
+
+/// One name of endpoints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Name {
+    /// The name; with `SRV ` before it that of a service.
+    pub name: String,
+    /// What it stands for: its last good answer.
+    pub addresses: Vec<String>,
+    /// Since that answer came; `None` before the first.
+    pub age_seconds: Option<f64>,
+    /// Until it is asked for again.
+    pub next_seconds: f64,
+    /// What went wrong the last time.
+    pub problem: Option<String>,
 }
 
 /// One shard.

@@ -4,11 +4,13 @@
 mod health;
 mod http3;
 mod inflight;
+mod resolver;
 mod retry;
 mod tls;
 pub use health::{HEALTH, OUTLIER};
 pub use http3::{HTTP3, QUIC};
 pub use inflight::{ADAPTIVE, PROTECT};
+pub use resolver::{NAMES_MAX, RESOLVER};
 pub use retry::{BREAKER, HEDGE, RETRY};
 pub use tls::{CERTIFICATE, CERTIFICATES_MAX, HTTP2, HTTPS_PORT, LISTENER_TLS, POOL_TLS, TICKET_SECRET_BYTES_MIN};
 
@@ -251,6 +253,7 @@ pub static SERVER: Shape = Shape {
         ),
         table("quic", &QUIC, "UDP sockets of listeners that speak `h3`"),
         table("protect", &PROTECT, "When a shard cannot keep up"),
+        table("resolver", &RESOLVER, "How names of endpoints are looked up"),
     ],
 };
 
@@ -357,7 +360,7 @@ pub static POOL: Shape = Shape {
             "endpoints",
             "a list of endpoints",
             "[\"http://127.0.0.1:3000\"]",
-            "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address`, `weight` and `max_inflight`",
+            "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), a name instead of the address (`http://app.internal:8000`: each of its addresses is an endpoint), a service by its SRV records (`srv+http://_http._tcp.app.internal`, `srv+https://`, `srv+h2c://`), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address`, `weight` and `max_inflight`",
         ),
         key(
             "balance",
@@ -401,7 +404,13 @@ pub static ENDPOINT: Shape = Shape {
     about: "An endpoint as a table.",
     keys: &[
         text("address", "address", "\"http://127.0.0.1:3000\"", "Where it listens"),
-        count("weight", 1, 1, 1000, "Share relative to the other endpoints"),
+        count(
+            "weight",
+            1,
+            1,
+            1000,
+            "Share relative to the other endpoints; of a name, the share of each of its addresses; a service's SRV records say it themselves",
+        ),
         inflight::OF_ENDPOINT,
         inflight::QUEUE,
         inflight::QUEUE_TIMEOUT,
@@ -649,11 +658,12 @@ pub static RESPOND: Shape = Shape {
 };
 
 /// Every table, in the order of the manual.
-pub static SHAPES: [&Shape; 29] = [
+pub static SHAPES: [&Shape; 30] = [
     &TOP,
     &SERVER,
     &QUIC,
     &PROTECT,
+    &RESOLVER,
     &LISTENER,
     &LISTENER_LIMITS,
     &LISTENER_TIMEOUTS,

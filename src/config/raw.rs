@@ -5,7 +5,7 @@ use super::{
     http3,
     limits::{self, NAME_BYTES_MAX},
     report::{Log, Problem},
-    routes,
+    resolver, routes,
     section::{Origin, Scene, Section, Text, cut, wrong_type},
     split::split,
     tls::{self, Protocols, TlsSpans},
@@ -20,7 +20,7 @@ use crate::{
     tls::{ListenerConfig, UpstreamConfig},
     upstream::{
         AdaptiveRule, BalanceConfig, BreakerRule, EndpointAddr, GateConfig, HedgeRule, Panic, Protocol, RetryRule,
-        Target, Timeouts, health::HealthRule, outlier::OutlierRule,
+        Target, Timeouts, health::HealthRule, names::ResolverRule, outlier::OutlierRule,
     },
 };
 use ipnet::IpNet;
@@ -54,6 +54,8 @@ pub struct Server {
     pub quic: QuicSockets,
     /// When a shard protects itself.
     pub protect: ProtectRule,
+    /// How names of endpoints are looked up.
+    pub resolver: ResolverRule,
 }
 
 /// Where access-log lines go.
@@ -411,6 +413,7 @@ fn read_server(top: &Section<'_>, base: &Path, sockets: &mut Vec<Socket>) -> Ser
         max_connections: to_usize(section.count("max_connections")),
         quic: http3::read_sockets(section),
         protect: inflight::read_protect(section),
+        resolver: resolver::read(section, base),
     };
     if let Some(section) = given {
         section.finish();
@@ -706,6 +709,11 @@ fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, protocol: &
                 section.scene.mistake(item.span(), |at| Problem::new(at, "the endpoint has no address"));
             }
             let weight = table.count("weight");
+            if table.has("weight") && text.as_ref().is_some_and(|text| text.value.starts_with("srv+")) {
+                section.scene.mistake(table.span_of("weight"), |at| {
+                    Problem::new(at, "the weights of a service are in its SRV records").help("leave weight out")
+                });
+            }
             let gate = inflight::read_gate(&table, None);
             table.finish();
             (text?, weight, gate)

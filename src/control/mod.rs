@@ -2,8 +2,13 @@
 mod adaptive;
 pub mod broadcast;
 mod certificates;
+mod changes;
+mod dns;
+mod health;
 mod memory;
 pub mod notify;
+mod pools;
+mod probe;
 pub mod reload;
 mod routes;
 pub mod signals;
@@ -16,6 +21,7 @@ use crate::{
         view::{self, Reload, Status},
     },
     observe::{access_log, metrics, notice, stats::StatsRegistry},
+    route::Router,
     snapshot::{Snapshot, command::Command},
     upstream::Registry,
 };
@@ -75,14 +81,16 @@ pub struct Control {
     waiting: Cell<usize>,
     /// Another configuration may have other files.
     watch_anew: Notify,
+    /// Names of endpoints.
+    dns: Rc<dns::Dns>,
     state: RefCell<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     current: Option<Arc<Snapshot>>,
-    /// Earlier snapshots that some request may still use.
-    retired: Vec<Weak<Snapshot>>,
+    /// Versions of earlier configurations, and what their snapshots share: some request may still use one of them.
+    retired: Vec<(u64, Weak<Router>)>,
     sockets: Sockets,
     draining: bool,
 }
@@ -106,7 +114,8 @@ impl Control {
         let Parts { source, registry, stats, log, shards, cores, admin } = parts;
         let (turn, waiting, state) = (Mutex::new(()), Cell::new(0), RefCell::default());
         let watch_anew = Notify::new();
-        Rc::new(Control { source, registry, stats, log, shards, cores, admin, turn, waiting, watch_anew, state })
+        let dns = dns::Dns::new(registry.clone(), stats.clone());
+        Rc::new(Control { source, registry, stats, log, shards, cores, admin, turn, waiting, watch_anew, dns, state })
     }
 
     /// Every open data address: the listener's name, and where it really listens.
@@ -124,9 +133,11 @@ impl Control {
         let mut watching = std::pin::pin!(certificates::watch(self.clone()));
         // A task of its own: endpoints come and go while the process drains, too.
         let _steward = Ends(spawn_local(steward::run(self.clone())));
+        let mut naming = std::pin::pin!(dns::watch(self.clone()));
         loop {
             tokio::select! {
                 () = &mut watching => {} // never
+                () = &mut naming => {} // never
                 wish = signals.next() => match wish {
                     Wish::Drain => return self.drain(signals, ended).await,
                     Wish::Stop => return self.stop(&mut ended, self.shards.len()).await,
@@ -270,6 +281,7 @@ impl Backend for Handle {
             certificates,
             certificates_total,
             circuits: state.current.as_deref().map(routes::circuit_views).unwrap_or_default(),
+            names: self.0.dns.views(),
             admin: self.0.admin.clone(),
             shards: self.0.shard_views(),
         }

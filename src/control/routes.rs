@@ -87,7 +87,7 @@ impl Pool {
 
 /// Brings up to date what a scrape shows of budgets that were ever asked.
 pub(super) fn publish_budgets(snapshot: &Snapshot) {
-    for route in &snapshot.routes {
+    for route in snapshot.routes.iter() {
         if let (Some(state), Some(retry)) = (&route.state, &route.policy.retry) {
             state.publish_retry_tokens(retry);
         }

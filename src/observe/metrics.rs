@@ -1,4 +1,5 @@
 //! The counters as text, for Prometheus: exposition format 0.0.4.
+mod dns;
 mod pools;
 mod queues;
 mod quic;
@@ -42,6 +43,7 @@ pub fn render(stats: &StatsRegistry) -> String {
     listeners(&mut text, stats);
     shards(&mut text, stats);
     control(&mut text, stats);
+    dns::write(&mut text, stats);
     tls(&mut text, stats);
     quic::write(&mut text, stats);
     process(&mut text);

@@ -131,6 +131,13 @@ metrics! {
     CONFIG_APPLY = Counter "edge_config_apply_total" ["result"] "" "Attempts to apply a configuration.";
     CONFIG_APPLY_DURATION = Histogram "edge_config_apply_duration_seconds" [] "seconds"
         "From reading a configuration to the last shard's acknowledgement.";
+    DNS_RESOLUTIONS = Counter "edge_dns_resolutions_total" ["result"] ""
+        "How often names of endpoints were looked up, by what came of it.";
+    DNS_ADOPTED = Counter "edge_dns_adoptions_total" [] ""
+        "How often the shards adopted other addresses of names; reloads are not counted.";
+    DNS_ENDPOINTS = Gauge "edge_dns_endpoints" ["name"] "" "Addresses that a name stands for: those of its last good answer.";
+    DNS_AGE = Gauge "edge_dns_answer_age_seconds" ["name"] "seconds"
+        "Time since the last good answer for a name; there is none before the first.";
     TLS_HANDSHAKES = Counter "edge_tls_handshakes_total" ["transport", "result", "version", "group", "resumed"] ""
         "TLS handshakes with clients, by how they ended and what was agreed on.";
     TLS_HANDSHAKES_NOW = Gauge "edge_tls_handshakes_in_progress" ["shard"] ""

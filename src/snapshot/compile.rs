@@ -283,6 +283,7 @@ fn compile_server(server: &raw::Server) -> ServerRule {
         max_connections: server.max_connections,
         quic: server.quic.clone(),
         protect: server.protect,
+        resolver: server.resolver.clone(),
     }
 }
 

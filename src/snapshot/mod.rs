@@ -16,7 +16,9 @@ use crate::{
     proto::{ClientTimeouts, Http2Limits, Http3Limits, QuicSockets},
     route::Router,
     tls::ListenerTls,
-    upstream::{BreakerRule, GateConfig, GateRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts},
+    upstream::{
+        BreakerRule, GateConfig, GateRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts, names::ResolverRule,
+    },
 };
 use edge_io::http1;
 use ipnet::IpNet;
@@ -81,6 +83,8 @@ pub struct ServerRule {
     pub quic: QuicSockets,
     /// When a shard protects itself.
     pub protect: ProtectRule,
+    /// How names of endpoints are looked up.
+    pub resolver: ResolverRule,
 }
 
 /// Where the admin API listens.

@@ -94,7 +94,7 @@ pub struct Attempt<'a, 'b, S, D> {
     /// When this attempt began, µs of that clock.
     pub began_us: u64,
     /// Who hears how the endpoint does.
-    pub report: Report<'a>,
+    pub(super) report: Report<'a>,
     /// Which statuses are a question; `None` = none.
     pub questions: Option<&'a RetryRule>,
     /// Moves the request's body.

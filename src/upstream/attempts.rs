@@ -1,6 +1,6 @@
 //! The attempt loop: choose an endpoint, get a connection, try; again only where nothing can happen twice.
 use super::{
-    EndpointRule, PoolRule, Request, Trace, Upstreams,
+    EndpointRule, Panic, PoolRule, Request, Trace, Upstreams,
     attempt::{Attempt, Ended, Failed, Stage},
     balance::Balance,
     breaker::{Circuit, Probe},
@@ -94,7 +94,7 @@ impl<'a> Call<'a> {
 }
 
 /// Where a request has been, and how often.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Course {
     /// Endpoints that were asked.
     pub tried: Tried,
@@ -193,10 +193,9 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
     /// Tries until there is an answer, or nothing more may be tried.
     pub async fn run(&mut self, lease: &mut Box<Lease>) -> Result<Option<Upgraded>, Fault> {
         self.pass_circuit()?;
-        let _pass = match &self.call.pool.gate {
-            Some(gate) => Some(Box::pin(self.enter(gate)).await?),
-            None => None,
-        };
+        let Call { plan, pool, .. } = self.call;
+        let _route_pass = self.enter(plan.gate).await?;
+        let _pool_pass = self.enter(pool.gate.as_ref()).await?;
         let (mut index, mut fresh) = (self.first()?, false);
         loop {
             self.bind(index);
@@ -247,7 +246,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         if !pool.state.fail_open(pool.panic, monotonic_us()) {
             return Err(NONE_USABLE);
         }
-        self.course.once = true;
+        self.course.once = pool.panic == Panic::Trickle;
         self.call.choose(&self.course, &Tried::default(), true).ok_or(NONE_USABLE)
     }
 
@@ -278,10 +277,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
             return Box::pin(self.hedged(index, rule, after, lease)).await;
         }
         let (rule, endpoint) = self.call.endpoint(index).ok_or(NO_ENDPOINT)?;
-        let _pass = match &rule.gate {
-            Some(gate) => Some(Box::pin(self.enter(gate)).await?),
-            None => None,
-        };
+        let _pass = self.enter(rule.gate.as_ref()).await?;
         let in_flight = InFlight::new(&endpoint);
         let began_us = self.begin();
         let lane = self.connect(rule, &endpoint, fresh).await?;
@@ -289,13 +285,14 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         self.exchange(reached, lease).await
     }
 
-    /// Waits for a place at a gate.
-    async fn enter(&mut self, gate: &GateRule) -> Result<Pass, Fault> {
-        let gate = self.call.upstreams.gates.get(gate);
-        match gate.try_enter(self.call.plan.priority) {
-            Some(pass) => Ok(pass),
-            None => self.unless_gone(gate.enter(self.call.plan.priority)).await,
+    /// Waits for a place at a gate, if there is one.
+    async fn enter(&mut self, gate: Option<&GateRule>) -> Result<Option<Pass>, Fault> {
+        let Some(rule) = gate else { return Ok(None) };
+        let (gate, class) = (self.call.upstreams.gates.get(rule), self.call.plan.priority);
+        if let Some(pass) = gate.try_enter(class) {
+            return Ok(Some(pass));
         }
+        Box::pin(self.unless_gone(gate.enter(class))).await.map(Some)
     }
 
     /// Whether a second endpoint may be asked beside the first, and when.
@@ -446,7 +443,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
     async fn hedged(
         &mut self,
         index: usize,
-        rule: &HedgeRule,
+        rule: &'a HedgeRule,
         after: Duration,
         lease: &mut Box<Lease>,
     ) -> Result<Option<Upgraded>, OneFailed> {
@@ -454,7 +451,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         let call = self.call;
         self.course.tried.add(index);
         let (won, hedged) = {
-            let mut race = hedged::Race::new(call, index, rule, after, &self.course);
+            let mut race = hedged::Race::new(call, index, rule, after, self.course.clone());
             let won = self.unless_gone(poll_fn(|cx| race.poll(cx).map(Ok))).await;
             (won, race.outcome())
         };

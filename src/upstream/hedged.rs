@@ -69,7 +69,7 @@ struct Runner<'a> {
 pub(super) struct Race<'a> {
     call: Call<'a>,
     rule: &'a HedgeRule,
-    course: &'a Course,
+    course: Course,
     timer: Timer,
     first: Option<Runner<'a>>,
     second: Option<Runner<'a>>,
@@ -82,7 +82,7 @@ pub(super) struct Race<'a> {
 
 impl<'a> Race<'a> {
     /// Endpoint `index` is asked; another one `after` that.
-    pub fn new(call: Call<'a>, index: usize, rule: &'a HedgeRule, after: Duration, course: &'a Course) -> Race<'a> {
+    pub fn new(call: Call<'a>, index: usize, rule: &'a HedgeRule, after: Duration, course: Course) -> Race<'a> {
         let timer = Timer::new(&call.upstreams.local.timers);
         timer.set(after);
         let first = Some(Runner::new(call, index));
@@ -145,7 +145,7 @@ impl<'a> Race<'a> {
     fn ask_another(&mut self) {
         self.asked = true;
         let Some(state) = self.call.plan.state else { return };
-        let Some(index) = self.call.other(self.course) else { return };
+        let Some(index) = self.call.other(&self.course) else { return };
         if !state.take_hedge(self.rule) {
             self.outcome = Some(HedgeOutcome::NoBudget);
             return;

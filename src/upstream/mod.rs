@@ -21,6 +21,7 @@ pub mod panic;
 pub mod permits;
 pub mod pool;
 pub mod registry;
+pub mod removed;
 mod replay;
 mod report;
 pub mod retry;

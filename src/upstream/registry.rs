@@ -13,6 +13,7 @@ use std::{
         Arc, Mutex, Weak,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 /// Node-wide state of one endpoint. Shards read and write it without locks.
@@ -65,6 +66,8 @@ pub struct Registry {
     pub tls: crate::tls::Store,
     /// What the names among the endpoints were last found to mean.
     pub names: super::names::Answers,
+    /// What was known of removed endpoints.
+    removed: Mutex<super::removed::Removed>,
     endpoints: Mutex<Table<EndpointState>>,
     pools: Mutex<Table<PoolState>>,
     routes: Mutex<Table<RouteState>>,
@@ -146,6 +149,23 @@ impl Registry {
     /// The permits of the limit `key` on requests in flight.
     pub fn permits(&self, key: &str) -> Arc<Permits> {
         open(&self.permits).get_or_make(key, Permits::new)
+    }
+
+    /// `pools` are in force from `now` on: the state of endpoints that are not among them is kept for
+    /// [`REMEMBERED`](super::removed::REMEMBERED).
+    pub fn keep(&self, pools: &[Arc<super::PoolRule>], now: Instant) {
+        open(&self.removed).keep(pools, now);
+    }
+
+    /// Forgets removed endpoints whose time is over.
+    pub fn reap(&self, now: Instant) {
+        open(&self.removed).reap(now);
+    }
+
+    /// How many removed endpoints are remembered.
+    #[cfg(test)]
+    pub(super) fn removed_len(&self) -> usize {
+        open(&self.removed).len()
     }
 
     /// The state of pool `id`.

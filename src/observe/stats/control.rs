@@ -1,6 +1,7 @@
 //! What the control thread and the log thread count.
 use super::{
     counter::{Counter, Histogram, HistogramTotal},
+    dns::DnsStats,
     registry::open,
 };
 use std::{
@@ -43,6 +44,8 @@ pub struct ControlStats {
     pub cert_reload_failures: Counter,
     /// Memory in use, per mille of what the process may have; 0 = not known.
     memory_permille: AtomicU32,
+    /// Names of endpoints.
+    pub dns: DnsStats,
     /// Version and source of the configuration in use.
     config: Mutex<(u64, String)>,
     /// Names of certificates, and until when they are valid, seconds since 1970.

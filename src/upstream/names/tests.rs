@@ -12,7 +12,7 @@ fn server(port: u16, weight: u16, addresses: &[&str]) -> Server {
 }
 
 fn weights(servers: &[Server]) -> Vec<(String, u16)> {
-    Answer::of_service(servers).found().iter().map(|found| (place(found), found.weight)).collect()
+    Answer::of_service(servers).found().iter().map(|found| (found.to_string(), found.weight)).collect()
 }
 
 #[test]
