@@ -111,10 +111,11 @@ const EVERYTHING_HEAD: &str = "\
 ";
 
 /// Headers with what belongs to them, the shapes under them, and keys that stand there with their example because the file needs them.
-const EVERYTHING: [(&str, &str, &[&str]); 37] = [
+const EVERYTHING: &[(&str, &str, &[&str])] = &[
     ("", "Top level", &[]),
     ("\n[server]\n", "[server]", &[]),
     ("\n[server.quic]\n", "[server.quic]", &[]),
+    ("\n[server.protect]\n", "[server.protect]", &[]),
     ("\n[[listener]]\n", "[[listener]]", &["address"]),
     ("\n[listener.limits]\n", "[listener.limits]", &[]),
     ("\n[listener.timeouts]\n", "[listener.timeouts]", &[]),
@@ -143,6 +144,12 @@ const EVERYTHING: [(&str, &str, &[&str]); 37] = [
     ),
     ("\n[pool.checked.health]\n", "[pool.NAME.health]", &[]),
     ("\n[pool.checked.outlier]\n", "[pool.NAME.outlier]", &[]),
+    (
+        "\n# A pool that is asked no more than it can do.\n[pool.measured]\nendpoints = [\"http://127.0.0.1:3000\"]\n",
+        "",
+        &[],
+    ),
+    ("\n[pool.measured.adaptive]\n", "[pool.NAME.adaptive]", &[]),
     ("\n[policy.api]\n", "[policy.NAME]", &[]),
     ("\n[policy.api.timeouts]\n", "[policy.NAME.timeouts]", &[]),
     ("\n[policy.api.retry]\n", "[policy.NAME.retry]", &[]),

@@ -1,9 +1,11 @@
 //! The control thread: signals, configuration, broadcast, and the end. It never sees a shard, only mailboxes.
+mod adaptive;
 pub mod broadcast;
 mod certificates;
 mod changes;
 mod dns;
 mod health;
+mod memory;
 pub mod notify;
 mod pool_views;
 mod pools;

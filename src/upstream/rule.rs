@@ -1,6 +1,7 @@
 //! Pools and endpoints as a snapshot holds them: immutable, compiled from the configuration.
 use super::{
     Panic,
+    adaptive::AdaptiveRule,
     balance::Balance,
     gate::GateRule,
     health::HealthRule,
@@ -121,6 +122,8 @@ pub struct PoolRule {
     pub wait_timeout: Duration,
     /// Limits its requests in flight, node-wide; `None` = nothing does.
     pub gate: Option<GateRule>,
+    /// How that limit is found by measuring; `None` = it is as configured.
+    pub adaptive: Option<AdaptiveRule>,
     /// Timeouts of requests that use the pool, unless the route's policy has others.
     pub timeouts: Timeouts,
     /// How endpoints are asked whether they are well; `None` = they are not.
