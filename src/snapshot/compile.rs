@@ -23,7 +23,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// Compiles `config` as version `version`. State that outlives snapshots comes from `registry` and `stats`.
@@ -168,7 +168,7 @@ impl Policies<'_> {
     fn get(&mut self, policy: Option<u32>, pool: Option<u32>) -> Arc<PolicyRule> {
         let config = self.config;
         let given = policy.and_then(|index| config.policies.get(index as usize));
-        let changed = given.filter(|given| given.timeouts != TimeoutChanges::default());
+        let changed = given.filter(|given| given.timeouts != TimeoutChanges::default() || per_try(given).is_some());
         let pool = pool.filter(|_| changed.is_some());
         let make = || {
             let timeouts = pool.and_then(|index| config.pools.get(index as usize)).map(|pool| pool.timeouts);
@@ -178,13 +178,18 @@ impl Policies<'_> {
     }
 }
 
+/// What one attempt may take to the answer's head, where the policy says that.
+fn per_try(policy: &raw::Policy) -> Option<Duration> {
+    policy.retry.as_ref()?.per_try_timeout
+}
+
 /// `pool` has the timeouts that the policy replaces some of.
 fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
     let TimeoutChanges { connect, tls, first_byte, body_idle, total, tunnel_idle } = policy.timeouts;
     let timeouts = pool.map(|pool| Timeouts {
         connect: connect.unwrap_or(pool.connect),
         tls: tls.unwrap_or(pool.tls),
-        first_byte: first_byte.unwrap_or(pool.first_byte),
+        first_byte: first_byte.unwrap_or(pool.first_byte).min(per_try(policy).unwrap_or(Duration::MAX)),
         body_idle: body_idle.unwrap_or(pool.body_idle),
         total: total.unwrap_or(pool.total),
         tunnel_idle: tunnel_idle.unwrap_or(pool.tunnel_idle),

@@ -1,5 +1,6 @@
 //! End-to-end tests: the built binary between real clients and real origins, over each pair of protocols and on both I/O drivers.
 mod aftermath;
+mod again;
 mod alt_svc;
 mod balance;
 mod bench;
@@ -53,6 +54,7 @@ fn main() {
 fn suites() -> Vec<Test> {
     [
         aftermath::tests(),
+        again::tests(),
         alt_svc::tests(),
         bench::tests(),
         body::tests(),
