@@ -11,6 +11,7 @@ pub mod manual;
 mod matches;
 pub mod raw;
 pub mod report;
+mod resolver;
 mod routes;
 pub mod rules;
 mod section;

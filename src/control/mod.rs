@@ -1,7 +1,15 @@
 //! The control thread: signals, configuration, broadcast, and the end. It never sees a shard, only mailboxes.
+mod adaptive;
 pub mod broadcast;
 mod certificates;
+mod changes;
+mod dns;
+mod health;
+mod memory;
 pub mod notify;
+mod pool_views;
+mod pools;
+mod probe;
 pub mod reload;
 mod routes;
 pub mod signals;
@@ -14,6 +22,7 @@ use crate::{
         view::{self, Reload, Status},
     },
     observe::{access_log, metrics, notice, stats::StatsRegistry},
+    route::Router,
     snapshot::{Snapshot, command::Command},
     upstream::Registry,
 };
@@ -73,14 +82,16 @@ pub struct Control {
     waiting: Cell<usize>,
     /// Another configuration may have other files.
     watch_anew: Notify,
+    /// Names of endpoints.
+    dns: Rc<dns::Dns>,
     state: RefCell<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     current: Option<Arc<Snapshot>>,
-    /// Earlier snapshots that some request may still use.
-    retired: Vec<Weak<Snapshot>>,
+    /// Versions of earlier configurations, and what their snapshots share: some request may still use one of them.
+    retired: Vec<(u64, Weak<Router>)>,
     sockets: Sockets,
     draining: bool,
 }
@@ -104,7 +115,8 @@ impl Control {
         let Parts { source, registry, stats, log, shards, cores, admin } = parts;
         let (turn, waiting, state) = (Mutex::new(()), Cell::new(0), RefCell::default());
         let watch_anew = Notify::new();
-        Rc::new(Control { source, registry, stats, log, shards, cores, admin, turn, waiting, watch_anew, state })
+        let dns = dns::Dns::new(registry.clone(), stats.clone());
+        Rc::new(Control { source, registry, stats, log, shards, cores, admin, turn, waiting, watch_anew, dns, state })
     }
 
     /// Every open data address: the listener's name, and where it really listens.
@@ -122,9 +134,11 @@ impl Control {
         let mut watching = std::pin::pin!(certificates::watch(self.clone()));
         // A task of its own: endpoints come and go while the process drains, too.
         let _steward = Ends(spawn_local(steward::run(self.clone())));
+        let mut naming = std::pin::pin!(dns::watch(self.clone()));
         loop {
             tokio::select! {
                 () = &mut watching => {} // never
+                () = &mut naming => {} // never
                 wish = signals.next() => match wish {
                     Wish::Drain => return self.drain(signals, ended).await,
                     Wish::Stop => return self.stop(&mut ended, self.shards.len()).await,
@@ -256,6 +270,7 @@ impl Backend for Handle {
         let state = self.0.state.borrow();
         let (certificates, certificates_total) =
             state.current.as_deref().map(|current| self.0.certificate_views(current)).unwrap_or_default();
+        let (pools, pools_total) = state.current.as_deref().map(pool_views::views).unwrap_or_default();
         Status {
             edge_version: env!("CARGO_PKG_VERSION").to_owned(),
             version: state.current.as_ref().map_or(0, |current| current.version),
@@ -267,7 +282,10 @@ impl Backend for Handle {
             listeners: listener_views(&state.sockets),
             certificates,
             certificates_total,
+            pools,
+            pools_total,
             circuits: state.current.as_deref().map(routes::circuit_views).unwrap_or_default(),
+            names: self.0.dns.views(),
             admin: self.0.admin.clone(),
             shards: self.0.shard_views(),
         }

@@ -1,12 +1,15 @@
 //! The steward: ten times a second it reads what shards have counted of pools and routes, lets the deciders decide, and
 //! publishes what they decided where shards see it. Nothing here waits for anybody.
-use super::{Control, routes::Routes};
+use super::{
+    Control, adaptive::Limiters, changes::Changes, health::Prober, memory::Memory, pools::Pools, routes::Routes,
+};
 use crate::{
     observe::{notice, stats::StatsRegistry},
     snapshot::Snapshot,
 };
 use edge_io::clock::monotonic_us;
 use std::{
+    cell::RefCell,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
@@ -38,7 +41,16 @@ type Part = (&'static str, Box<dyn FnMut(Look<'_>)>);
 /// Everything that ticks. One line each.
 fn parts() -> Vec<Part> {
     let mut routes = Routes::default();
-    vec![("routes", Box::new(move |look| routes.tick(look)))]
+    let changes = Rc::new(RefCell::new(Changes::default()));
+    let (mut prober, mut pools) = (Prober::new(changes.clone()), Pools::new(changes));
+    let (mut limiters, mut memory) = (Limiters::default(), Memory::default());
+    vec![
+        ("health checks", Box::new(move |look| prober.tick(look))),
+        ("outlier detection", Box::new(move |look| pools.tick(look))),
+        ("routes", Box::new(move |look| routes.tick(look))),
+        ("limits", Box::new(move |look| limiters.tick(look))),
+        ("memory", Box::new(move |look| memory.tick(look))),
+    ]
 }
 
 /// Ticks for as long as it is polled. A tick that panics is told of, costs that part this one tick, and goes on.

@@ -1,5 +1,7 @@
 //! The counters as text, for Prometheus: exposition format 0.0.4.
+mod dns;
 mod pools;
+mod queues;
 mod quic;
 mod resilience;
 
@@ -41,6 +43,7 @@ pub fn render(stats: &StatsRegistry) -> String {
     listeners(&mut text, stats);
     shards(&mut text, stats);
     control(&mut text, stats);
+    dns::write(&mut text, stats);
     tls(&mut text, stats);
     quic::write(&mut text, stats);
     process(&mut text);
@@ -307,6 +310,7 @@ fn shards(text: &mut Text, stats: &StatsRegistry) {
             text.sample(&names::LIMIT_HITS, &[id, limit], n);
         }
     }
+    queues::write(text, &shards);
     text.begin(&names::HTTP2_ABUSE);
     for (id, s) in &shards {
         s.http2_abuses().for_each(|(kind, n)| text.sample(&names::HTTP2_ABUSE, &[id, kind], n));
@@ -344,6 +348,7 @@ fn control(text: &mut Text, stats: &StatsRegistry) {
     let control = &stats.control;
     text.single(&names::LOG_WRITE_DROPPED, control.log_write_dropped.get());
     text.single(&names::LOG_WRITE_ERRORS, control.log_write_errors.get());
+    text.single(&names::MEMORY_USED, f64::from(control.memory_permille()) / 1000.0);
     let (version, source) = control.config();
     text.begin(&names::CONFIG_INFO);
     text.sample(&names::CONFIG_INFO, &[&version.to_string(), &source], 1);

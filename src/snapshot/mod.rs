@@ -10,13 +10,15 @@ pub use diff::{Diff, diff};
 
 use crate::{
     answer::{RedirectRule, RespondRule},
-    message::Priority,
+    message::{Priority, ProtectRule},
     observe::stats::RouteStats,
     policy::rewrite::RewriteRule,
     proto::{ClientTimeouts, Http2Limits, Http3Limits, QuicSockets},
     route::Router,
     tls::ListenerTls,
-    upstream::{BreakerRule, GateRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts},
+    upstream::{
+        BreakerRule, GateConfig, GateRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts, names::ResolverRule,
+    },
 };
 use edge_io::http1;
 use ipnet::IpNet;
@@ -79,6 +81,10 @@ pub struct ServerRule {
     pub max_connections: usize,
     /// UDP sockets; what each key holds for is said where it is read.
     pub quic: QuicSockets,
+    /// When a shard protects itself.
+    pub protect: ProtectRule,
+    /// How names of endpoints are looked up.
+    pub resolver: ResolverRule,
 }
 
 /// Where the admin API listens.
@@ -165,7 +171,7 @@ pub struct RouteRule {
     /// Its share of its policy; routes without one share a default.
     pub policy: Arc<PolicyRule>,
     /// Limits its requests in flight, node-wide; `None` = nothing does.
-    pub gate: Option<GateRule>,
+    pub gate: Option<Box<GateRule>>,
     /// Counters, made at the first request; they outlive the snapshot.
     pub stats: Arc<RouteStats>,
     /// What it shares with its pool on all shards, for routes that forward.
@@ -182,7 +188,7 @@ impl Snapshot {
         let endpoints =
             self.pools.iter().flat_map(|pool| &pool.endpoints).filter_map(|endpoint| endpoint.gate.as_ref());
         let pools = self.pools.iter().filter_map(|pool| pool.gate.as_ref());
-        pools.chain(endpoints).chain(self.routes.iter().filter_map(|route| route.gate.as_ref()))
+        pools.chain(endpoints).chain(self.routes.iter().filter_map(|route| route.gate.as_deref()))
     }
 }
 
@@ -234,6 +240,8 @@ pub struct PolicyRule {
     pub breaker: Option<BreakerRule>,
     /// Slow requests are sent to another endpoint too.
     pub hedge: Option<HedgeRule>,
+    /// Limits the requests in flight of each route that has this policy.
+    pub gate: Option<GateConfig>,
     /// Who goes first in every queue, and who is shed first.
     pub priority: Priority,
 }

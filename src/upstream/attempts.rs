@@ -1,6 +1,6 @@
 //! The attempt loop: choose an endpoint, get a connection, try; again only where nothing can happen twice.
 use super::{
-    EndpointRule, PoolRule, Request, Trace, Upstreams,
+    EndpointRule, Panic, PoolRule, Request, Trace, Upstreams,
     attempt::{Attempt, Ended, Failed, Stage},
     balance::Balance,
     breaker::{Circuit, Probe},
@@ -246,7 +246,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         if !pool.state.fail_open(pool.panic, monotonic_us()) {
             return Err(NONE_USABLE);
         }
-        self.course.once = true;
+        self.course.once = pool.panic == Panic::Trickle;
         self.call.choose(&self.course, &Tried::default(), true).ok_or(NONE_USABLE)
     }
 

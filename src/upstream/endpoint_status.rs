@@ -47,6 +47,8 @@ pub struct Told {
     pub unhealthy: Option<Why>,
     /// Why it is left out for a while.
     pub ejected: Option<Why>,
+    /// How often it was left out.
+    pub ejections: u64,
     /// When the state last changed, seconds since 1970; `None` = never.
     pub changed: Option<u64>,
     /// Whether it was ever checked actively.

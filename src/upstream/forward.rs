@@ -3,6 +3,7 @@ use super::{
     BreakerRule, HedgeRule, PoolRule, Protocol, RetryRule, RouteState, Timeouts, Tunnel,
     attempts::{Attempts, Call},
     balance::Rng,
+    choose::Views,
     gate::{GateRule, Gates},
     h1::Lease,
     pool::Endpoints,
@@ -17,7 +18,6 @@ use crate::{
 use edge_io::{head::Head, runtime::Local};
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     net::IpAddr,
     sync::Arc,
 };
@@ -90,8 +90,7 @@ pub struct Upstreams {
     /// Its side of the limits on requests in flight.
     pub gates: Gates,
     pub(super) rng: RefCell<Rng>,
-    /// Round-robin state by pool slot.
-    pub(super) turns: RefCell<HashMap<usize, Vec<i64>>>,
+    pub(super) views: Views,
     leases: Spare<Lease>,
     pub(super) draining: Cell<bool>,
     /// Upgraded connections end now.
@@ -108,7 +107,7 @@ impl Upstreams {
             local,
             stats,
             rng: RefCell::new(Rng::new(seed)),
-            turns: RefCell::default(),
+            views: Views::default(),
             leases: Spare::default(),
             draining: Cell::new(false),
             farewell: Cell::new(false),
@@ -119,6 +118,7 @@ impl Upstreams {
     /// Endpoints that are not in `pools` drain.
     pub fn adopt(&self, pools: &[Arc<PoolRule>]) {
         self.endpoints.adopt(pools);
+        self.views.clear();
     }
 
     /// A burst is over: what it needed goes back, bit by bit.

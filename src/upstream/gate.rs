@@ -1,7 +1,10 @@
 //! A gate: so many requests in flight, node-wide; the others wait in a bounded line, or are refused.
 //!
 //! It stands before a pool, an endpoint or a route that has a limit; where none has, there is no gate.
-use super::permits::{Holder, Permits};
+use super::{
+    Registry,
+    permits::{Holder, Permits},
+};
 use crate::{
     message::{Category, Fault, Line, Priority, Side, Turn},
     observe::stats::{Queue, Refusal, ShardStats},
@@ -28,18 +31,35 @@ pub struct GateRule {
     pub of: Queue,
     /// Orders what snapshots say of the same limit ([`Permits::next_version`]).
     pub version: u32,
-    /// Requests in flight, node-wide; `u32::MAX` = only what is found by measuring limits them.
+    /// The limit.
+    pub config: GateConfig,
+}
+
+/// A limit on requests in flight, all shards together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateConfig {
+    /// Requests in flight.
     pub max: u32,
-    /// Requests that may wait, per shard.
-    pub queue: usize,
+    /// Requests that may wait.
+    pub queue: u32,
     /// How long one may wait.
     pub timeout: Duration,
 }
 
 impl GateRule {
     /// A limit over `permits`, newer than those that were made of them before.
-    pub fn new(permits: Arc<Permits>, of: Queue, max: u32, queue: usize, timeout: Duration) -> GateRule {
-        GateRule { version: permits.next_version(), permits, of, max, queue, timeout }
+    pub fn new(permits: Arc<Permits>, of: Queue, config: GateConfig) -> GateRule {
+        GateRule { version: permits.next_version(), permits, of, config }
+    }
+
+    /// The limit before what is called `name`, if `config` sets one; its permits are found again by that name.
+    pub fn made(registry: &Registry, of: Queue, name: &str, config: Option<GateConfig>) -> Option<GateRule> {
+        config.map(|config| GateRule::new(registry.permits(&format!("{of:?}/{name}")), of, config))
+    }
+
+    /// Tells the node's permits of the limit.
+    fn publish(&self) {
+        self.permits.set_limit(self.version, self.config.max);
     }
 }
 
@@ -48,7 +68,7 @@ pub struct Gate {
     holder: Holder,
     of: Queue,
     line: Line,
-    queue: Cell<usize>,
+    queue: Cell<u32>,
     timeout: Cell<Duration>,
     /// The configuration has no limit here any more.
     open: Cell<bool>,
@@ -62,20 +82,20 @@ impl Gate {
             holder: Holder::new(rule.permits.clone(), local.shard),
             of: rule.of,
             line: Line::default(),
-            queue: Cell::new(rule.queue),
-            timeout: Cell::new(rule.timeout),
+            queue: Cell::new(rule.config.queue),
+            timeout: Cell::new(rule.config.timeout),
             open: Cell::new(false),
             local: local.clone(),
             stats: stats.clone(),
         };
-        rule.permits.set_limit(rule.version, rule.max);
+        rule.publish();
         gate
     }
 
     fn follow(&self, rule: &GateRule) {
-        rule.permits.set_limit(rule.version, rule.max);
-        self.queue.set(rule.queue);
-        self.timeout.set(rule.timeout);
+        rule.publish();
+        self.queue.set(rule.config.queue);
+        self.timeout.set(rule.config.timeout);
         self.open.set(false);
     }
 
@@ -112,10 +132,10 @@ impl Gate {
         }
         let queues = &self.stats.queues;
         self.stats.limit_hit(self.of.limit());
-        if self.line.len() >= self.queue.get() && (self.queue.get() == 0 || !self.line.displace(class)) {
+        let Some(_seat) = self.seat(class) else {
             queues.refused(self.of, Refusal::Full);
             return Err(refused("too many requests are in flight and waiting"));
-        }
+        };
         let _counted = Counted::new(&self.stats, &self.local, self.of);
         self.wait(class).await.map_err(|why| {
             queues.refused(self.of, why);
@@ -124,6 +144,18 @@ impl Gate {
                 _ => "waited too long for others in flight",
             })
         })
+    }
+
+    /// A place among those that may wait; in a full queue, that of a lower class.
+    fn seat(&self, class: Priority) -> Option<Seat<'_>> {
+        let (permits, most) = (&**self.holder.permits(), self.queue.get());
+        if !permits.try_queue(most) {
+            if most == 0 || !self.line.displace(class) {
+                return None;
+            }
+            permits.queue();
+        }
+        Some(Seat(permits))
     }
 
     async fn wait(self: &Rc<Self>, class: Priority) -> Result<Pass, Refusal> {
@@ -164,6 +196,15 @@ impl Gate {
 
 fn refused(why: &'static str) -> Fault {
     Fault::new(Category::Overloaded, Side::Edge, why).unsent()
+}
+
+/// One of those that may wait.
+struct Seat<'a>(&'a Permits);
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.leave_queue();
+    }
 }
 
 /// Counts a request that waits, however its wait ends.
@@ -254,7 +295,7 @@ impl Gates {
                     self.put(rule.permits.slot, gate);
                 }
                 Some(other) => other.remove(),
-                None => rule.permits.set_limit(rule.version, rule.max),
+                None => rule.publish(),
             }
         }
         old.into_iter().flatten().for_each(|gate| gate.remove());
@@ -268,3 +309,6 @@ impl Gates {
         all[slot] = Some(gate);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
 //! Upstreams: what is known of pools and endpoints, and how a request reaches one.
+pub mod adaptive;
 pub mod attempt;
 mod attempts;
 pub mod balance;
@@ -20,6 +21,7 @@ pub mod panic;
 pub mod permits;
 pub mod pool;
 pub mod registry;
+pub mod removed;
 mod replay;
 mod report;
 pub mod retry;
@@ -28,11 +30,12 @@ pub mod rule;
 pub mod sticky;
 pub mod tunnel;
 pub mod wire;
+pub use adaptive::AdaptiveRule;
 pub use balance::{Balance, BalanceConfig, HashBy};
 pub use breaker::{BreakerRule, Circuit, CircuitState, Probe};
 pub use endpoint_status::{Told, Why};
 pub use forward::{Plan, Request, Trace, Upstreams, forward};
-pub use gate::{Gate, GateRule, Gates, Pass};
+pub use gate::{Gate, GateConfig, GateRule, Gates, Pass};
 pub use hedge::{HedgeAfter, HedgeRule};
 pub use names::{Question, Target};
 pub use panic::Panic;

@@ -1,18 +1,35 @@
 //! Endpoints that are names: what is looked up, what was found, and the endpoints that this makes. Looking up is
 //! control's part.
-use super::{EndpointAddr, EndpointRule, PoolRule, Protocol, Registry};
-use crate::{observe::stats::StatsRegistry, tls::UpstreamTls};
+use super::{EndpointAddr, EndpointRule, GateConfig, GateRule, PoolRule, Protocol, Registry};
+use crate::{
+    observe::stats::{Queue, StatsRegistry},
+    tls::UpstreamTls,
+};
 use std::{
     collections::{HashMap, HashSet},
     fmt,
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// Most addresses that one name stands for: the lowest ones, so that they are the same ones each time.
 pub const ADDRESSES_MAX: usize = 64;
 /// Largest weight of an endpoint.
 const WEIGHT_MAX: u128 = 1000;
+
+/// How names are looked up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResolverRule {
+    /// Name servers; those of `/etc/resolv.conf` when there are none.
+    pub servers: Vec<SocketAddr>,
+    /// An answer holds at least so long, whatever its TTL.
+    pub ttl_min: Duration,
+    /// And at most so long.
+    pub ttl_max: Duration,
+    /// For one answer of a server; it is asked twice.
+    pub timeout: Duration,
+}
 
 /// What is looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,15 +129,20 @@ impl fmt::Display for Answer {
             return f.write_str("no address");
         }
         for (i, found) in self.0.iter().enumerate() {
-            write!(f, "{}{}", if i == 0 { "" } else { ", " }, place(found))?;
+            write!(f, "{}{found}", if i == 0 { "" } else { ", " })?;
         }
         Ok(())
     }
 }
 
-/// `10.0.0.3`, or with the port that the answer says.
-fn place(found: &Found) -> String {
-    found.port.map_or_else(|| found.ip.to_string(), |port| SocketAddr::new(found.ip, port).to_string())
+impl fmt::Display for Found {
+    /// `10.0.0.3`, or with the port that the answer says.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}", SocketAddr::new(self.ip, port)),
+            None => write!(f, "{}", self.ip),
+        }
+    }
 }
 
 /// A server of a service: what an SRV record says, and the addresses of its host (at most [`ADDRESSES_MAX`] count).
@@ -197,13 +219,15 @@ pub struct NamedRule {
     pub protocol: Protocol,
     /// Share of each address; those of a service have their own.
     pub weight: u16,
+    /// Requests in flight, of each address.
+    pub gate: Option<GateConfig>,
 }
 
 impl NamedRule {
     /// The label of one address: `http://app.internal:8000 [10.0.0.3]`. The same name and address have the same label
     /// at any time, so that their state is found again.
     pub fn label(&self, found: &Found) -> String {
-        format!("{} [{}]", self.name, place(found))
+        format!("{} [{found}]", self.name)
     }
 
     fn endpoint(&self, pool: &str, found: &Found, registry: &Registry, stats: &StatsRegistry) -> EndpointRule {
@@ -211,7 +235,7 @@ impl NamedRule {
         let port = found.port.or(self.port).unwrap_or_default();
         EndpointRule {
             addr: EndpointAddr::Tcp(SocketAddr::new(found.ip, port)),
-            gate: None,
+            gate: GateRule::made(registry, Queue::Endpoint, &format!("{pool}/{label}"), self.gate),
             state: registry.endpoint(pool, &label),
             stats: stats.endpoint(pool, &label),
             name: label.into(),

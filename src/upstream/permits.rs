@@ -28,6 +28,8 @@ struct Hot {
     taken: AtomicU32,
     /// Shards on which somebody waits.
     starving: AtomicU32,
+    /// Requests that wait, where their number is bounded for all shards together.
+    queued: AtomicU32,
     /// The limit that the configuration sets, behind the version of who set it: `version << 32 | limit`.
     set: AtomicU64,
     /// The limit that was found by measuring; `u32::MAX` = none.
@@ -59,7 +61,7 @@ impl Permits {
     pub fn new(slot: usize) -> Permits {
         let (taken, starving, set, found) =
             (AtomicU32::new(0), AtomicU32::new(0), AtomicU64::new(u64::from(u32::MAX)), AtomicU32::new(u32::MAX));
-        let hot = Hot { taken, starving, set, found };
+        let hot = Hot { taken, starving, queued: AtomicU32::new(0), set, found };
         Permits { slot, hot, pockets: OnceLock::new(), versions: AtomicU32::new(0) }
     }
 
@@ -103,6 +105,27 @@ impl Permits {
     /// Shards on which somebody waits.
     pub fn starving(&self) -> u32 {
         self.hot.starving.load(Ordering::Relaxed)
+    }
+
+    /// A place among the `max` that may wait, if there is one.
+    pub fn try_queue(&self, max: u32) -> bool {
+        let more = |queued: u32| Some(queued + 1).filter(|queued| *queued <= max);
+        self.hot.queued.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// A place even so: one that was displaced is about to leave its own.
+    pub fn queue(&self) {
+        self.hot.queued.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Gives the place back.
+    pub fn leave_queue(&self) {
+        self.hot.queued.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Requests that wait, on all shards.
+    pub fn queued(&self) -> u32 {
+        self.hot.queued.load(Ordering::Relaxed)
     }
 
     fn pockets(&self) -> &[Pocket; POCKETS] {
@@ -291,3 +314,6 @@ impl Drop for Holder {
         self.permits.empty_pocket(self.shard);
     }
 }
+
+#[cfg(test)]
+mod tests;

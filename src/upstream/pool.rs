@@ -1,6 +1,6 @@
 //! One shard's connections to endpoints: idle ones kept for reuse, new ones within the node-wide limit.
 use super::{
-    EndpointRule, EndpointState, PoolRule,
+    EndpointRule, EndpointState, PoolRule, PoolState,
     balance::Ewma,
     dial,
     gate::{Counted, LOOK_AGAIN},
@@ -21,9 +21,10 @@ use edge_io::{
 };
 use std::{
     cell::{Cell, RefCell},
+    collections::HashSet,
     future::poll_fn,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::Poll,
     time::Duration,
 };
@@ -45,6 +46,8 @@ pub struct Endpoint {
     pub in_flight: Cell<u32>,
     /// How long it takes to answer.
     pub ewma: Ewma,
+    /// Requests of this shard that use the pool now.
+    of_pool: Rc<Cell<u32>>,
     line: Line,
     timers: Rc<Timers>,
     /// Not in the newest snapshot any more: connections close after use.
@@ -133,7 +136,7 @@ impl Drop for Conn {
 }
 
 impl Endpoint {
-    fn new(rule: &EndpointRule, local: &Local) -> Endpoint {
+    fn new(rule: &EndpointRule, of_pool: Rc<Cell<u32>>, local: &Local) -> Endpoint {
         Endpoint {
             state: rule.state.clone(),
             stats: rule.stats.clone(),
@@ -143,6 +146,7 @@ impl Endpoint {
             open: Cell::new(0),
             in_flight: Cell::new(0),
             ewma: Ewma::default(),
+            of_pool,
             line: Line::default(),
             retired: Cell::new(false),
             max_connections: Cell::new(u32::MAX),
@@ -254,6 +258,7 @@ impl InFlight {
     /// One more.
     pub fn new(endpoint: &Rc<Endpoint>) -> InFlight {
         endpoint.in_flight.set(endpoint.in_flight.get() + 1);
+        endpoint.of_pool.set(endpoint.of_pool.get() + 1);
         InFlight(endpoint.clone())
     }
 }
@@ -261,6 +266,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.0.of_pool.set(self.0.of_pool.get() - 1);
     }
 }
 
@@ -268,12 +274,19 @@ impl Drop for InFlight {
 pub struct Endpoints {
     local: Local,
     by_slot: RefCell<Vec<Option<Rc<Endpoint>>>>,
+    /// Requests in flight by pool, by the slots of pools.
+    of_pools: RefCell<Vec<Option<OfPool>>>,
+    /// Slots of the newest snapshot's endpoints; others are used by requests that began before it, and not kept.
+    current: RefCell<HashSet<usize>>,
 }
+
+/// A pool, and this shard's requests that use it.
+type OfPool = (Weak<PoolState>, Rc<Cell<u32>>);
 
 impl Endpoints {
     /// None yet.
     pub fn new(local: Local) -> Endpoints {
-        Endpoints { local, by_slot: RefCell::default() }
+        Endpoints { local, by_slot: RefCell::default(), of_pools: RefCell::default(), current: RefCell::default() }
     }
 
     /// This shard's view of an endpoint.
@@ -288,11 +301,29 @@ impl Endpoints {
         {
             return e.clone();
         }
-        let made = Rc::new(Endpoint::new(rule, &self.local));
+        let made = Rc::new(Endpoint::new(rule, self.of_pool(pool), &self.local));
         made.max_connections.set(pool.max_connections);
         made.keepalive.set(pool.keepalive);
+        made.retired.set(!self.current.borrow().contains(&slot));
         all[slot] = Some(made.clone());
         made
+    }
+
+    /// Requests of this shard that use `pool` now.
+    pub fn in_flight(&self, pool: &PoolRule) -> u32 {
+        self.of_pool(pool).get()
+    }
+
+    fn of_pool(&self, pool: &PoolRule) -> Rc<Cell<u32>> {
+        let mut all = self.of_pools.borrow_mut();
+        let slot = pool.state.slot;
+        if all.len() <= slot {
+            all.resize_with(slot + 1, || None);
+        }
+        match &all[slot] {
+            Some((state, count)) if state.as_ptr() == Arc::as_ptr(&pool.state) => count.clone(),
+            _ => all[slot].insert((Arc::downgrade(&pool.state), Rc::default())).1.clone(),
+        }
     }
 
     /// A new snapshot has these pools: limits are renewed, endpoints that are not in it drain and go.
@@ -300,6 +331,12 @@ impl Endpoints {
         for e in self.by_slot.borrow().iter().flatten() {
             e.retired.set(true);
         }
+        for count in self.of_pools.borrow_mut().iter_mut() {
+            // whoever uses the pool has it too
+            count.take_if(|(_, count)| Rc::strong_count(count) == 1);
+        }
+        let slots = pools.iter().flat_map(|pool| &pool.endpoints).map(|rule| rule.state.slot);
+        *self.current.borrow_mut() = slots.collect();
         for pool in pools {
             for rule in &pool.endpoints {
                 if let Some(Some(e)) = self.by_slot.borrow().get(rule.state.slot)

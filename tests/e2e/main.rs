@@ -2,6 +2,7 @@
 mod aftermath;
 mod again;
 mod alt_svc;
+mod balance;
 mod bench;
 mod body;
 mod certificates;
@@ -18,12 +19,15 @@ mod framing;
 mod grpc;
 mod harness;
 mod headers;
+mod health;
 mod http3;
 mod http3_bounds;
 mod http3_listeners;
 mod limits;
+mod names;
 mod observe;
 mod reload;
+mod removal;
 mod routing;
 mod self_test;
 mod self_test_pairs;
@@ -67,12 +71,15 @@ fn suites() -> Vec<Test> {
         framing::tests(),
         grpc::tests(),
         headers::tests(),
+        health::tests(),
         http3::tests(),
         http3_bounds::tests(),
         http3_listeners::tests(),
         limits::tests(),
+        names::tests(),
         observe::tests(),
         reload::tests(),
+        removal::tests(),
         routing::tests(),
         self_test::tests(),
         self_test_pairs::tests(),
@@ -81,6 +88,7 @@ fn suites() -> Vec<Test> {
         tls::tests(),
         upgrade::tests(),
         upstream::tests(),
+        balance::tests(),
     ]
     .into_iter()
     .flatten()

@@ -5,6 +5,7 @@
 //! and no two shards write to one cache line.
 mod control;
 mod counter;
+mod dns;
 mod endpoint;
 mod listener;
 mod pool;
@@ -18,6 +19,7 @@ mod tls;
 
 pub use control::{APPLY_RESULTS, ApplyResult, ControlStats};
 pub use counter::{BOUNDS_US, BUCKETS, Counter, Gauge, Histogram, HistogramTotal};
+pub use dns::{DNS_RESULTS, DnsResult, DnsStats, NameStats};
 pub use endpoint::{EndpointShard, EndpointStats, EndpointTotal};
 pub use listener::{ListenerShard, ListenerStats};
 pub use pool::{CHECK_RESULTS, CheckResult, EJECTIONS, ENDPOINT_STATES, PoolStats, PoolTotal};

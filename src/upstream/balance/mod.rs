@@ -1,15 +1,62 @@
-//! Which endpoint a request goes to: pure decisions over weights and requests in flight.
-
+//! Which endpoint a request goes to: pure decisions over weights, requests in flight and latencies.
+//!
+//! A policy sees endpoints as [`Candidates`], by index. None of them chooses one whose share is 0.
+mod bounded;
+mod draw;
 mod ewma;
+mod first;
 mod hash;
+mod least_conn;
 mod maglev;
+mod p2c;
 mod rng;
+mod round_robin;
+#[cfg(test)]
+mod simulation;
 pub mod slow_start;
+mod subset;
+pub use bounded::{Demand, bounded};
+pub use draw::Draw;
 pub use ewma::Ewma;
+pub use first::first;
 pub use hash::{HashBy, HashRule};
+pub use least_conn::least_conn;
 pub use maglev::Maglev;
+pub use p2c::p2c;
 pub use rng::Rng;
-use std::cmp::Ordering;
+pub use round_robin::Turns;
+pub use subset::Subset;
+
+/// A pool of more endpoints than this counts as large: nothing looks at all of them for one request.
+pub const LARGE: usize = 64;
+
+/// What a policy sees of a pool's endpoints.
+pub trait Candidates {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The weight that the configuration gives endpoint `index`, at least 1.
+    fn weight(&self, index: usize) -> u32;
+
+    /// How much of that it has now, per mille; 0 = it must not be chosen.
+    fn share(&self, index: usize) -> u32;
+
+    /// Its requests in flight.
+    fn load(&self, index: usize) -> u32;
+
+    /// How long it takes to answer, µs; `None` while nobody knows.
+    fn latency_us(&self, index: usize) -> Option<f32>;
+
+    /// Weight and share in one, thousandths of a weight; 0 = it must not be chosen.
+    fn pull(&self, index: usize) -> u64 {
+        u64::from(self.weight(index).max(1)) * u64::from(self.share(index))
+    }
+}
 
 /// How an endpoint is chosen, as the configuration says it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -67,122 +114,5 @@ impl Balance {
             Balance::Hash(rule) => Balance::Hash(HashRule::new(rule.by.clone(), endpoints)),
             other => other.clone(),
         }
-    }
-}
-
-/// What a decision looks at.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidate {
-    /// Relative share, at least 1.
-    pub weight: u32,
-    /// Requests in flight.
-    pub load: u32,
-    /// Already tried by this request, or not usable.
-    pub excluded: bool,
-}
-
-/// The better of two weighted random ones, by load per weight (Mitzenmacher 2001). `None`: all are excluded.
-pub fn p2c(candidates: impl Iterator<Item = Candidate> + Clone, rng: &mut Rng) -> Option<usize> {
-    let first = weighted(candidates.clone(), None, rng)?;
-    let Some(second) = weighted(candidates.clone(), Some(first), rng) else {
-        return Some(first);
-    };
-    let mut score = candidates.map(|c| (u64::from(c.load) + 1, u64::from(c.weight.max(1))));
-    let (low, high) = (first.min(second), first.max(second));
-    let (a, b) = (score.nth(low)?, score.nth(high - low - 1)?);
-    // A tie goes to the one drawn first, which is random; the lower one would starve the last.
-    Some(match (a.0 * b.1).cmp(&(b.0 * a.1)) {
-        Ordering::Less => low,
-        Ordering::Equal => first,
-        Ordering::Greater => high,
-    })
-}
-
-fn weighted(candidates: impl Iterator<Item = Candidate> + Clone, but: Option<usize>, rng: &mut Rng) -> Option<usize> {
-    let usable = |(i, c): &(usize, Candidate)| !c.excluded && Some(*i) != but;
-    let total: u64 = candidates.clone().enumerate().filter(usable).map(|(_, c)| u64::from(c.weight.max(1))).sum();
-    if total == 0 {
-        return None;
-    }
-    let mut at = rng.below(total);
-    for (i, c) in candidates.enumerate().filter(usable) {
-        let w = u64::from(c.weight.max(1));
-        if at < w {
-            return Some(i);
-        }
-        at -= w;
-    }
-    None
-}
-
-/// Smooth weighted round robin: each gets its share without bursts. `current` is the state, one entry per candidate.
-pub fn round_robin(candidates: impl Iterator<Item = Candidate>, current: &mut Vec<i64>) -> Option<usize> {
-    let (mut total, mut best) = (0, None);
-    for (i, c) in candidates.enumerate() {
-        if current.len() <= i {
-            current.push(0);
-        }
-        if c.excluded {
-            continue;
-        }
-        let weight = i64::from(c.weight.max(1));
-        total += weight;
-        current[i] += weight;
-        if best.is_none_or(|b: usize| current[i] > current[b]) {
-            best = Some(i);
-        }
-    }
-    if let Some(b) = best {
-        current[b] -= total;
-    }
-    best
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn three(loads: [u32; 3], excluded: [bool; 3]) -> Vec<Candidate> {
-        (0..3).map(|i| Candidate { weight: [5, 1, 1][i], load: loads[i], excluded: excluded[i] }).collect()
-    }
-
-    #[test]
-    fn round_robin_is_smooth_and_exact() {
-        let (c, mut state) = (three([0; 3], [false; 3]), Vec::new());
-        let picks: Vec<_> = (0..7).filter_map(|_| round_robin(c.iter().copied(), &mut state)).collect();
-        assert_eq!(picks, [0, 0, 1, 0, 2, 0, 0]);
-    }
-
-    #[test]
-    fn p2c_follows_weights_when_even_and_avoids_the_loaded() {
-        let mut rng = Rng::new(7);
-        let mut counts = [0u32; 3];
-        for _ in 0..70_000 {
-            let c = three([0; 3], [false; 3]);
-            counts[p2c(c.iter().copied(), &mut rng).expect("some")] += 1;
-        }
-        assert!(counts[0] > counts[1] && counts[0] > counts[2], "{counts:?}");
-        let even: Vec<_> = (0..4).map(|_| Candidate { weight: 1, load: 0, excluded: false }).collect();
-        let mut counts = [0u32; 4];
-        for _ in 0..40_000 {
-            counts[p2c(even.iter().copied(), &mut rng).expect("some")] += 1;
-        }
-        assert!(counts.iter().all(|n| (9_000..11_000).contains(n)), "idle equals share alike: {counts:?}");
-        let busy = three([1000, 0, 0], [false; 3]);
-        let hits = (0..1000).filter(|_| p2c(busy.iter().copied(), &mut rng) == Some(0)).count();
-        assert_eq!(hits, 0);
-    }
-
-    #[test]
-    fn excluded_ones_are_never_picked() {
-        let (mut rng, mut state) = (Rng::new(1), Vec::new());
-        let c = three([0; 3], [true, false, true]);
-        for _ in 0..100 {
-            assert_eq!(p2c(c.iter().copied(), &mut rng), Some(1));
-            assert_eq!(round_robin(c.iter().copied(), &mut state), Some(1));
-        }
-        let none = three([0; 3], [true; 3]);
-        assert_eq!(p2c(none.iter().copied(), &mut rng), None);
-        assert_eq!(round_robin(none.iter().copied(), &mut state), None);
     }
 }
