@@ -99,7 +99,7 @@ pub fn everything_toml() -> String {
     let mut out = String::from(EVERYTHING_HEAD);
     for (header, title, given) in EVERYTHING {
         out.push_str(header);
-        let keys = SHAPES.iter().filter(|shape| shape.title == title).flat_map(|shape| shape.keys);
+        let keys = SHAPES.iter().filter(|shape| shape.title == *title).flat_map(|shape| shape.keys);
         keys.for_each(|key| out.push_str(&line(key, given.contains(&key.name))));
     }
     out
