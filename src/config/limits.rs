@@ -1,12 +1,14 @@
 //! Every key of the configuration with its default and its bounds: one table, read by the reader and by the manual.
 //!
 //! A number that other rooms need reaches them through the snapshot, so that it is written down only here.
+mod balance;
 mod health;
 mod http3;
 mod inflight;
 mod resolver;
 mod retry;
 mod tls;
+pub use balance::{BALANCE, BALANCE_WORDS, STICKY};
 pub use health::{HEALTH, OUTLIER};
 pub use http3::{HTTP3, QUIC};
 pub use inflight::{ADAPTIVE, PROTECT};
@@ -362,11 +364,9 @@ pub static POOL: Shape = Shape {
             "[\"http://127.0.0.1:3000\"]",
             "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), a name instead of the address (`http://app.internal:8000`: each of its addresses is an endpoint), a service by its SRV records (`srv+http://_http._tcp.app.internal`, `srv+https://`, `srv+h2c://`), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address`, `weight` and `max_inflight`",
         ),
-        key(
-            "balance",
-            Kind::Word(&["p2c", "round_robin"]),
-            "How an endpoint is chosen: the better of two random ones by load, or in turn by weight",
-        ),
+        balance::BALANCE_KEY,
+        balance::SLOW_START_KEY,
+        balance::STICKY_KEY,
         key(
             "protocol",
             Kind::Word(&["auto", "h1", "h2"]),
@@ -658,7 +658,7 @@ pub static RESPOND: Shape = Shape {
 };
 
 /// Every table, in the order of the manual.
-pub static SHAPES: [&Shape; 30] = [
+pub static SHAPES: &[&Shape] = &[
     &TOP,
     &SERVER,
     &QUIC,
@@ -675,6 +675,8 @@ pub static SHAPES: [&Shape; 30] = [
     &ENDPOINT,
     &POOL_TIMEOUTS,
     &POOL_TLS,
+    &BALANCE,
+    &STICKY,
     &HEALTH,
     &OUTLIER,
     &ADAPTIVE,

@@ -99,7 +99,7 @@ pub fn everything_toml() -> String {
     let mut out = String::from(EVERYTHING_HEAD);
     for (header, title, given) in EVERYTHING {
         out.push_str(header);
-        let keys = SHAPES.iter().filter(|shape| shape.title == title).flat_map(|shape| shape.keys);
+        let keys = SHAPES.iter().filter(|shape| shape.title == *title).flat_map(|shape| shape.keys);
         keys.for_each(|key| out.push_str(&line(key, given.contains(&key.name))));
     }
     out
@@ -111,7 +111,7 @@ const EVERYTHING_HEAD: &str = "\
 ";
 
 /// Headers with what belongs to them, the shapes under them, and keys that stand there with their example because the file needs them.
-const EVERYTHING: [(&str, &str, &[&str]); 36] = [
+const EVERYTHING: &[(&str, &str, &[&str])] = &[
     ("", "Top level", &[]),
     ("\n[server]\n", "[server]", &[]),
     ("\n[server.quic]\n", "[server.quic]", &[]),
@@ -129,6 +129,14 @@ const EVERYTHING: [(&str, &str, &[&str]); 36] = [
     ("\n[pool.secure.tls]\n", "[pool.NAME.tls]", &[]),
     ("\n[pool.weighted]\n", "", &[]),
     ("\n[[pool.weighted.endpoints]]\n", "[pool.NAME].endpoints", &["address"]),
+    (
+        "\n# A pool whose endpoints are chosen by hash.\n[pool.hashed]\nendpoints = [\"http://127.0.0.1:3000\"]\n",
+        "",
+        &[],
+    ),
+    ("\n[pool.hashed.balance]\n", "[pool.NAME.balance]", &["hash"]),
+    ("\n# A pool that keeps clients.\n[pool.kept]\nendpoints = [\"http://127.0.0.1:3000\"]\n", "", &[]),
+    ("\n[pool.kept.sticky]\n", "[pool.NAME.sticky]", &[]),
     (
         "\n# A pool whose endpoints are asked whether they are well.\n[pool.checked]\nendpoints = [\"http://127.0.0.1:3000\"]\n",
         "",

@@ -9,7 +9,7 @@ use super::{
     section::{Origin, Scene, Section, Text, cut, wrong_type},
     split::split,
     tls::{self, Protocols, TlsSpans},
-    upstream::{health, inflight, retry},
+    upstream::{balance, health, inflight, retry},
 };
 use crate::{
     answer::RespondConfig,
@@ -20,7 +20,7 @@ use crate::{
     tls::{ListenerConfig, UpstreamConfig},
     upstream::{
         AdaptiveRule, BalanceConfig, BreakerRule, EndpointAddr, GateConfig, HedgeRule, Panic, Protocol, RetryRule,
-        Target, Timeouts, health::HealthRule, names::ResolverRule, outlier::OutlierRule,
+        Target, Timeouts, health::HealthRule, names::ResolverRule, outlier::OutlierRule, sticky::StickyConfig,
     },
 };
 use ipnet::IpNet;
@@ -141,6 +141,10 @@ pub struct Pool {
     pub endpoints: Vec<Endpoint>,
     /// How one is chosen.
     pub balance: BalanceConfig,
+    /// How long an endpoint that is new or came back takes to get its whole share.
+    pub slow_start: Option<Duration>,
+    /// Keeps clients at their endpoints.
+    pub sticky: Option<StickyConfig>,
     /// TLS to those that want it, and where that is said.
     pub tls: (UpstreamConfig, TlsSpans),
     /// Requests at a time on one HTTP/2 connection.
@@ -630,7 +634,9 @@ fn read_pool(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>, ba
         tls: tls::read_pool(&section, endpoints.iter().any(|endpoint| endpoint.tls), base),
         endpoints,
         max_streams: to_u32(section.count("max_streams")),
-        balance: if section.word("balance") == "round_robin" { BalanceConfig::RoundRobin } else { BalanceConfig::P2c },
+        balance: balance::read_balance(&section),
+        slow_start: balance::read_slow_start(&section),
+        sticky: balance::read_sticky(&section, base),
         keepalive: to_usize(section.count("keepalive")),
         keepalive_idle: section.time("keepalive_idle"),
         keepalive_age: section.time("keepalive_age"),

@@ -57,7 +57,7 @@ impl Removed {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{EndpointAddr, Registry, names},
+        super::{Balance, EndpointAddr, Panic, Registry, names},
         *,
     };
     use crate::{observe::stats::StatsRegistry, upstream::Question};
@@ -81,13 +81,17 @@ mod tests {
                 tls: None,
                 protocol: Default::default(),
                 weight: 1,
+                gate: None,
             };
             let second = Duration::from_secs(1);
             let pool = PoolRule {
                 id: "app".into(),
                 endpoints: Vec::new(),
                 members: [names::Member::Named(named)].into(),
-                balance: Default::default(),
+                balance: Balance::P2c,
+                generation: 0,
+                slow_start: None,
+                sticky: None,
                 max_streams: 1,
                 keepalive: 1,
                 keepalive_idle: second,
@@ -95,13 +99,20 @@ mod tests {
                 max_connections: 1,
                 max_waiting: 1,
                 wait_timeout: second,
+                gate: None,
+                adaptive: None,
                 timeouts: super::super::Timeouts {
                     connect: second,
+                    tls: second,
                     first_byte: second,
                     body_idle: second,
                     total: None,
                     tunnel_idle: second,
                 },
+                health: None,
+                outlier: None,
+                panic: Panic::Trickle,
+                stats: stats.pool("app"),
                 state: registry.pool("app"),
             };
             House { registry, stats, pool }
@@ -129,14 +140,14 @@ mod tests {
     fn one_that_comes_back_soon_is_known() {
         let (house, start) = (House::new(), Instant::now());
         let first = house.keep(1..2, start);
-        first.endpoints[0].state.take_permits(1, 7);
+        first.endpoints[0].state.failed();
         let state = Arc::downgrade(&first.endpoints[0].state);
         let before = slot(&first);
         drop(first);
         house.keep(2..3, start);
         let just_before = start + REMEMBERED - Duration::from_millis(1);
         let back = house.keep(1..2, just_before);
-        assert_eq!((slot(&back), back.endpoints[0].state.taken()), (before, 1));
+        assert_eq!((slot(&back), back.endpoints[0].state.take_failures()), (before, (1, 1)));
         drop(back);
         // It was in use again, and so its time begins anew when it goes again.
         house.keep(3..4, just_before);

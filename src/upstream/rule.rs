@@ -144,8 +144,9 @@ impl PoolRule {
     pub fn with_endpoints(self, endpoints: Vec<EndpointRule>) -> PoolRule {
         let named = || endpoints.iter().map(|e| (&*e.name, e.weight));
         let balance = self.balance.with_endpoints(named());
+        let sticky = self.sticky.as_ref().map(|sticky| Arc::new(sticky.with_endpoints(named().map(|(name, _)| name))));
         let generation = next_generation();
-        PoolRule { balance, generation, endpoints, ..self }
+        PoolRule { balance, sticky, generation, endpoints, ..self }
     }
 }
 
