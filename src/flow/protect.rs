@@ -86,13 +86,17 @@ impl Controller {
             return;
         }
         let normal = ALL - self.shed.max(ALL_BULK);
-        if signs.lag_us > most_us / 2 || signs.idle_permille < 50 {
+        let keep = if signs.lag_us > most_us / 2 { 700 } else { 900 };
+        match signs.idle_permille {
             // Hardly: the queue is about to grow.
-            if self.shed >= ALL_BULK {
-                self.shed = self.admit(u64::from(normal) * 9 / 10);
+            idle if keep == 700 || idle < 50 => {
+                if self.shed >= ALL_BULK {
+                    self.shed = self.admit(u64::from(normal) * keep / 1000);
+                }
             }
-        } else if signs.idle_permille > 100 {
-            self.shed = self.shed.saturating_sub(10 + signs.idle_permille / 5);
+            // Half of what is free may be used.
+            idle if idle < 300 => self.shed = self.shed.saturating_sub(2 + normal * idle / 2000),
+            idle => self.shed = self.shed.saturating_sub(idle / 5),
         }
     }
 

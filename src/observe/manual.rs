@@ -3,11 +3,12 @@ use super::{
     metrics::{NO_ROUTE, OTHER, SERIES_MAX},
     names::{self, Metric},
     stats::{
-        APPLY_RESULTS, BOUNDS_US, CIRCUIT_STATES, CLASSES, DIRECTIONS, DROPPED, EARLY_DATA, HEDGE_OUTCOMES,
-        HTTP3_CODES, LIMITS, METHODS, PROTOCOLS, RETRY_OUTCOMES, TLS_GROUPS, TLS_RESULTS, TLS_VERSIONS, TRANSPORTS,
+        APPLY_RESULTS, BOUNDS_US, CIRCUIT_STATES, CLASSES, DIRECTIONS, DROPPED, EARLY_DATA, EJECTIONS, HEDGE_OUTCOMES,
+        HTTP3_CODES, LIMITS, METHODS, PROTOCOLS, QUEUES, REFUSALS, RETRY_OUTCOMES, TLS_GROUPS, TLS_RESULTS,
+        TLS_VERSIONS, TRANSPORTS,
     },
 };
-use crate::message::Category;
+use crate::message::{Category, Priority};
 use edge_io::http2;
 use edge_quic::h3;
 use std::fmt::Write as _;
@@ -87,10 +88,20 @@ fn values() -> [(&'static str, String); 23] {
         ("group", words(TLS_GROUPS)),
         ("resumed", words(["no", "yes"])),
         ("direction", words(DIRECTIONS)),
-        ("reason", words(DROPPED)),
+        (
+            "reason",
+            format!(
+                "of packets {}; of endpoints left out {}; of requests refused {}",
+                words(DROPPED),
+                words(EJECTIONS),
+                words(REFUSALS)
+            ),
+        ),
         ("code", words(HTTP3_CODES)),
         ("name", format!("first names of certificates: the {SERIES_MAX} that expire first")),
         ("state", format!("of connections {}; of circuits {}", words(["idle", "active"]), words(CIRCUIT_STATES))),
+        ("queue", words(QUEUES)),
+        ("priority", words(Priority::ALL.map(Priority::as_str))),
         ("driver", words(["io_uring", "epoll"])),
     ]
 }

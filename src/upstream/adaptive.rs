@@ -13,7 +13,9 @@ const TOLERANCE: f64 = 1.1;
 /// The most that one step takes off the limit.
 const STEEPEST: f64 = 0.5;
 /// Answers that make a measurement, unless they take too long to come.
-const SAMPLES: u64 = 25;
+const SAMPLES: u64 = 50;
+/// The same without a queue: what is measured then holds for long, and service times scatter.
+const PROBE_SAMPLES: u64 = 200;
 /// A measurement takes at most so long, µs, once there is an answer at all.
 const WINDOW_MAX_US: u64 = 1_000_000;
 /// While it measures without a queue, the limit is so much lower.
@@ -117,7 +119,7 @@ impl Adaptive {
                 self.state = State::Measure { since_us };
             }
             State::Measure { .. } => {
-                if let Some(latency) = self.measured(now_us) {
+                if let Some(latency) = self.measured(now_us, PROBE_SAMPLES) {
                     self.base_us = latency;
                     self.end_probe(now_us, rule);
                 }
@@ -138,9 +140,9 @@ impl Adaptive {
     }
 
     /// The mean latency of this window, once it is long enough.
-    fn measured(&self, now_us: u64) -> Option<f64> {
+    fn measured(&self, now_us: u64, enough: u64) -> Option<f64> {
         let old = now_us.saturating_sub(self.window_since_us) >= WINDOW_MAX_US;
-        (self.answers >= SAMPLES || old && self.answers > 0).then(|| self.latency_us as f64 / self.answers as f64)
+        (self.answers >= enough || old && self.answers > 0).then(|| self.latency_us as f64 / self.answers as f64)
     }
 
     fn begin_window(&mut self, now_us: u64) {
@@ -165,7 +167,7 @@ impl Adaptive {
         if now_us < self.window_since_us {
             return self.begin_window(self.window_since_us);
         }
-        let Some(latency) = self.measured(now_us) else { return };
+        let Some(latency) = self.measured(now_us, SAMPLES) else { return };
         self.last_us = latency;
         let pressed = self.pressed;
         self.begin_window(now_us);
