@@ -116,6 +116,7 @@ def _run(peer, server, origins, options, rows, results, looker, reloaded, busy):
         "gets": gets, "posts": {**posts, "twice": len(twice), "twice_ids": twice, "seen": once},
         "seen": tallies.seen_by_kind(seen), "problems": problems,
         "by_second": tallies.by_second([r for load, r, _ in results if load.method == "GET"], options.seconds),
+        "worst": tallies.worst([r for load, r, _ in results if load.method == "GET"], rows),
         "named": tallies.named(rows, looker.looks, watch.is_out, ports) if admin else None,
         "out": tallies.spans(looker.looks, watch.is_out, ports),
         "version": looker.last_status.get("version"), "reloads": options.reloads, "reloaded_at": reloaded, "busy_percent": busy,

@@ -19,7 +19,7 @@ import time
 #: A well one answers after so long, ms: long enough that a kill meets requests.
 WELL_MS = (2, 8)
 BODY = b"x" * 256
-HEAD_MAX, BODY_MAX = 64 * 1024, 1 << 20
+HEAD_MAX, BODY_MAX, ORDER_MAX = 64 * 1024, 1 << 20, 4096
 BACKLOG = 4096
 #: Connections that are hung up on stay idle up to so long, s.
 HANG_UP_S = 0.02
@@ -183,16 +183,22 @@ async def serve(options):
         os.unlink(options.control)
     control.bind(options.control)
     control.setblocking(False)
-    loop.add_reader(control, lambda: _ordered(origin, control.recv(65536)))
+    loop.add_reader(control, _orders, origin, control)
     server = await loop.create_server(lambda: Connection(origin), "127.0.0.1", options.port, backlog=BACKLOG)
     await server.serve_forever()
 
 
-def _ordered(origin, order):
-    try:
-        origin.obey(json.loads(order))
-    except (ValueError, KeyError, AttributeError) as e:
-        print(f"not understood: {order!r}: {e!r}", file=sys.stderr, flush=True)
+def _orders(origin, control):
+    """All that have come, before any request is looked at."""
+    while True:
+        try:
+            order = control.recv(ORDER_MAX)
+        except BlockingIOError:
+            return
+        try:
+            origin.obey(json.loads(order))
+        except (ValueError, KeyError, AttributeError) as e:
+            print(f"not understood: {order!r}: {e!r}", file=sys.stderr, flush=True)
 
 
 def main():

@@ -1,6 +1,8 @@
 """Figures of a run, from what clients, origins and the edge wrote down."""
 import collections
 
+import watch
+
 #: An endpoint that is out must be named within so long of the beginning of its fault, s.
 NAMED_WITHIN_S = 4.0
 #: So many out besides it may be the reason that one is not: at most half of a pool is ejected.
@@ -63,6 +65,22 @@ def by_second(results, seconds):
             out[at][0] += good_of(piece["counts"], late)
             out[at][1] += sum(piece["counts"]["faults"].values()) + late
     return [tuple(pair) for pair in out]
+
+
+def worst(results, rows, most=15):
+    """The seconds with most failures: [{"second", "failed", "kinds", "ill"}]. `ill`: who was, or had been a second before."""
+    at = collections.defaultdict(collections.Counter)
+    for result in filter(None, results):
+        for piece in result["series"]:
+            counts = piece["counts"]
+            part = {"faults": counts["faults"], "status": counts["status"]}
+            at[int(piece["at"] + 0.5) - 1].update(kinds(part))
+    found = [{"second": s, "failed": sum(k.values()), "kinds": dict(k.most_common()), "ill": _ill(rows, s)} for s, k in at.items() if k]
+    return sorted(found, key=lambda w: (-w["failed"], w["second"]))[:most]
+
+
+def _ill(rows, second):
+    return [f"{r.fault.name} (origin {r.origin}, {r.at} to {r.until} s)" for r in rows if r.at <= second <= r.until]
 
 
 def sent_twice(seen):
@@ -128,7 +146,7 @@ def checks(run, floor):
     if run["named"] is not None:
         late = [n for n in run["named"] if not n["excused"] and (n["after"] is None or n["after"] > NAMED_WITHIN_S)]
         got.append((f"who is out was named within {NAMED_WITHIN_S:.0f} s ({len(run['named']) - len(late)} of {len(run['named'])})", not late))
-        wordless = [n for n in run["named"] if n["said"] and not (n["said"].get("why") or n["said"].get("reason"))]
+        wordless = [n for n in run["named"] if n["said"] and not watch.why(n["said"])]
         got.append(("and why", not wordless))
         got.append((f"the configuration of each of the {run['reloads']} reloads came into use", run["version"] == run["reloads"] + 1))
     return got

@@ -10,7 +10,7 @@ import time
 EVERY_S = 0.25
 METRICS_EVERY = 4
 #: Families that tell what became of requests and endpoints.
-FAMILIES = re.compile(r"edge_(pool|endpoint|outlier|health|retr|hedge|breaker|circuit|errors|upstream|limit|requests_total|overload|panics)")
+FAMILIES = re.compile(r"edge_(pool|endpoint|outlier|health|retr|hedge|breaker|circuit|errors|upstream|limit|overload|panics)")
 PATIENCE_S = 2
 
 
@@ -34,7 +34,8 @@ class Watch:
             self.thread.join()
 
     def _run(self):
-        with open(os.path.join(self.folder, "status.jsonl"), "w") as status, open(os.path.join(self.folder, "metrics.txt"), "w") as metrics:
+        status_path, metrics_path = (os.path.join(self.folder, name) for name in ("status.jsonl", "metrics.txt"))
+        with open(status_path, "w") as status, open(metrics_path, "w") as metrics:
             number = 0
             while not self.done.wait(EVERY_S):
                 at = round(time.monotonic() - self.begun, 3)
@@ -82,6 +83,11 @@ def endpoints(status):
             if port := re.search(r":(\d+)(?:\D*)$", endpoint.get("endpoint") or endpoint.get("address") or endpoint.get("url") or ""):
                 found[port[1]] = endpoint
     return found
+
+
+def why(said):
+    """The reason that is given."""
+    return said.get("why") or said.get("reason") or ""
 
 
 def is_out(said):

@@ -10,10 +10,14 @@ import servers
 import template
 import watch
 
-PART = {"intended": 100, "good": 99, "share": 0.99, "faults": {"reset": 1}, "status": {"200": 99}, "p50_ms": 1.5, "p99_ms": 12.0, "p999_ms": 1200.0}
-RUN = {"peer": "edge", "title": "edge 1 <x>", "gets": {"h1": PART, "all": PART}, "posts": {"h1": PART, "all": PART, "twice": 1, "seen": 100,
-       "twice_ids": {"h1-7": [{"at": 1.0, "origin": 0, "did": "mute"}]}}, "seen": {"GET": 120, "check": 9}, "problems": ["none really"],
-       "by_second": [(10, 0)] * 29 + [(9, 1)], "named": [{"fault": "kill", "origin": 1, "at": 3, "until": 8, "after": None, "said": None, "excused": False}],
+PART = {"intended": 100, "good": 99, "share": 0.99, "faults": {"reset": 1}, "status": {"200": 99},
+        "p50_ms": 1.5, "p99_ms": 12.0, "p999_ms": 1200.0}
+TWICE = {"h1-7": [{"at": 1.0, "origin": 0, "did": "mute"}, {"at": 1.3, "origin": 2, "did": "well"}]}
+RUN = {"peer": "edge", "title": "edge 1 <x>", "gets": {"h1": PART, "all": PART},
+       "posts": {"h1": PART, "all": PART, "twice": 1, "seen": 100, "twice_ids": TWICE},
+       "seen": {"GET": 120, "check": 9}, "problems": ["none really"], "by_second": [(10, 0)] * 29 + [(9, 1)],
+       "named": [{"fault": "kill", "origin": 1, "at": 3, "until": 8, "after": None, "said": None, "excused": False}],
+       "worst": [{"second": 29, "failed": 1, "kinds": {"reset": 1}, "ill": ["kill (origin 1, 3 to 8 s)"]}],
        "out": [(1, 4.0, 9.0)], "reloads": 2, "reloaded_at": [7.5], "version": 3, "busy_percent": [50.0, 0.0]}
 ABOUT = {"seconds": 30, "rate": 10, "post_rate": 5, "reloads": 2, "seed": 1, "timeout": 5, "rows": script.generate(1, 30), "machine": "one."}
 
@@ -26,7 +30,8 @@ class Report(unittest.TestCase):
 
     def test_markdown_has_the_figures(self):
         text = report.markdown([RUN], ABOUT)
-        for part in ("| edge 1 <x> | 99 % | 100 | 1 | 1 of 100 |", "12 ms | 1.20 s | reset 1", "POST h1-7 was seen 2 times"[:18], "| kill | 1 | 3 | never |", "none really"):
+        for part in ("| edge 1 <x> | 99 % | 100 | 1 | 1 of 100 |", "12 ms | 1.20 s | reset 1", "POST h1-7 was seen 2 times",
+                     "| kill | 1 | 3 | never |", "none really", "| 29 | 1 | reset 1 | kill (origin 1"):
             self.assertIn(part, text)
 
     def test_the_plot_is_xml_and_shows_each_failure(self):
@@ -39,7 +44,8 @@ class Report(unittest.TestCase):
 
 
 class Settings(unittest.TestCase):
-    VALUES = {"user": "u", "group": "g", "dir": "/d", "cert": "/c", "key": "/k", "pem": "/p", "h1": 1, "tls": 2, "endpoint": [11, 12, 13, 14], "version": 5}
+    VALUES = {"user": "u", "group": "g", "dir": "/d", "cert": "/c", "key": "/k", "pem": "/p", "h1": 1, "tls": 2,
+              "endpoint": [11, 12, 13, 14], "version": 5}
 
     def test_every_server_gets_all_origins(self):
         for marks in ((), ("h3", "http2_directive", "quic_bpf", "quic_by_openssl_compat")):
@@ -55,7 +61,8 @@ class Settings(unittest.TestCase):
 
 class Status(unittest.TestCase):
     def test_endpoints_are_found_by_their_ports(self):
-        status = {"pools": [{"name": "app", "endpoints": [{"endpoint": "http://127.0.0.1:8001", "state": "ejected"}, {"endpoint": "http://127.0.0.1:8002", "state": "healthy"}]}]}
+        said = [{"endpoint": "http://127.0.0.1:8001", "state": "ejected"}, {"endpoint": "http://127.0.0.1:8002", "state": "healthy"}]
+        status = {"pools": [{"name": "app", "endpoints": said}]}
         found = watch.endpoints(status)
         self.assertEqual([watch.is_out(found.get(p)) for p in ("8001", "8002", "8003")], [True, False, False])
         self.assertEqual(watch.endpoints({}), {})

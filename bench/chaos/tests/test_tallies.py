@@ -53,6 +53,13 @@ class Requests(unittest.TestCase):
         self.assertEqual(tallies.by_second([result(), None, result(answered=90, faults={"reset": 10})], 2), [(190, 10), (0, 0)])
 
 
+    def test_the_worst_seconds_come_with_who_was_ill(self):
+        rows = [script.Row(0, 5, 2, fault("kill")), script.Row(1, 5, 3, fault("slow"))]
+        got = tallies.worst([result(answered=90, faults={"reset": 10}), result(faults={"status": 2}, status={"200": 98, "502": 2})], rows)
+        self.assertEqual(got, [{"second": 0, "failed": 12, "kinds": {"reset": 10, "status 502": 2}, "ill": ["kill (origin 2, 0 to 5 s)"]}])
+        self.assertEqual(tallies.worst([result()], rows), [])
+
+
 class Posts(unittest.TestCase):
     def test_a_post_that_two_origins_saw_is_found(self):
         seen = [(1.0, "POST", "h1-1", "mute", 0), (1.3, "POST", "h1-1", "well", 2), (1.4, "POST", "h1-2", "well", 2), (1.5, "GET", "-", "well", 0)]
