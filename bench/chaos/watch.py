@@ -15,7 +15,8 @@ PATIENCE_S = 2
 
 
 class Watch:
-    """Looks from another thread until the block ends; without an address of an API at nothing. `looks`: [(second of the run, {endpoint's port: what is said of it})]."""
+    """Looks from another thread until the block ends; without an address of an API at nothing.
+    `looks`: [(second of the run, {endpoint's port: what is said of it})]."""
 
     def __init__(self, admin, folder, begun):
         self.admin, self.folder, self.begun = admin, folder, begun
