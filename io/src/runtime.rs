@@ -107,6 +107,7 @@ where
         if local.reactor.drain() + tasks::run_ready() > 0 || tasks::any_ready() {
             continue;
         }
+        local.timers.waits();
         if watch.readable(false).await.is_err() {
             break;
         }

@@ -20,6 +20,18 @@ pub struct Timers {
     /// What the timer descriptor is armed for, milliseconds of the clock.
     armed: Cell<u64>,
     fd: OwnedFd,
+    pace: Pace,
+}
+
+/// How long turns of the loop take.
+struct Pace {
+    /// The loop waited since the clock was read: the next turn says nothing of the one before.
+    waited: Cell<bool>,
+    /// The longest turn since somebody asked, µs.
+    longest_us: Cell<u64>,
+    /// Whoever wants to know of a longer turn than this, µs.
+    slow_us: Cell<u64>,
+    slow: RefCell<Option<Waker>>,
 }
 
 struct Inner {
@@ -49,7 +61,13 @@ impl Timers {
             OwnedFd::from_raw_fd(fd)
         };
         let inner = Inner { wheel: Wheel::new(0), slots: Vec::new(), free: Vec::new(), due: Vec::new() };
-        Ok(Rc::new(Timers { clock: Clock::new(), inner: RefCell::new(inner), armed: Cell::new(NEVER), fd }))
+        let pace = Pace {
+            waited: Cell::new(true),
+            longest_us: Cell::new(0),
+            slow_us: Cell::new(u64::MAX),
+            slow: RefCell::new(None),
+        };
+        Ok(Rc::new(Timers { clock: Clock::new(), inner: RefCell::new(inner), armed: Cell::new(NEVER), fd, pace }))
     }
 
     /// The descriptor that fires; to be watched by the reactor (a duplicate, so that each side owns one).
@@ -70,7 +88,47 @@ impl Timers {
 
     /// A turn of the loop: reads the clock, fires what is due, arms the descriptor for the next.
     pub fn turn(&self) {
+        let before = self.clock.now_us();
         self.clock.update();
+        if !self.pace.waited.replace(false) {
+            self.took(self.clock.now_us().saturating_sub(before));
+        }
+        self.fire_due();
+    }
+
+    /// The loop is about to wait: that time belongs to no turn.
+    pub fn waits(&self) {
+        self.pace.waited.set(true);
+    }
+
+    fn took(&self, us: u64) {
+        if us > self.pace.longest_us.get() {
+            self.pace.longest_us.set(us);
+            if us > self.pace.slow_us.get()
+                && let Some(waker) = self.pace.slow.borrow_mut().take()
+            {
+                waker.wake();
+            }
+        }
+    }
+
+    /// The longest turn since this was last asked, µs: what became ready meanwhile had to wait for so long.
+    pub fn take_longest_turn(&self) -> u64 {
+        self.pace.longest_us.replace(0)
+    }
+
+    /// Ready when a turn took longer than `us`; otherwise the task is woken when one does. One task at a time.
+    pub fn poll_slow_turn(&self, cx: &mut Context<'_>, us: u64) -> Poll<()> {
+        if self.pace.longest_us.get() > us {
+            return Poll::Ready(());
+        }
+        self.pace.slow_us.set(us);
+        *self.pace.slow.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Fires what is due by the clock as it stands, and arms the descriptor for the next. For clocks turned by hand.
+    pub fn fire_due(&self) {
         let now = self.clock.now_ms();
         let inner = &mut *self.inner.borrow_mut();
         if inner.wheel.next_deadline().is_some_and(|at| at <= now) {

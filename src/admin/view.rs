@@ -24,6 +24,12 @@ pub struct Status {
     pub certificates: Vec<Certificate>,
     /// How many there are.
     pub certificates_total: usize,
+    /// Circuits that are not closed, at most `CIRCUITS_MAX`.
+    #[serde(default)]
+    pub circuits: Vec<Circuit>,
+    /// Names of endpoints: at most 1,000.
+    #[serde(default)]
+    pub names: Vec<Name>,
     /// Where the admin API listens.
     pub admin: Vec<String>,
     /// By number.
@@ -78,6 +84,37 @@ pub struct Certificate {
     /// Whether it should have been renewed: fewer than 14 days left, or of short ones less than a third of their life.
     pub due: bool,
     /// Why its files cannot be used now; it is the one that they held before.
+    pub problem: Option<String>,
+}
+
+/// Most circuits that are shown.
+pub const CIRCUITS_MAX: usize = 1000;
+
+/// The circuit between a route and its pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Circuit {
+    /// The route's id.
+    pub route: String,
+    /// The pool's name.
+    pub pool: String,
+    /// `open` or `half_open`.
+    pub state: String,
+    /// How often it opened.
+    pub trips: u64,
+}
+
+/// One name of endpoints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Name {
+    /// The name; with `SRV ` before it that of a service.
+    pub name: String,
+    /// What it stands for: its last good answer.
+    pub addresses: Vec<String>,
+    /// Since that answer came; `None` before the first.
+    pub age_seconds: Option<f64>,
+    /// Until it is asked for again.
+    pub next_seconds: f64,
+    /// What went wrong the last time.
     pub problem: Option<String>,
 }
 

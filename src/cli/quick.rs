@@ -28,7 +28,7 @@ impl FromStr for Proxy {
         let listen = if listen.starts_with(':') { format!("0.0.0.0{listen}") } else { listen.to_owned() };
         let has_scheme = upstream.contains("://") || upstream.starts_with("unix:");
         let upstream = if has_scheme { upstream.to_owned() } else { format!("http://{upstream}") };
-        // Everyone means the loopback address, and no name is resolved here.
+        // Everyone means the loopback address.
         let upstream = upstream.replacen("://localhost:", "://127.0.0.1:", 1);
         Ok(Proxy { listen, upstream })
     }

@@ -112,6 +112,7 @@ fn describe(s: &Status) -> String {
         let _ = writeln!(out, "listening on {} ({})", l.address.join(", "), l.name);
     }
     certificates(&mut out, s);
+    names(&mut out, s);
     let _ = writeln!(out, "admin on {}", s.admin.join(", "));
     let _ = writeln!(out, "shard  core  driver    config  connections     idle  in flight     accepts  silent");
     for shard in &s.shards {
@@ -162,6 +163,27 @@ fn certificates(out: &mut String, s: &Status) {
     }
 }
 
+/// Names of endpoints that a status shows; those with a problem come first.
+const NAMES_SHOWN_MAX: usize = 20;
+
+fn names(out: &mut String, s: &Status) {
+    let (wrong, fine): (Vec<_>, Vec<_>) = s.names.iter().partition(|name| name.problem.is_some());
+    for name in wrong.iter().chain(&fine).take(NAMES_SHOWN_MAX) {
+        let addresses = match &name.addresses[..] {
+            [] => "no address".to_owned(),
+            all => all.join(", "),
+        };
+        let age = name.age_seconds.map_or("never answered".to_owned(), |age| format!("{} ago", duration(age)));
+        let problem = name.problem.as_ref().map(|why| format!("; NOW {why}")).unwrap_or_default();
+        // Writing into a `String` cannot fail.
+        let _ = writeln!(out, "name {}: {addresses} ({age}{problem})", name.name);
+    }
+    let hidden = s.names.len().saturating_sub(NAMES_SHOWN_MAX);
+    if hidden > 0 {
+        let _ = writeln!(out, "and {hidden} more names");
+    }
+}
+
 /// In the two largest units.
 fn duration(seconds: f64) -> String {
     let s = seconds as u64;
@@ -203,6 +225,19 @@ mod tests {
                 ..Default::default()
             }],
             certificates_total: 3,
+            names: vec![
+                view::Name {
+                    name: "app.internal".to_owned(),
+                    addresses: vec!["10.0.0.3".to_owned(), "10.0.0.4".to_owned()],
+                    age_seconds: Some(3.0),
+                    ..Default::default()
+                },
+                view::Name {
+                    name: "SRV _http._tcp.b".to_owned(),
+                    problem: Some("no such name".to_owned()),
+                    ..Default::default()
+                },
+            ],
             admin: vec!["127.0.0.1:9090".to_owned()],
             shards: vec![view::Shard {
                 core: Some(1),
@@ -220,6 +255,10 @@ mod tests {
             text.contains("and 2 certificates that expire later\nwarning: a.pem: is not well-formed PEM"),
             "{text}"
         );
+        assert!(text.contains(
+            "name SRV _http._tcp.b: no address (never answered; NOW no such name)\n\
+             name app.internal: 10.0.0.3, 10.0.0.4 (3 s ago)\n"
+        ));
         assert!(text.contains("sha256 abababababab…"), "{text}");
         let widths: Vec<usize> =
             text.lines().filter(|l| l.starts_with("shard") || l.ends_with(" ms")).map(str::len).collect();

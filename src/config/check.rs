@@ -1,13 +1,13 @@
 //! What no single key can tell: names twice, sockets twice, references to nothing.
 use super::{
     Config,
-    limits::NAME_BYTES_MAX,
+    limits::{NAME_BYTES_MAX, NAMES_MAX},
     raw::{Endpoint, NAME_RULE, Policy, Pool, Read, Socket},
     report::{Log, Problem},
     section::{Scene, Section, Text, cut},
     suggest,
 };
-use crate::upstream::EndpointAddr;
+use crate::upstream::{EndpointAddr, Target};
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
@@ -125,13 +125,8 @@ pub(crate) fn no_socket_twice(scene: Scene<'_>, sockets: &[Socket]) {
 }
 
 /// Endpoints of a pool must differ: their names are labels, and their connections are counted by them.
-pub(crate) fn no_endpoint_twice(
-    scene: Scene<'_>,
-    seen: &mut HashSet<EndpointAddr>,
-    new: &Endpoint,
-    span: Range<usize>,
-) {
-    if !seen.insert(new.addr.clone()) {
+pub(crate) fn no_endpoint_twice(scene: Scene<'_>, seen: &mut HashSet<Target>, new: &Endpoint, span: Range<usize>) {
+    if !seen.insert(new.target.clone()) {
         scene.mistake(span, |at| {
             Problem::new(at, format!("the endpoint {:?} stands twice in the pool", cut(&new.name)))
                 .help("give it a weight instead")
@@ -148,6 +143,16 @@ pub(crate) fn whole(top: &Section<'_>, read: &Read, tables: &[Range<usize>]) {
     }
     if tables.is_empty() && top.misses("route") {
         top.scene.log.mistake(Problem::of_file("there is no route").help("add [[route]] with pool = \"NAME\""));
+    }
+    let targets = read.pools.iter().flat_map(|pool| &pool.endpoints).map(|endpoint| &endpoint.target);
+    let names = targets.filter_map(|target| match target {
+        Target::Name { question, .. } => Some(question),
+        Target::Addr(_) => None,
+    });
+    let names = names.collect::<HashSet<_>>().len();
+    if names > NAMES_MAX {
+        let message = format!("endpoints have {names} different names; {NAMES_MAX} are looked up at most");
+        top.scene.log.mistake(Problem::of_file(message).help("let one name stand for many addresses"));
     }
     if top.scene.log.is_clean() {
         unused(top, "pool", read.routes.iter().filter_map(|route| route.action.pool()));

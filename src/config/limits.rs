@@ -1,9 +1,15 @@
 //! Every key of the configuration with its default and its bounds: one table, read by the reader and by the manual.
 //!
 //! A number that other rooms need reaches them through the snapshot, so that it is written down only here.
+mod health;
 mod http3;
+mod retry;
+mod resolver;
 mod tls;
+pub use health::{HEALTH, OUTLIER};
 pub use http3::{HTTP3, QUIC};
+pub use retry::{BREAKER, HEDGE, RETRY};
+pub use resolver::{NAMES_MAX, RESOLVER};
 pub use tls::{CERTIFICATE, CERTIFICATES_MAX, HTTP2, HTTPS_PORT, LISTENER_TLS, POOL_TLS, TICKET_SECRET_BYTES_MIN};
 
 /// Largest configuration file, bytes: 30,000 routes take about 4 MiB.
@@ -71,6 +77,8 @@ pub enum Kind {
     Size(Bounds, bool),
     /// Bytes per second; `"off"` is 0.
     Rate(Bounds),
+    /// A part of a whole, in thousandths.
+    Percent(Bounds),
     /// One of these words; the first is the default.
     Word(&'static [&'static str]),
     /// A string: what it is.
@@ -156,6 +164,10 @@ const fn size(name: &'static str, default: u64, min: u64, max: u64, about: &'sta
     key(name, Kind::Size(is(default, min, max), false), about)
 }
 
+const fn percent(name: &'static str, default: u64, min: u64, max: u64, about: &'static str) -> Key {
+    key(name, Kind::Percent(is(default, min, max)), about)
+}
+
 const fn text(name: &'static str, what: &'static str, example: &'static str, about: &'static str) -> Key {
     Key { name, kind: Kind::Text(what), default: "", example, about }
 }
@@ -238,6 +250,7 @@ pub static SERVER: Shape = Shape {
             "Client connections per shard; further ones are closed at once",
         ),
         table("quic", &QUIC, "UDP sockets of listeners that speak `h3`"),
+        table("resolver", &RESOLVER, "How names of endpoints are looked up"),
     ],
 };
 
@@ -344,7 +357,7 @@ pub static POOL: Shape = Shape {
             "endpoints",
             "a list of endpoints",
             "[\"http://127.0.0.1:3000\"]",
-            "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address` and `weight`",
+            "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), a name instead of the address (`http://app.internal:8000`: each of its addresses is an endpoint), a service by its SRV records (`srv+http://_http._tcp.app.internal`, `srv+https://`, `srv+h2c://`), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address` and `weight`",
         ),
         key(
             "balance",
@@ -371,6 +384,9 @@ pub static POOL: Shape = Shape {
         ),
         time("wait_timeout", SECOND, 0, HOUR, "How long a request waits for a connection; then 503"),
         table("timeouts", &POOL_TIMEOUTS, "How slow an endpoint may be"),
+        health::HEALTH_KEY,
+        health::OUTLIER_KEY,
+        health::PANIC_KEY,
     ],
 };
 
@@ -381,7 +397,13 @@ pub static ENDPOINT: Shape = Shape {
     about: "An endpoint as a table.",
     keys: &[
         text("address", "address", "\"http://127.0.0.1:3000\"", "Where it listens"),
-        count("weight", 1, 1, 1000, "Share relative to the other endpoints"),
+        count(
+            "weight",
+            1,
+            1,
+            1000,
+            "Share relative to the other endpoints; of a name, the share of each of its addresses; a service's SRV records say it themselves",
+        ),
     ],
 };
 
@@ -392,6 +414,7 @@ pub static POOL_TIMEOUTS: Shape = Shape {
     about: "Past any of these the client gets 504.",
     keys: &[
         time("connect", SECOND, 1, HOUR, "Until the connection stands"),
+        time("tls", 3 * SECOND, 1, HOUR, "From then until the TLS handshake is done"),
         time("first_byte", 30 * SECOND, 1, DAY, "From the request's last byte to the answer's head"),
         time("body_idle", MINUTE, 1, DAY, "Between two reads of the answer's body"),
         key("total", Kind::Time(Bounds { default: Default::Off, min: 1, max: DAY }, true), "The whole exchange"),
@@ -415,6 +438,9 @@ pub static POLICY: Shape = Shape {
             false,
             "Tell endpoints the client's certificate as `Client-Cert` (RFC 9440); a client's own field is never passed on",
         ),
+        retry::RETRY_KEY,
+        retry::BREAKER_KEY,
+        retry::HEDGE_KEY,
     ],
 };
 
@@ -425,6 +451,7 @@ pub static POLICY_TIMEOUTS: Shape = Shape {
     about: "As in `[pool.NAME.timeouts]`; what is not given is the pool's.",
     keys: &[
         time_of_pool("connect", false, HOUR, "\"1s\"", "Until the connection stands"),
+        time_of_pool("tls", false, HOUR, "\"3s\"", "From then until the TLS handshake is done"),
         time_of_pool("first_byte", false, DAY, "\"30s\"", "From the request's last byte to the answer's head"),
         time_of_pool("body_idle", false, DAY, "\"1m\"", "Between two reads of the answer's body"),
         time_of_pool("total", true, DAY, "\"off\"", "The whole exchange"),
@@ -617,10 +644,11 @@ pub static RESPOND: Shape = Shape {
 };
 
 /// Every table, in the order of the manual.
-pub static SHAPES: [&Shape; 22] = [
+pub static SHAPES: [&Shape; 28] = [
     &TOP,
     &SERVER,
     &QUIC,
+    &RESOLVER,
     &LISTENER,
     &LISTENER_LIMITS,
     &LISTENER_TIMEOUTS,
@@ -632,8 +660,13 @@ pub static SHAPES: [&Shape; 22] = [
     &ENDPOINT,
     &POOL_TIMEOUTS,
     &POOL_TLS,
+    &HEALTH,
+    &OUTLIER,
     &POLICY,
     &POLICY_TIMEOUTS,
+    &RETRY,
+    &BREAKER,
+    &HEDGE,
     &ROUTE,
     &MATCH,
     &FIELD,

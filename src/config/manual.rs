@@ -1,7 +1,7 @@
 //! Writes `docs/CONFIG.md` and `configs/everything.toml` from the table of keys.
 use super::{
     limits::{Bounds, Default, FILE_BYTES_MAX, Key, Kind, LIST_MAX, NAME_BYTES_MAX, ROUTES_MAX, SHAPES},
-    units::{show_size, show_time},
+    units::{show_percent, show_size, show_time},
 };
 use std::fmt::Write as _;
 
@@ -34,7 +34,7 @@ Generated from the table of keys in `src/config/limits.rs`; `EDGE_BLESS=1 cargo 
 
 One TOML file, read strictly: a key that is not listed here is a mistake, and all mistakes are told in one run
 (`edge validate --config FILE`). Durations are `\"250ms\"` `\"30s\"` `\"5m\"` `\"1h\"` `\"7d\"`, sizes `\"512B\"` `\"64KiB\"` `\"10MiB\"`
-`\"1GiB\"`, rates `\"500B/s\"`. Relative paths start at the directory of the file. Names are 1 to {names} letters, digits, `-`,
+`\"1GiB\"`, rates `\"500B/s\"`, percentages `\"10%\"` `\"2.5%\"`. Relative paths start at the directory of the file. Names are 1 to {names} letters, digits, `-`,
 `_` or `.`. The file has at most {file} and {ROUTES_MAX} routes; a list has at most {LIST_MAX} elements.
 
 `configs/everything.toml` has each key at its default.
@@ -54,6 +54,7 @@ fn takes(key: &Key) -> String {
         Kind::Time(b, off) => format!("duration, {} to {}{}", show_time(b.min), show_time(b.max), or_off(off)),
         Kind::Size(b, off) => format!("size, {} to {}{}", show_size(b.min), show_size(b.max), or_off(off)),
         Kind::Rate(b) => format!("rate, {}/s to {}/s{}", show_size(b.min), show_size(b.max), or_off(true)),
+        Kind::Percent(b) => format!("percentage, {} to {}", show_percent(b.min), show_percent(b.max)),
         Kind::Word(words) => words.iter().map(|w| format!("`\"{w}\"`")).collect::<Vec<_>>().join(" or "),
         Kind::Text(what) => format!("string: {what}"),
         Kind::Texts(what) => format!("string or list: {what}"),
@@ -86,6 +87,7 @@ pub(crate) fn default(key: &Key) -> Option<String> {
         Kind::Time(bounds, _) => number(bounds, &|ms| format!("\"{}\"", show_time(ms)), "off"),
         Kind::Size(bounds, _) => number(bounds, &|n| format!("\"{}\"", show_size(n)), "off"),
         Kind::Rate(bounds) => number(bounds, &|n| format!("\"{}/s\"", show_size(n)), "off"),
+        Kind::Percent(bounds) => number(bounds, &|n| format!("\"{}\"", show_percent(n)), "off"),
         Kind::Word(words) => words.first().map(|word| format!("\"{word}\"")),
         _ if !key.default.is_empty() => Some(key.default.to_owned()),
         _ => None,
@@ -109,7 +111,7 @@ const EVERYTHING_HEAD: &str = "\
 ";
 
 /// Headers with what belongs to them, the shapes under them, and keys that stand there with their example because the file needs them.
-const EVERYTHING: [(&str, &str, &[&str]); 26] = [
+const EVERYTHING: [(&str, &str, &[&str]); 33] = [
     ("", "Top level", &[]),
     ("\n[server]\n", "[server]", &[]),
     ("\n[server.quic]\n", "[server.quic]", &[]),
@@ -126,8 +128,19 @@ const EVERYTHING: [(&str, &str, &[&str]); 26] = [
     ("\n[pool.secure.tls]\n", "[pool.NAME.tls]", &[]),
     ("\n[pool.weighted]\n", "", &[]),
     ("\n[[pool.weighted.endpoints]]\n", "[pool.NAME].endpoints", &["address"]),
+    (
+        "\n# A pool whose endpoints are asked whether they are well.\n[pool.checked]\nendpoints = [\"http://127.0.0.1:3000\"]\n",
+        "",
+        &[],
+    ),
+    ("\n[pool.checked.health]\n", "[pool.NAME.health]", &[]),
+    ("\n[pool.checked.outlier]\n", "[pool.NAME.outlier]", &[]),
     ("\n[policy.api]\n", "[policy.NAME]", &[]),
     ("\n[policy.api.timeouts]\n", "[policy.NAME.timeouts]", &[]),
+    ("\n[policy.api.retry]\n", "[policy.NAME.retry]", &[]),
+    ("\n# A policy with a breaker and hedging.\n[policy.guarded]\n", "", &[]),
+    ("\n[policy.guarded.breaker]\n", "[policy.NAME.breaker]", &[]),
+    ("\n[policy.guarded.hedge]\n", "[policy.NAME.hedge]", &[]),
     ("\n# A route that forwards.\n[[route]]\n", "[[route]]", &["pool"]),
     ("\n[route.match]\n", "[route.match]", &["path_prefix"]),
     ("\n[route.match.header.x-canary]\n", "[route.match].header, .query, .cookie", &["exact"]),

@@ -11,6 +11,7 @@ pub mod manual;
 mod matches;
 pub mod raw;
 pub mod report;
+mod resolver;
 mod routes;
 pub mod rules;
 mod section;
@@ -18,6 +19,7 @@ mod split;
 mod suggest;
 pub mod tls;
 mod units;
+mod upstream;
 
 use limits::FILE_BYTES_MAX;
 use raw::{Listener, Place, Policy, Pool, Route, Server};

@@ -5,10 +5,11 @@ use super::{
     http3,
     limits::{self, NAME_BYTES_MAX},
     report::{Log, Problem},
-    routes,
+    resolver, routes,
     section::{Origin, Scene, Section, Text, cut, wrong_type},
     split::split,
     tls::{self, Protocols, TlsSpans},
+    upstream::{health, retry},
 };
 use crate::{
     answer::RespondConfig,
@@ -16,7 +17,10 @@ use crate::{
     proto::{Http2Limits, Http3Limits, QuicSockets},
     route::MatchConfig,
     tls::{ListenerConfig, UpstreamConfig},
-    upstream::{Balance, EndpointAddr, Protocol, Timeouts},
+    upstream::{
+        BalanceConfig, BreakerRule, EndpointAddr, HedgeRule, Panic, Protocol, RetryRule, Target, Timeouts,
+        health::HealthRule, names::ResolverRule, outlier::OutlierRule,
+    },
 };
 use ipnet::IpNet;
 use std::{
@@ -47,6 +51,8 @@ pub struct Server {
     pub max_connections: usize,
     /// UDP sockets.
     pub quic: QuicSockets,
+    /// How names of endpoints are looked up.
+    pub resolver: ResolverRule,
 }
 
 /// Where access-log lines go.
@@ -131,7 +137,7 @@ pub struct Pool {
     /// Its endpoints in file order; not empty.
     pub endpoints: Vec<Endpoint>,
     /// How one is chosen.
-    pub balance: Balance,
+    pub balance: BalanceConfig,
     /// TLS to those that want it, and where that is said.
     pub tls: (UpstreamConfig, TlsSpans),
     /// Requests at a time on one HTTP/2 connection.
@@ -150,6 +156,12 @@ pub struct Pool {
     pub wait_timeout: Duration,
     /// How slow an endpoint may be.
     pub timeouts: Timeouts,
+    /// How endpoints are asked whether they are well.
+    pub health: Option<HealthRule>,
+    /// Which of them are left out for a while.
+    pub outlier: Option<OutlierRule>,
+    /// What happens while none may be used.
+    pub panic: Panic,
 }
 
 /// One endpoint.
@@ -158,7 +170,7 @@ pub struct Endpoint {
     /// As it was typed.
     pub name: String,
     /// Where it listens.
-    pub addr: EndpointAddr,
+    pub target: Target,
     /// The value of `Host` that belongs to it.
     pub authority: String,
     /// Whether it wants TLS.
@@ -184,6 +196,12 @@ pub struct Policy {
     pub require_mtls: bool,
     /// Whether endpoints are told the client's certificate (RFC 9440).
     pub client_cert_header: bool,
+    /// How failed requests are sent again.
+    pub retry: Option<RetryRule>,
+    /// When requests are refused because too many fail.
+    pub breaker: Option<BreakerRule>,
+    /// When slow requests are sent twice.
+    pub hedge: Option<HedgeRule>,
 }
 
 impl Default for Policy {
@@ -202,6 +220,9 @@ impl Default for Policy {
             access_log,
             require_mtls: false,
             client_cert_header: false,
+            retry: retry::default(),
+            breaker: None,
+            hedge: None,
         }
     }
 }
@@ -211,6 +232,8 @@ impl Default for Policy {
 pub struct TimeoutChanges {
     /// Until the connection stands.
     pub connect: Option<Duration>,
+    /// For the TLS handshake.
+    pub tls: Option<Duration>,
     /// To the answer's head.
     pub first_byte: Option<Duration>,
     /// Between two reads of its body.
@@ -374,6 +397,7 @@ fn read_server(top: &Section<'_>, base: &Path, sockets: &mut Vec<Socket>) -> Ser
         drain_timeout: section.time("drain_timeout"),
         max_connections: to_usize(section.count("max_connections")),
         quic: http3::read_sockets(section),
+        resolver: resolver::read(section, base),
     };
     if let Some(section) = given {
         section.finish();
@@ -589,7 +613,7 @@ fn read_pool(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>, ba
         tls: tls::read_pool(&section, endpoints.iter().any(|endpoint| endpoint.tls), base),
         endpoints,
         max_streams: to_u32(section.count("max_streams")),
-        balance: if section.word("balance") == "round_robin" { Balance::RoundRobin } else { Balance::P2c },
+        balance: if section.word("balance") == "round_robin" { BalanceConfig::RoundRobin } else { BalanceConfig::P2c },
         keepalive: to_usize(section.count("keepalive")),
         keepalive_idle: section.time("keepalive_idle"),
         keepalive_age: section.time("keepalive_age"),
@@ -598,11 +622,15 @@ fn read_pool(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>, ba
         wait_timeout: section.time("wait_timeout"),
         timeouts: with_table(&section, "timeouts", &limits::POOL_TIMEOUTS, |section| Timeouts {
             connect: section.time("connect"),
+            tls: section.time("tls"),
             first_byte: section.time("first_byte"),
             body_idle: section.time("body_idle"),
             total: section.time_or_off("total"),
             tunnel_idle: section.time("tunnel_idle"),
         }),
+        health: health::read_health(&section),
+        outlier: health::read_outlier(&section),
+        panic: health::read_panic(&section),
     };
     section.finish();
     Some(pool)
@@ -662,13 +690,18 @@ fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, protocol: &
                 section.scene.mistake(item.span(), |at| Problem::new(at, "the endpoint has no address"));
             }
             let weight = table.count("weight");
+            if table.has("weight") && text.as_ref().is_some_and(|text| text.value.starts_with("srv+")) {
+                section.scene.mistake(table.span_of("weight"), |at| {
+                    Problem::new(at, "the weights of a service are in its SRV records").help("leave weight out")
+                });
+            }
             table.finish();
             (text?, weight)
         }
         _ => (section.text_of("an endpoint", item, "a string, or a table with `address` and `weight`")?, 1),
     };
     match address::endpoint(text.value, base) {
-        Ok((scheme, addr, authority)) => {
+        Ok((scheme, target, authority)) => {
             let protocol = match (scheme, protocol) {
                 (Scheme::H2c, "h1") => {
                     section.scene.mistake(text.span, |at| {
@@ -681,7 +714,7 @@ fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, protocol: &
                 _ => Protocol::Http1,
             };
             let (name, tls, weight) = (text.value.to_owned(), scheme == Scheme::Https, to_u16(weight));
-            Some(Endpoint { name, addr, authority, tls, protocol, weight })
+            Some(Endpoint { name, target, authority, tls, protocol, weight })
         }
         Err(wrong) => {
             section.scene.mistake(text.span, |at| {
@@ -696,6 +729,7 @@ fn read_policy(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>) 
     let section = named_section(top, &limits::POLICY, "policy", &name, value)?;
     let mut timeouts = with_table(&section, "timeouts", &limits::POLICY_TIMEOUTS, |section| TimeoutChanges {
         connect: section.has("connect").then(|| section.time("connect")),
+        tls: section.has("tls").then(|| section.time("tls")),
         first_byte: section.has("first_byte").then(|| section.time("first_byte")),
         body_idle: section.has("body_idle").then(|| section.time("body_idle")),
         total: section.has("total").then(|| section.time_or_off("total")),
@@ -716,6 +750,9 @@ fn read_policy(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>) 
         access_log: section.flag("access_log"),
         require_mtls: section.flag("require_mtls"),
         client_cert_header: section.flag("client_cert_header"),
+        retry: retry::read_retry(&section),
+        breaker: retry::read_breaker(&section),
+        hedge: retry::read_hedge(&section),
     };
     section.finish();
     Some(policy)

@@ -289,6 +289,14 @@ impl<'a> Section<'a> {
         self.amount(name, bounds, true, &spelling).unwrap_or(0)
     }
 
+    /// A percentage in thousandths; its default when absent or wrong.
+    pub fn percent(&self, name: &str) -> u64 {
+        let Some(Kind::Percent(bounds)) = self.key(name).map(|k| k.kind) else { return 0 };
+        let spelling =
+            Spelling { read: units::percent, show: units::show_percent, what: "a percentage", example: "10%" };
+        self.amount(name, bounds, false, &spelling).unwrap_or(0)
+    }
+
     fn amount(&self, name: &str, bounds: Bounds, off: bool, s: &Spelling) -> Option<u64> {
         let Bounds { default, min, max } = bounds;
         let Some((_, value)) = self.get(name) else { return default.value() };
@@ -371,6 +379,12 @@ impl<'a> Section<'a> {
             }
             Some((_, value)) => self.text_of(name, value, expected).into_iter().collect(),
         }
+    }
+
+    /// What the list of strings `name` holds by default.
+    pub fn default_texts(&self, name: &str) -> impl Iterator<Item = &'static str> {
+        let default = self.key(name).map_or("", |key| key.default);
+        default.split('"').skip(1).step_by(2)
     }
 
     /// The elements of a list; a mistake when it is none or too long.

@@ -105,7 +105,13 @@ fn everything_has_each_key_at_its_default() {
         endpoints = [\"https://127.0.0.1:3443\"]
         [pool.weighted]
         endpoints = [\"http://127.0.0.1:3000\"]
+        [pool.checked]
+        endpoints = [\"http://127.0.0.1:3000\"]
+        health = \"/healthz\"
         [policy.api]
+        [policy.guarded]
+        breaker = true
+        hedge = \"p95\"
         [[route]]
         pool = \"app\"
         match = { path_prefix = \"/api\", header = { x-canary = \"1\" } }

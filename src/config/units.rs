@@ -62,6 +62,21 @@ pub(crate) fn rate(text: &str) -> Result<u64, Unreadable> {
     }
 }
 
+/// Thousandths of `"10%"`, `"2.5%"`.
+pub(crate) fn percent(text: &str) -> Result<u64, Unreadable> {
+    let read = |number: &str| {
+        let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
+        let is_number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+        let digits = is_number(whole) && is_number(tenth) && tenth.len() == 1;
+        let (whole, tenth) = (whole.parse::<u64>().ok()?, tenth.parse::<u64>().ok()?);
+        whole.checked_mul(10)?.checked_add(tenth).filter(|_| digits)
+    };
+    match text.strip_suffix('%') {
+        Some(number) => read(number).ok_or(Unreadable { try_this: read(number.trim()).map(show_percent) }),
+        None => Err(Unreadable { try_this: read(text.trim()).map(show_percent) }),
+    }
+}
+
 fn amount(text: &str, units: &[(&str, u64)], aliases: &[(&str, &str)]) -> Result<u64, Unreadable> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -83,6 +98,14 @@ pub(crate) fn show_time(ms: u64) -> String {
 /// `bytes` in the largest unit that divides them.
 pub(crate) fn show_size(bytes: u64) -> String {
     show(bytes, &SIZE_UNITS)
+}
+
+/// `permille` thousandths as a percentage.
+pub(crate) fn show_percent(permille: u64) -> String {
+    match (permille / 10, permille % 10) {
+        (whole, 0) => format!("{whole}%"),
+        (whole, tenth) => format!("{whole}.{tenth}%"),
+    }
 }
 
 fn show(amount: u64, units: &[(&str, u64)]) -> String {
@@ -109,6 +132,7 @@ mod tests {
         assert_eq!(size("64KiB"), Ok(65_536));
         assert_eq!(size("0B"), Ok(0));
         assert_eq!(rate("500B/s"), Ok(500));
+        assert_eq!((percent("10%"), percent("2.5%"), percent("100%")), (Ok(100), Ok(25), Ok(1000)));
     }
 
     #[test]
@@ -120,6 +144,9 @@ mod tests {
         assert_eq!(tip(size("512b")), "512B");
         assert_eq!(tip(rate("500B")), "500B/s");
         assert_eq!(tip(rate("1k")), "1KiB/s");
+        assert_eq!(tip(percent("10")), "10%");
+        assert_eq!(tip(percent("2.5 %")), "2.5%");
+        assert!(["%", "-1%", "1.25%", ".5%", "1.%", "ten%"].iter().all(|text| tip(percent(text)).is_empty()));
     }
 
     #[test]
@@ -134,6 +161,7 @@ mod tests {
         for n in [0, 1, 999, 1000, 1500, 60_000, 90_000, 3_600_000, 1024, 10 << 20, 1 << 40] {
             assert_eq!(time(&show_time(n)), Ok(n));
             assert_eq!(size(&show_size(n)), Ok(n));
+            assert_eq!(percent(&show_percent(n)), Ok(n));
         }
     }
 }

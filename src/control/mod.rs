@@ -1,10 +1,17 @@
 //! The control thread: signals, configuration, broadcast, and the end. It never sees a shard, only mailboxes.
 pub mod broadcast;
 mod certificates;
+mod changes;
+mod health;
+mod dns;
 pub mod notify;
+mod pools;
+mod probe;
 pub mod reload;
+mod routes;
 pub mod signals;
 mod sockets;
+pub mod steward;
 
 use crate::{
     admin::{
@@ -12,6 +19,7 @@ use crate::{
         view::{self, Reload, Status},
     },
     observe::{access_log, metrics, notice, stats::StatsRegistry},
+    route::Router,
     snapshot::{Snapshot, command::Command},
     upstream::Registry,
 };
@@ -71,14 +79,16 @@ pub struct Control {
     waiting: Cell<usize>,
     /// Another configuration may have other files.
     watch_anew: Notify,
+    /// Names of endpoints.
+    dns: Rc<dns::Dns>,
     state: RefCell<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     current: Option<Arc<Snapshot>>,
-    /// Earlier snapshots that some request may still use.
-    retired: Vec<Weak<Snapshot>>,
+    /// Versions of earlier configurations, and what their snapshots share: some request may still use one of them.
+    retired: Vec<(u64, Weak<Router>)>,
     sockets: Sockets,
     draining: bool,
 }
@@ -102,7 +112,8 @@ impl Control {
         let Parts { source, registry, stats, log, shards, cores, admin } = parts;
         let (turn, waiting, state) = (Mutex::new(()), Cell::new(0), RefCell::default());
         let watch_anew = Notify::new();
-        Rc::new(Control { source, registry, stats, log, shards, cores, admin, turn, waiting, watch_anew, state })
+        let dns = dns::Dns::new(registry.clone(), stats.clone());
+        Rc::new(Control { source, registry, stats, log, shards, cores, admin, turn, waiting, watch_anew, dns, state })
     }
 
     /// Every open data address: the listener's name, and where it really listens.
@@ -110,12 +121,21 @@ impl Control {
         self.state.borrow().sockets.list().map(|(name, addr)| (name.to_owned(), addr)).collect()
     }
 
+    /// What is served now.
+    fn current(&self) -> Option<Arc<Snapshot>> {
+        self.state.borrow().current.clone()
+    }
+
     /// Obeys signals until the end. `ended` hears of every shard whose thread has ended. Must run within a `LocalSet`.
     pub async fn run(self: Rc<Self>, mut signals: Signals, mut ended: UnboundedReceiver<usize>) -> End {
         let mut watching = std::pin::pin!(certificates::watch(self.clone()));
+        // A task of its own: endpoints come and go while the process drains, too.
+        let _steward = Ends(spawn_local(steward::run(self.clone())));
+        let mut naming = std::pin::pin!(dns::watch(self.clone()));
         loop {
             tokio::select! {
                 () = &mut watching => {} // never
+                () = &mut naming => {} // never
                 wish = signals.next() => match wish {
                     Wish::Drain => return self.drain(signals, ended).await,
                     Wish::Stop => return self.stop(&mut ended, self.shards.len()).await,
@@ -200,12 +220,24 @@ impl Control {
     }
 }
 
+/// A task that ends with its owner.
+struct Ends(tokio::task::JoinHandle<()>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// What the admin API sees: a handle, so that its futures may outlive a borrow.
 #[derive(Clone, Debug)]
 pub struct Handle(pub Rc<Control>);
 
 impl Backend for Handle {
     fn metrics(&self) -> String {
+        if let Some(snapshot) = self.0.current() {
+            routes::publish_budgets(&snapshot);
+        }
         metrics::render(&self.0.stats)
     }
 
@@ -246,6 +278,8 @@ impl Backend for Handle {
             listeners: listener_views(&state.sockets),
             certificates,
             certificates_total,
+            circuits: state.current.as_deref().map(routes::circuit_views).unwrap_or_default(),
+            names: self.0.dns.views(),
             admin: self.0.admin.clone(),
             shards: self.0.shard_views(),
         }

@@ -12,6 +12,7 @@ use crate::{
         notice,
         stats::ApplyResult,
     },
+    route::Router,
     snapshot::{self, AccessLogTarget, ListenerRule, Snapshot},
 };
 use std::{
@@ -92,6 +93,7 @@ impl Control {
             Ok(reload) => reload,
             Err(refusal) => self.refused(refusal),
         };
+        self.follow_current();
         drop(turn);
         self.tell_certificates();
         self.watch_anew.notify_one();
@@ -108,7 +110,7 @@ impl Control {
 
     async fn try_apply(&self, config: Option<Config>) -> Result<Reload, Refusal> {
         self.check_pressure()?;
-        let new = Arc::new(self.compile(config).await?);
+        let new = Arc::new(self.with_first_answers(self.compile(config).await?).await);
         let old = self.state.borrow().current.clone();
         let plan = self.state.borrow().sockets.plan(&new, self.shards.len());
         let plan = plan.map_err(|errors| Refusal(Outcome::BindFailed, errors.join("\n")))?;
@@ -126,12 +128,11 @@ impl Control {
         if !state.draining {
             state.sockets = plan.sockets;
         }
-        state.retired.extend(old.as_ref().map(Arc::downgrade));
+        state.retired.extend(old.as_ref().map(|old| (old.version, Arc::downgrade(&old.router))));
         state.current = Some(new);
         let mut reload = Reload::new(Outcome::Applied, version, diff);
         if !answers.silent.is_empty() {
-            let detail = format!("shards that have not acknowledged yet: {:?}", answers.silent);
-            reload = Reload::new(Outcome::Timeout, version, detail);
+            reload = Reload::new(Outcome::Timeout, version, shards_silent(&answers.silent));
         }
         warnings.extend(answers.errors);
         Ok(Reload { warnings, ..reload })
@@ -144,11 +145,12 @@ impl Control {
         if state.draining {
             return Err(Refusal(Outcome::Draining, "no configuration is applied any more".to_owned()));
         }
-        state.retired.retain(|old: &Weak<Snapshot>| old.strong_count() > 0);
+        // Snapshots that differ in the addresses of names alone share their router, and count as one.
+        state.retired.retain(|(_, old): &(u64, Weak<Router>)| old.strong_count() > 0);
         if state.retired.len() < RETIRED_MAX {
             return Ok(());
         }
-        let versions: Vec<u64> = state.retired.iter().filter_map(|old| Some(old.upgrade()?.version)).collect();
+        let versions: Vec<u64> = state.retired.iter().map(|(version, _)| *version).collect();
         Err(Refusal(
             Outcome::ConfigPressure,
             format!("requests that began under versions {versions:?} are still running; try again when they are done"),
@@ -207,6 +209,11 @@ impl Control {
             )),
         }
     }
+}
+
+/// Says which shards have not answered.
+pub(super) fn shards_silent(silent: &[usize]) -> String {
+    format!("shards that have not acknowledged yet: {silent:?}")
 }
 
 /// Waits for the log thread without holding up the control thread. `None` when it does not answer.

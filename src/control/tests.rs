@@ -15,7 +15,7 @@ use std::{
 
 /// What a shard that is a thread has told the test.
 #[derive(Debug)]
-enum Heard {
+pub(super) enum Heard {
     Adopted(Arc<Snapshot>),
     Draining,
 }
@@ -49,9 +49,9 @@ fn fake_shard(shard: usize, mailbox: Receiver<Command>, tell: mpsc::Sender<Heard
     }
 }
 
-struct House {
-    control: Rc<Control>,
-    heard: mpsc::Receiver<Heard>,
+pub(super) struct House {
+    pub control: Rc<Control>,
+    pub heard: mpsc::Receiver<Heard>,
     file: PathBuf,
     _dir: tempfile::TempDir,
 }
@@ -66,7 +66,7 @@ impl House {
         self.control.listening().into_iter().map(|(_, addr)| addr).collect()
     }
 
-    async fn load(&self, text: &str) -> Reload {
+    pub async fn load(&self, text: &str) -> Reload {
         self.write(text);
         self.control.reload().await
     }
@@ -81,7 +81,7 @@ fn text(listeners: &[(&str, &str)], extra: &str) -> String {
 }
 
 /// Runs `test` with two shards that are threads.
-fn with_house<F: Future<Output = ()>>(test: impl FnOnce(House) -> F) {
+pub(super) fn with_house<F: Future<Output = ()>>(test: impl FnOnce(House) -> F) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("edge.toml");
     let stats = Arc::new(StatsRegistry::new(2));

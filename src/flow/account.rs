@@ -166,12 +166,24 @@ impl<'s> Account<'s> {
                 _ => {}
             }
         }
-        if self.trace.retries > 0 {
-            let outcome = if self.fault.is_some() { RetryOutcome::Exhausted } else { RetryOutcome::Success };
+        if let Some(outcome) = self.retried() {
             counters.retried(outcome);
+        }
+        if let Some(outcome) = self.trace.hedged {
+            counters.hedged(outcome);
         }
         if let Some(endpoint) = labels.endpoint_stats {
             self.count_endpoint(endpoint, duration_us);
+        }
+    }
+
+    fn retried(&self) -> Option<RetryOutcome> {
+        let failed = self.fault.is_some() || self.trace.status >= 500;
+        match (self.trace.no_budget, self.trace.retries) {
+            (true, _) => Some(RetryOutcome::Budget),
+            (false, 0) => None,
+            (false, _) if failed => Some(RetryOutcome::Exhausted),
+            (false, _) => Some(RetryOutcome::Success),
         }
     }
 

@@ -181,7 +181,7 @@ async fn proxy<E: Exchange>(
     }
     let (expects_continue, websocket) = (exchange.expects_continue(), exchange.wants_websocket());
     let (te_trailers, may_trail) = (exchange.takes_trailers(), exchange.may_trail());
-    let alt_svc = alt_svc(listener, exchange);
+    let (alt_svc, secure) = (alt_svc(listener, exchange), exchange.peer().tls);
     let (head, mut source, mut sink, deadlines) = exchange.parts();
     if grpc {
         source.take_time(); // a call may be a conversation
@@ -207,12 +207,25 @@ async fn proxy<E: Exchange>(
         websocket,
         te_trailers,
         may_trail,
+        priority: policy.priority,
         max_body,
         websocket_key: websocket_key(shard, head, websocket),
     };
+    let plan = upstream::Plan {
+        timeouts: &timeouts,
+        retry: policy.retry.as_ref(),
+        hedge: policy.hedge.as_ref(),
+        state: route.state.as_ref(),
+        breaker: policy.breaker.as_ref(),
+        gate: route.gate.as_ref(),
+        priority: policy.priority,
+        client: scratch.client,
+        path: if scratch.rewritten { &scratch.path } else { head.path() },
+        secure,
+    };
+    let upstreams = &shard.upstreams;
     let result =
-        upstream::forward(&shard.upstreams, pool, &timeouts, &request, head, &mut source, &mut sink, deadlines, trace)
-            .await;
+        upstream::forward(upstreams, pool, plan, &request, head, &mut source, &mut sink, deadlines, trace).await;
     deadlines.clear(Phase::Total);
     result
 }
@@ -327,6 +340,7 @@ async fn refuse<E: Exchange>(
     ])
     .maybe(b"allow", of_method)
     .maybe(b"retry-after", (fault.status == 503).then_some(b"1"))
+    .maybe(b"x-edge-circuit-open", (fault.category == Category::CircuitOpen).then_some(b"1"))
     .maybe(b"alt-svc", alt_svc(listener, exchange));
     let sent = send(exchange, fault.status, fields.all(), Whole::Copied(&body)).await;
     scratch.body = body;

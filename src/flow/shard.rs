@@ -110,6 +110,7 @@ impl Shard {
     /// Requests that begin from now on see `snapshot`.
     pub fn adopt(&self, snapshot: Arc<Snapshot>) {
         self.upstreams.adopt(&snapshot.pools);
+        self.upstreams.gates.adopt(snapshot.gates());
         *self.snapshot.borrow_mut() = Rc::new(Pinned { snapshot });
     }
 

@@ -1,6 +1,7 @@
 //! What a request is and what can go wrong with it: words shared by every floor above.
 pub mod authority;
 pub mod body;
+pub mod cookie;
 pub mod deadlines;
 pub mod exchange;
 pub mod fault;
@@ -9,6 +10,7 @@ pub mod field_error;
 mod line;
 pub mod path;
 pub mod pattern;
+mod priority;
 mod spare;
 pub mod template;
 pub use authority::host_of;
@@ -19,4 +21,5 @@ pub use fault::{Category, Fault, Side};
 pub use field_error::{FieldError, Problem};
 pub use line::{Line, Turn};
 pub use pattern::compile_regex;
+pub use priority::Priority;
 pub use spare::Spare;

@@ -3,8 +3,8 @@ use super::{
     metrics::{NO_ROUTE, OTHER, SERIES_MAX},
     names::{self, Metric},
     stats::{
-        APPLY_RESULTS, BOUNDS_US, CLASSES, DIRECTIONS, DROPPED, EARLY_DATA, HTTP3_CODES, LIMITS, METHODS, PROTOCOLS,
-        RETRY_OUTCOMES, TLS_GROUPS, TLS_RESULTS, TLS_VERSIONS, TRANSPORTS,
+        APPLY_RESULTS, BOUNDS_US, CIRCUIT_STATES, CLASSES, DIRECTIONS, DROPPED, EARLY_DATA, HEDGE_OUTCOMES,
+        HTTP3_CODES, LIMITS, METHODS, PROTOCOLS, RETRY_OUTCOMES, TLS_GROUPS, TLS_RESULTS, TLS_VERSIONS, TRANSPORTS,
     },
 };
 use crate::message::Category;
@@ -63,7 +63,7 @@ fn values() -> [(&'static str, String); 23] {
         ("code_class", words(CLASSES)),
         ("protocol", words(PROTOCOLS)),
         ("category", words(categories)),
-        ("outcome", words(RETRY_OUTCOMES)),
+        ("outcome", format!("of retries {}; of hedges {}", words(RETRY_OUTCOMES), words(HEDGE_OUTCOMES))),
         ("limit", words(LIMITS)),
         (
             "kind",
@@ -90,7 +90,7 @@ fn values() -> [(&'static str, String); 23] {
         ("reason", words(DROPPED)),
         ("code", words(HTTP3_CODES)),
         ("name", format!("first names of certificates: the {SERIES_MAX} that expire first")),
-        ("state", words(["idle", "active"])),
+        ("state", format!("of connections {}; of circuits {}", words(["idle", "active"]), words(CIRCUIT_STATES))),
         ("driver", words(["io_uring", "epoll"])),
     ]
 }

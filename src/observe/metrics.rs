@@ -1,5 +1,8 @@
 //! The counters as text, for Prometheus: exposition format 0.0.4.
+mod pools;
+mod dns;
 mod quic;
+mod resilience;
 
 use super::{
     names::{self, Kind, Metric},
@@ -35,9 +38,11 @@ pub fn render(stats: &StatsRegistry) -> String {
     build(&mut text, stats);
     routes(&mut text, stats);
     upstream(&mut text, stats);
+    pools::write(&mut text, stats);
     listeners(&mut text, stats);
     shards(&mut text, stats);
     control(&mut text, stats);
+    dns::write(&mut text, stats);
     tls(&mut text, stats);
     quic::write(&mut text, stats);
     process(&mut text);
@@ -203,6 +208,7 @@ fn routes(text: &mut Text, stats: &StatsRegistry) {
             text.sample(&names::RETRIES, &[id, outcome], n);
         }
     }
+    resilience::write(text, stats, &totals);
 }
 
 fn upstream(text: &mut Text, stats: &StatsRegistry) {

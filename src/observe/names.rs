@@ -62,6 +62,13 @@ metrics! {
     HTTP_IN_FLIGHT = Gauge "edge_http_requests_in_flight" ["route"] "" "Requests being served.";
     ERRORS = Counter "edge_errors_total" ["route", "category"] "" "Requests that failed, by the category of the failure.";
     RETRIES = Counter "edge_retries_total" ["route", "outcome"] "" "Requests sent more than once, by how they ended.";
+    RETRY_TOKENS = Gauge "edge_retry_budget_tokens" ["route"] ""
+        "Retries that a route's budget has left, once it was asked for one.";
+    HEDGES = Counter "edge_hedges_total" ["route", "outcome"] ""
+        "Requests slow enough for a second attempt beside the first, by how they ended.";
+    BREAKER_STATE = Gauge "edge_breaker_state" ["route", "state"] "" "The circuit of a route that has one: 1 for its state, 0 for the others.";
+    BREAKER_TRIPS = Counter "edge_breaker_trips_total" ["route"] "" "How often the circuit of a route opened.";
+    CIRCUIT_OPEN = Counter "edge_circuit_open_total" ["route"] "" "Requests refused because the circuit was open.";
     UPSTREAM_REQUESTS = Counter "edge_upstream_requests_total" ["pool", "endpoint", "code_class"] ""
         "Answers of endpoints.";
     UPSTREAM_DURATION = Histogram "edge_upstream_duration_seconds" ["pool", "endpoint"] "seconds"
@@ -73,6 +80,14 @@ metrics! {
     UPSTREAM_ERRORS = Counter "edge_upstream_errors_total" ["pool", "category"] ""
         "Attempts at endpoints that failed, by the category of the failure.";
     POOL_CONNECTIONS = Gauge "edge_pool_connections" ["pool", "state"] "" "Connections to endpoints: idle or active.";
+    POOL_ENDPOINTS = Gauge "edge_pool_endpoints" ["pool", "state"] ""
+        "Endpoints of a pool: usable, unhealthy by the active check, or ejected for a while by what their answers were.";
+    HEALTH_CHECKS = Counter "edge_health_checks_total" ["pool", "result"] "" "Active health checks, by how they ended.";
+    EJECTIONS = Counter "edge_outlier_ejections_total" ["pool", "reason"] "" "Endpoints left out for a while, by the reason.";
+    EJECTIONS_CAPPED = Counter "edge_outlier_ejections_capped_total" ["pool"] ""
+        "How often an endpoint was not left out because too many of its pool were out already.";
+    FAIL_OPEN = Counter "edge_outlier_fail_open_total" ["pool"] ""
+        "Requests that passed although no endpoint of the pool was to be used.";
     ACCEPTS = Counter "edge_accepts_total" ["listener"] "" "Client connections accepted.";
     CONNECTIONS = Gauge "edge_connections" ["listener", "protocol"] "" "Client connections open.";
     SHARD_CONNECTIONS = Gauge "edge_shard_connections" ["shard", "state"] ""
@@ -103,6 +118,13 @@ metrics! {
     CONFIG_APPLY = Counter "edge_config_apply_total" ["result"] "" "Attempts to apply a configuration.";
     CONFIG_APPLY_DURATION = Histogram "edge_config_apply_duration_seconds" [] "seconds"
         "From reading a configuration to the last shard's acknowledgement.";
+    DNS_RESOLUTIONS = Counter "edge_dns_resolutions_total" ["result"] ""
+        "How often names of endpoints were looked up, by what came of it.";
+    DNS_ADOPTED = Counter "edge_dns_adoptions_total" [] ""
+        "How often the shards adopted other addresses of names; reloads are not counted.";
+    DNS_ENDPOINTS = Gauge "edge_dns_endpoints" ["name"] "" "Addresses that a name stands for: those of its last good answer.";
+    DNS_AGE = Gauge "edge_dns_answer_age_seconds" ["name"] "seconds"
+        "Time since the last good answer for a name; there is none before the first.";
     TLS_HANDSHAKES = Counter "edge_tls_handshakes_total" ["transport", "result", "version", "group", "resumed"] ""
         "TLS handshakes with clients, by how they ended and what was agreed on.";
     TLS_HANDSHAKES_NOW = Gauge "edge_tls_handshakes_in_progress" ["shard"] ""

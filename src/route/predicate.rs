@@ -5,8 +5,8 @@ use super::{
     host::{HostPattern, HostTest},
     path::PathTest,
 };
-use crate::message::compile_regex;
-use edge_io::head::{FieldId, Head, Method};
+use crate::message::{compile_regex, cookie::cookies};
+use edge_io::head::{Head, Method};
 use ipnet::{IpNet, Ipv4Net};
 use regex::bytes::Regex;
 use std::{borrow::Cow, fmt::Write as _, net::IpAddr};
@@ -189,7 +189,7 @@ impl Check {
             Check::Query(name, value) => {
                 query_value(query.head.query().unwrap_or_default(), name).is_some_and(|v| value.holds(&v))
             }
-            Check::Cookie(name, value) => cookie(query.head, name).is_some_and(|v| value.holds(v)),
+            Check::Cookie(name, value) => cookies(query.head, name).next().is_some_and(|v| value.holds(v)),
             Check::Not(checks) => !checks.iter().all(|check| check.holds(subject)),
             Check::Any(sets) => sets.iter().any(|set| set.iter().all(|check| check.holds(subject))),
         }
@@ -258,16 +258,6 @@ fn form_decoded(text: &[u8]) -> Cow<'_, [u8]> {
 
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|d| d as u8)
-}
-
-/// The first cookie of that name (RFC 6265 section 4.2.1), its value as it stands.
-fn cookie<'a>(head: &'a Head, name: &[u8]) -> Option<&'a [u8]> {
-    let mut pairs = head.get_all(FieldId::Cookie).flat_map(|value| value.split(|b| *b == b';'));
-    pairs.find_map(|pair| {
-        let pair = pair.trim_ascii();
-        let at = memchr::memchr(b'=', pair)?;
-        (pair[..at].trim_ascii_end() == name).then(|| pair[at + 1..].trim_ascii_start())
-    })
 }
 
 /// Reads `client`: an address or a network without host bits; IPv4-mapped ones become IPv4.

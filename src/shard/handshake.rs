@@ -4,7 +4,7 @@ use super::{
     connection::{Counted, open_h1, open_h2},
 };
 use crate::{
-    message::{Line, Peer},
+    message::{Line, Peer, Priority},
     observe::stats::{Handshake, HandshakeResult, Limit},
     proto::h1::PLAIN_ON_TLS,
     tls::ListenerTls,
@@ -183,7 +183,7 @@ async fn place<'a>(counted: &'a Counted, timer: &Timer, most: usize) -> Option<H
     let again = Timer::new(timers);
     let mut turn = None;
     poll_fn(|cx| {
-        let turn: &crate::message::Turn<'_> = turn.get_or_insert_with(|| all.line.enter(cx.waker()));
+        let turn: &crate::message::Turn<'_> = turn.get_or_insert_with(|| all.line.enter(cx.waker(), Priority::Normal));
         if turn.is_first() {
             if let Some(held) = try_take(&counted.shard, most, timers.now()) {
                 return Poll::Ready(Some(held));

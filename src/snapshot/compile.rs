@@ -10,8 +10,12 @@ use crate::{
         report::Log,
         rules::{self, Rule},
     },
+    message::Priority,
     observe::stats::StatsRegistry,
-    upstream::{EndpointAddr, EndpointRule, PoolRule, Registry, Timeouts},
+    upstream::{
+        Balance, EndpointAddr, EndpointRule, PoolRule, Registry, Target, Timeouts, Wanted,
+        names::{self, Member, NamedRule},
+    },
 };
 use edge_io::http1;
 use std::{
@@ -39,9 +43,11 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
     for (index, route) in config.routes.iter().enumerate() {
         if let Some(action) = rules::rule(config, index, &log).map(compile_action) {
             let policy = policies.get(route.policy, route.action.pool());
-            let stats = stats.route(&route.id);
+            let state = route.action.pool().and_then(|pool| pools.get(pool as usize));
+            let (shards, stats) = (stats.shards.len(), stats.route(&route.id));
+            let state = state.map(|pool| registry.route(&stats, &pool.id, wanted(&policy, shards)));
             let (id, allow_http, fingerprint) = (stats.id.clone(), route.allow_http, fingerprint(route));
-            routes.push(RouteRule { id, action, policy, stats, allow_http, fingerprint });
+            routes.push(RouteRule { id, action, policy, gate: None, stats, state, allow_http, fingerprint });
         }
     }
     let clean = log.is_clean();
@@ -55,8 +61,8 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
         compiled_at: SystemTime::now(),
         server: compile_server(&config.server),
         listeners,
-        router,
-        routes,
+        router: Arc::new(router),
+        routes: routes.into(),
         pools,
         warnings: report.warning_lines(),
     })
@@ -124,6 +130,15 @@ fn compile_action(rule: Rule) -> Action {
     }
 }
 
+/// What a route's policy wants of the state it shares with its pool.
+fn wanted(policy: &PolicyRule, shards: usize) -> Wanted {
+    Wanted {
+        burst: policy.retry.as_ref().map_or(0, |retry| retry.budget.burst),
+        breaker: policy.breaker.map(|_| shards),
+        hedge: policy.hedge.is_some(),
+    }
+}
+
 /// What [`RouteRule::fingerprint`] says.
 fn fingerprint(route: &raw::Route) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -163,9 +178,10 @@ impl Policies<'_> {
 
 /// `pool` has the timeouts that the policy replaces some of.
 fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
-    let TimeoutChanges { connect, first_byte, body_idle, total, tunnel_idle } = policy.timeouts;
+    let TimeoutChanges { connect, tls, first_byte, body_idle, total, tunnel_idle } = policy.timeouts;
     let timeouts = pool.map(|pool| Timeouts {
         connect: connect.unwrap_or(pool.connect),
+        tls: tls.unwrap_or(pool.tls),
         first_byte: first_byte.unwrap_or(pool.first_byte),
         body_idle: body_idle.unwrap_or(pool.body_idle),
         total: total.unwrap_or(pool.total),
@@ -178,25 +194,49 @@ fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
         access_log: policy.access_log,
         require_mtls: policy.require_mtls,
         client_cert_header: policy.client_cert_header,
+        retry: policy.retry.clone(),
+        breaker: policy.breaker,
+        hedge: policy.hedge,
+        priority: Priority::default(),
     }
 }
 
 fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, log: &Log) -> PoolRule {
     let mut tls = tls::OfPool::new(pool, &registry.tls, log);
-    let mut endpoint = |endpoint: &raw::Endpoint| EndpointRule {
-        addr: endpoint.addr.clone(),
-        name: endpoint.name.as_str().into(),
-        authority: endpoint.authority.as_str().into(),
-        tls: tls.endpoint(endpoint),
-        protocol: endpoint.protocol,
-        weight: endpoint.weight,
-        state: registry.endpoint(&pool.name, &endpoint.name),
-        stats: stats.endpoint(&pool.name, &endpoint.name),
+    let mut member = |endpoint: &raw::Endpoint| {
+        let label = &endpoint.name;
+        let name: Arc<str> = label.as_str().into();
+        let (authority, tls) = (endpoint.authority.as_str().into(), tls.endpoint(endpoint));
+        let (protocol, weight) = (endpoint.protocol, endpoint.weight);
+        match &endpoint.target {
+            Target::Addr(addr) => Member::Fixed(EndpointRule {
+                addr: addr.clone(),
+                name,
+                authority,
+                tls,
+                protocol,
+                weight,
+                gate: None,
+                state: registry.endpoint(&pool.name, label),
+                stats: stats.endpoint(&pool.name, label),
+            }),
+            Target::Name { question, port } => {
+                let (question, port) = (question.clone(), *port);
+                Member::Named(NamedRule { question, port, name, authority, tls, protocol, weight })
+            }
+        }
     };
+    let members: Vec<Member> = pool.endpoints.iter().map(&mut member).collect();
+    let endpoints = names::endpoints(&pool.name, &members, registry, stats);
+    let has_names = members.iter().any(|member| matches!(member, Member::Named(_)));
     PoolRule {
         id: pool.name.as_str().into(),
-        endpoints: pool.endpoints.iter().map(&mut endpoint).collect(),
-        balance: pool.balance,
+        endpoints: Vec::new(),
+        members: if has_names { members.into() } else { Arc::default() },
+        balance: Balance::new(&pool.balance, std::iter::empty()),
+        generation: 0,
+        slow_start: None,
+        sticky: None,
         max_streams: pool.max_streams,
         keepalive: pool.keepalive,
         keepalive_idle: pool.keepalive_idle,
@@ -204,9 +244,15 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         max_connections: pool.max_connections,
         max_waiting: pool.max_waiting,
         wait_timeout: pool.wait_timeout,
+        gate: None,
         timeouts: pool.timeouts,
+        health: pool.health.clone().map(Arc::new),
+        outlier: pool.outlier,
+        panic: pool.panic,
+        stats: stats.pool(&pool.name),
         state: registry.pool(&pool.name),
     }
+    .with_endpoints(endpoints)
 }
 
 /// Where access-log lines go.
@@ -233,6 +279,7 @@ fn compile_server(server: &raw::Server) -> ServerRule {
         drain_timeout: server.drain_timeout,
         max_connections: server.max_connections,
         quic: server.quic.clone(),
+        resolver: server.resolver.clone(),
     }
 }
 

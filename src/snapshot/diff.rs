@@ -1,6 +1,9 @@
 //! What a reload changes, in one line.
 use super::{Action, ListenerRule, RouteRule, Snapshot};
-use crate::upstream::{EndpointRule, PoolRule};
+use crate::upstream::{
+    EndpointRule, PoolRule,
+    names::{Member, NamedRule},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -103,19 +106,32 @@ fn pools(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &PoolRule)> {
     snapshot.pools.iter().map(|pool| (&*pool.id, &**pool))
 }
 
-/// Whether two pools mean the same; their state is no part of that.
+/// Whether two pools mean the same; their state, and the addresses that names have at the time, are no part of that.
 fn same_pool(a: &PoolRule, b: &PoolRule) -> bool {
     let settings = |p: &PoolRule| {
         let times = (p.keepalive_idle, p.keepalive_age, p.wait_timeout, p.timeouts);
-        (p.balance, p.keepalive, p.max_connections, p.max_waiting, p.max_streams, times)
+        (p.keepalive, p.max_connections, p.max_waiting, p.max_streams, p.slow_start, times)
     };
     let same = |(a, b): (&EndpointRule, &EndpointRule)| {
         let settings = |e: &EndpointRule| (e.addr.clone(), e.name.clone(), e.authority.clone(), e.weight, e.protocol);
         settings(a) == settings(b) && a.tls == b.tls
     };
+    let named = |e: &NamedRule| (e.question.clone(), e.port, e.name.clone(), e.authority.clone(), e.weight, e.protocol);
+    let same_member = |(a, b): (&Member, &Member)| match (a, b) {
+        (Member::Fixed(a), Member::Fixed(b)) => same((a, b)),
+        (Member::Named(a), Member::Named(b)) => named(a) == named(b) && a.tls == b.tls,
+        _ => false,
+    };
+    let members = a.members.len() == b.members.len() && a.members.iter().zip(&*b.members).all(same_member);
+    // Where there are no names, there are no members either.
+    let fixed = !a.members.is_empty()
+        || a.endpoints.len() == b.endpoints.len() && a.endpoints.iter().zip(&b.endpoints).all(same);
     settings(a) == settings(b)
-        && a.endpoints.len() == b.endpoints.len()
-        && a.endpoints.iter().zip(&b.endpoints).all(same)
+        && a.balance == b.balance
+        && a.sticky == b.sticky
+        && members
+        && fixed
+        && (a.health == b.health && a.outlier == b.outlier && a.panic == b.panic)
 }
 
 impl Diff {

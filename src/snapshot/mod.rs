@@ -10,18 +10,20 @@ pub use diff::{Diff, diff};
 
 use crate::{
     answer::{RedirectRule, RespondRule},
+    message::Priority,
     observe::stats::RouteStats,
     policy::rewrite::RewriteRule,
     proto::{ClientTimeouts, Http2Limits, Http3Limits, QuicSockets},
     route::Router,
     tls::ListenerTls,
-    upstream::{PoolRule, Timeouts},
+    upstream::{BreakerRule, GateRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts, names::ResolverRule},
 };
 use edge_io::http1;
 use ipnet::IpNet;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration, time::SystemTime};
 
-/// One version of the configuration, compiled.
+/// One version of the configuration, compiled. A copy is cheap: what is large is shared.
+#[derive(Clone)]
 pub struct Snapshot {
     /// Counts up from 1 with every applied configuration of this process.
     pub version: u64,
@@ -36,13 +38,22 @@ pub struct Snapshot {
     /// Data listeners.
     pub listeners: Vec<Arc<ListenerRule>>,
     /// Finds the route; indexes into `routes`.
-    pub router: Router,
+    pub router: Arc<Router>,
     /// In file order.
-    pub routes: Vec<RouteRule>,
+    pub routes: Arc<[RouteRule]>,
     /// In file order.
     pub pools: Vec<Arc<PoolRule>>,
     /// What in the source is hardly meant so, a line each.
     pub warnings: Vec<String>,
+}
+
+impl Snapshot {
+    /// The same configuration with other `pools`, which stand at the places of the old ones: names have other addresses.
+    /// Its version is the same.
+    pub fn with_pools(&self, pools: Vec<Arc<PoolRule>>) -> Snapshot {
+        debug_assert_eq!(pools.len(), self.pools.len(), "routes know pools by their places");
+        Snapshot { pools, ..self.clone() }
+    }
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -68,6 +79,8 @@ pub struct ServerRule {
     pub max_connections: usize,
     /// UDP sockets; what each key holds for is said where it is read.
     pub quic: QuicSockets,
+    /// How names of endpoints are looked up.
+    pub resolver: ResolverRule,
 }
 
 /// Where the admin API listens.
@@ -153,12 +166,26 @@ pub struct RouteRule {
     pub action: Action,
     /// Its share of its policy; routes without one share a default.
     pub policy: Arc<PolicyRule>,
+    /// Limits its requests in flight, node-wide; `None` = nothing does.
+    pub gate: Option<Box<GateRule>>,
     /// Counters, made at the first request; they outlive the snapshot.
     pub stats: Arc<RouteStats>,
+    /// What it shares with its pool on all shards, for routes that forward.
+    pub state: Option<Arc<RouteState>>,
     /// Whether it is served without TLS even where others are sent to `https://`.
     pub allow_http: bool,
     /// Hash of what the route says but for its policy and the name of its pool; equal within one process only.
     pub fingerprint: u64,
+}
+
+impl Snapshot {
+    /// Every limit on requests in flight.
+    pub fn gates(&self) -> impl Iterator<Item = &GateRule> {
+        let endpoints =
+            self.pools.iter().flat_map(|pool| &pool.endpoints).filter_map(|endpoint| endpoint.gate.as_ref());
+        let pools = self.pools.iter().filter_map(|pool| pool.gate.as_ref());
+        pools.chain(endpoints).chain(self.routes.iter().filter_map(|route| route.gate.as_deref()))
+    }
 }
 
 impl RouteRule {
@@ -203,6 +230,14 @@ pub struct PolicyRule {
     pub require_mtls: bool,
     /// Endpoints are told the client's certificate (RFC 9440).
     pub client_cert_header: bool,
+    /// Failed requests are sent again; `None`: only where a kept connection turned out to be dead.
+    pub retry: Option<RetryRule>,
+    /// Requests are refused while too many fail.
+    pub breaker: Option<BreakerRule>,
+    /// Slow requests are sent to another endpoint too.
+    pub hedge: Option<HedgeRule>,
+    /// Who goes first in every queue, and who is shed first.
+    pub priority: Priority,
 }
 
 #[cfg(test)]

@@ -1,7 +1,13 @@
 //! One attempt: a request and its answer on one connection, both directions at once, until the answer is through.
-use super::{Request, Timeouts, Trace, wire::Wire};
+use super::{
+    Request, Timeouts, Trace,
+    replay::Replay,
+    report::Report,
+    retry::{Ending, RetryRule},
+    wire::{Answer, Wire},
+};
 use crate::{
-    message::{BodySink, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseHead, ResponseSink, Side},
+    message::{BodySink, BodySource, Category, Deadlines, Fault, Fill, Phase, Pump, ResponseHead, ResponseSink, Side},
     proto::hop,
 };
 use edge_io::{
@@ -38,9 +44,19 @@ pub enum Ended {
 pub struct Failed {
     /// Why.
     pub fault: Fault,
-    /// Nothing of the answer came, and nothing of the body was taken from the client: the request can be sent again if
-    /// its method allows that.
+    /// Nothing of the answer came, and all that was taken of the body is kept: the request can be sent again if its
+    /// method allows that.
     pub repeatable: bool,
+}
+
+/// Where an attempt stands when it lets its owner decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The answer's head has this status, which another attempt may better; nothing of it went to the client. `accept`
+    /// makes it the client's answer.
+    Question(u16),
+    /// The answer is through.
+    Done(Ended),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +72,7 @@ enum Step {
 }
 
 /// The parts of one attempt.
-pub struct Attempt<'a, S, D> {
+pub struct Attempt<'a, 'b, S, D> {
     /// The way to the endpoint.
     pub wire: Wire<'a>,
     /// The request.
@@ -64,7 +80,7 @@ pub struct Attempt<'a, S, D> {
     /// Its head.
     pub head: &'a Head,
     /// Its body.
-    pub source: &'a mut S,
+    pub source: &'a mut Replay<'b, S>,
     /// The way of the answer.
     pub sink: &'a mut D,
     /// The client connection's deadlines.
@@ -75,42 +91,87 @@ pub struct Attempt<'a, S, D> {
     pub trace: &'a mut Trace,
     /// The shard's clock.
     pub clock: &'a Clock,
+    /// When this attempt began, µs of that clock.
+    pub began_us: u64,
+    /// Who hears how the endpoint does.
+    pub(super) report: Report<'a>,
+    /// Which statuses are a question; `None` = none.
+    pub questions: Option<&'a RetryRule>,
     /// Moves the request's body.
     pub up: Pump,
     /// Moves the answer's body.
     pub down: Pump,
+    /// How far it has come.
+    pub state: State,
 }
 
-impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
-    /// Runs it to its end.
-    pub async fn run(mut self, authority: &str) -> Result<Ended, Failed> {
+impl<S: BodySource, D: ResponseSink> Attempt<'_, '_, S, D> {
+    /// Begins the request.
+    pub fn begin(&mut self, authority: &str) -> Result<(), Failed> {
         self.wire.begin(self.head, self.request, authority).map_err(|fault| Failed { fault, repeatable: true })?;
-        let mut state = State {
-            step: if self.request.expects_continue { Step::Continue } else { Step::Head },
-            send_failed: None,
-            keep_alive: false,
-            seen: 0,
-            informational: 0,
-        };
-        let first = if state.step == Step::Continue { CONTINUE_AFTER } else { self.timeouts.first_byte };
-        self.deadlines.set(Phase::Upstream, first);
-        let result = std::future::poll_fn(|cx| self.poll(cx, &mut state)).await;
+        let expects_continue = self.request.expects_continue;
+        self.state.step = if expects_continue { Step::Continue } else { Step::Head };
+        self.deadlines.set(Phase::Upstream, if expects_continue { CONTINUE_AFTER } else { self.timeouts.first_byte });
+        Ok(())
+    }
+
+    /// Goes on from a request that is sent and whose final head is there already.
+    pub fn resume(&mut self) -> Result<(), Failed> {
+        (self.state.step, self.up.done) = (Step::Head, true);
+        self.head_came().map_err(|fault| Failed { fault, repeatable: false })
+    }
+
+    /// Runs it to its end, or to a question.
+    pub async fn run(&mut self) -> Result<Stage, Failed> {
+        let result = std::future::poll_fn(|cx| self.poll(cx)).await;
         self.deadlines.clear(Phase::Upstream);
         self.deadlines.clear(Phase::ClientBody);
+        if let (Ok(()), Some(answer)) = (&result, &self.state.question) {
+            return Ok(Stage::Question(answer.status));
+        }
         self.trace.response_bytes += self.down.bytes;
         self.trace.request_body_bytes += self.up.bytes;
         match result {
-            Ok(()) if state.step == Step::Upgraded => Ok(Ended::Upgraded),
-            Ok(()) if self.is_reusable(&state) => Ok(Ended::Reusable),
-            Ok(()) => Ok(Ended::Spent),
+            Ok(()) if self.state.step == Step::Upgraded => Ok(Stage::Done(Ended::Upgraded)),
+            Ok(()) if self.is_reusable() => Ok(Stage::Done(Ended::Reusable)),
+            Ok(()) => Ok(Stage::Done(Ended::Spent)),
             Err(fault) => Err(Failed {
                 fault,
-                repeatable: fault.side == Side::Upstream && self.wire.received() == 0 && self.up.bytes == 0,
+                repeatable: fault.side == Side::Upstream && self.wire.received() == 0 && self.source.is_whole(),
             }),
         }
     }
 
-    fn is_reusable(&self, state: &State) -> bool {
+    /// The answer in question is the client's.
+    pub fn accept(&mut self) {
+        if let Some(answer) = self.state.question.take() {
+            self.start(&answer);
+        }
+    }
+
+    /// The answer in question is nobody's. Whether the connection can carry another request: what there is of the answer by
+    /// now is read, and no more is waited for.
+    pub async fn discard(&mut self) -> bool {
+        let Some(answer) = self.state.question.take() else { return false };
+        (self.state.step, self.state.keep_alive) = (Step::Body, answer.keep_alive);
+        let wire = &mut self.wire;
+        let whole = std::future::poll_fn(|cx| {
+            loop {
+                match wire.poll_fill(cx) {
+                    Poll::Ready(Ok(Fill::Data)) => {
+                        let n = wire.data().len();
+                        wire.consume(n);
+                    }
+                    Poll::Ready(Ok(Fill::End)) => return Poll::Ready(true),
+                    Poll::Ready(Err(_)) | Poll::Pending => return Poll::Ready(false),
+                }
+            }
+        });
+        whole.await && self.is_reusable()
+    }
+
+    fn is_reusable(&self) -> bool {
+        let state = &self.state;
         state.step == Step::Body
             && state.keep_alive
             && self.up.done
@@ -118,18 +179,18 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
             && self.wire.is_through()
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Result<(), Fault>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         loop {
-            let step = state.step;
-            if let Poll::Ready(Err(fault)) = self.poll_request(cx, state) {
+            let step = self.state.step;
+            if let Poll::Ready(Err(fault)) = self.poll_request(cx) {
                 return Poll::Ready(Err(fault));
             }
-            match self.poll_response(cx, state) {
+            match self.poll_response(cx) {
                 Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-                Poll::Ready(Err(fault)) => return Poll::Ready(Err(state.send_failed.unwrap_or(fault))),
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(self.state.send_failed.unwrap_or(fault))),
                 Poll::Pending => {}
             }
-            let body_may_go = step == Step::Continue && state.step == Step::Head;
+            let body_may_go = step == Step::Continue && self.state.step == Step::Head;
             if !body_may_go {
                 break;
             }
@@ -137,21 +198,22 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         if self.deadlines.is_past(Phase::Total) {
             return Poll::Ready(Err(TOTAL_EXCEEDED)); // however well it goes on
         }
-        self.keep_deadline(state);
-        if (self.up.done || state.step == Step::Continue || self.sink.is_stream())
+        self.keep_deadline();
+        if (self.up.done || self.state.step == Step::Continue || self.sink.is_stream())
             && let Poll::Ready(fault) = self.sink.poll_gone(cx)
         {
             return Poll::Ready(if self.sink.is_whole() { Ok(()) } else { Err(fault) });
         }
         match self.deadlines.poll_expired(cx) {
-            Poll::Ready(phase) => self.expired(cx, phase, state),
+            Poll::Ready(phase) => self.expired(cx, phase),
             Poll::Pending => Poll::Pending,
         }
     }
 
     /// The endpoint has its time anew after progress in either direction; while the client is what everybody waits
     /// for, the endpoint's time stands still.
-    fn keep_deadline(&mut self, state: &mut State) {
+    fn keep_deadline(&mut self) {
+        let state = &mut self.state;
         if state.step == Step::Body {
             // The answer is under way: whether the client still sends is no reason to cut it (RFC 9112 9.5).
             self.deadlines.clear(Phase::ClientBody);
@@ -173,7 +235,8 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
     }
 
     /// Sends head and body. A send that fails is remembered: the endpoint may have answered before it closed.
-    fn poll_request(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Result<(), Fault>> {
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let state = &mut self.state;
         if self.up.done || state.send_failed.is_some() {
             return Poll::Pending;
         }
@@ -195,10 +258,10 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         }
     }
 
-    fn poll_response(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<Result<(), Fault>> {
-        while matches!(state.step, Step::Head | Step::Continue) {
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        while matches!(self.state.step, Step::Head | Step::Continue) {
             match self.wire.poll_head(cx) {
-                Poll::Ready(Ok(true)) => self.head_came(state)?,
+                Poll::Ready(Ok(true)) => self.head_came()?,
                 Poll::Ready(Ok(false)) => {
                     let fault = Fault::new(Category::UpstreamReset, Side::Upstream, "closed without an answer");
                     return Poll::Ready(Err(fault));
@@ -213,47 +276,65 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
                 }
             }
         }
-        if state.step == Step::Upgraded {
+        if self.state.step == Step::Upgraded || self.state.question.is_some() {
             return Poll::Ready(Ok(()));
         }
         self.down.poll(cx, &mut self.wire, self.sink, None)
     }
 
-    /// Any head: informational ones are passed on, the final one begins the answer.
-    fn head_came(&mut self, state: &mut State) -> Result<(), Fault> {
-        let method = self.head.method();
-        let answer = self.wire.answer(method, self.request)?;
+    /// Any head: informational ones are passed on, the final one begins the answer or is a question.
+    fn head_came(&mut self) -> Result<(), Fault> {
+        let answer = self.wire.answer(self.head.method(), self.request)?;
         let status = answer.status;
         if status < 200 && status != 101 {
-            return self.informed(status, state);
+            return self.informed(status);
         }
+        let now = self.clock.now_us();
         self.trace.status = status;
-        self.trace.ttfb_us = Some(self.clock.now_us().saturating_sub(self.trace.began_us));
-        state.keep_alive = answer.keep_alive;
+        self.trace.ttfb_us = Some(now.saturating_sub(self.trace.began_us));
+        self.report.answered(status, now.saturating_sub(self.began_us), self.deadlines.now());
+        self.state.step = if status == 101 { Step::Upgraded } else { Step::Body };
+        if status >= 500
+            && self.questions.is_some_and(|rule| rule.on.names(&Ending::Status(status)))
+            && self.source.is_whole()
+        {
+            self.state.question = Some(answer);
+        } else {
+            self.start(&answer);
+        }
+        Ok(())
+    }
+
+    /// The answer goes to the client.
+    fn start(&mut self, answer: &Answer) {
+        let status = answer.status;
+        self.state.keep_alive = answer.keep_alive;
         if !self.up.done && status != 101 {
             self.sink.close_after(); // the rest of the request's body will not be read
         }
+        self.source.release();
         let head = self.wire.head();
+        let extra = match self.request.response_fields {
+            [rest @ .., _] if self.request.alt_svc && head.has(FieldId::AltSvc) => rest,
+            all => all,
+        };
+        let cookie = self.trace.cookie.as_deref().map(|cookie| with_cookie(extra, cookie));
         self.sink.start(ResponseHead {
             status,
             reason: head.reason(),
             fields: Some(head),
             date: (!head.has(FieldId::Date)).then_some(self.request.date),
-            extra: match self.request.response_fields {
-                [rest @ .., _] if self.request.alt_svc && head.has(FieldId::AltSvc) => rest,
-                all => all,
-            },
+            extra: cookie.as_deref().unwrap_or(extra),
             size: answer.size,
-            shown_length: shown_length(head, method, status),
+            shown_length: shown_length(head, self.head.method(), status),
             may_trail: answer.may_trail,
         });
-        state.step = if status == 101 { Step::Upgraded } else { Step::Body };
         self.deadlines.set(Phase::Upstream, self.timeouts.body_idle);
-        Ok(())
     }
 
     /// A 1xx: passed on, and another head follows.
-    fn informed(&mut self, status: u16, state: &mut State) -> Result<(), Fault> {
+    fn informed(&mut self, status: u16) -> Result<(), Fault> {
+        let state = &mut self.state;
         state.informational += 1;
         if state.informational > INFORMATIONAL_MAX {
             return Err(Fault::new(Category::UpstreamProtocol, Side::Upstream, "too many informational answers"));
@@ -267,7 +348,8 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
         Ok(())
     }
 
-    fn expired(&mut self, cx: &mut Context<'_>, phase: Phase, state: &mut State) -> Poll<Result<(), Fault>> {
+    fn expired(&mut self, cx: &mut Context<'_>, phase: Phase) -> Poll<Result<(), Fault>> {
+        let state = &mut self.state;
         let fault = match (phase, state.step) {
             (Phase::Upstream, Step::Continue) => {
                 // The endpoint does not know 100-continue: the body goes ahead.
@@ -292,7 +374,8 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, S, D> {
     }
 }
 
-struct State {
+/// How far an attempt has come.
+pub struct State {
     step: Step,
     send_failed: Option<Fault>,
     keep_alive: bool,
@@ -300,6 +383,19 @@ struct State {
     seen: u64,
     /// 1xx heads so far.
     informational: u32,
+    /// The answer that the owner is to decide on.
+    question: Option<Answer>,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State { step: Step::Head, send_failed: None, keep_alive: false, seen: 0, informational: 0, question: None }
+    }
+}
+
+/// The edge's fields and the cookie that binds the client to its endpoint: once an hour or so for each client.
+fn with_cookie<'f>(fields: &[(&'f [u8], &'f [u8])], cookie: &'f [u8]) -> Vec<(&'f [u8], &'f [u8])> {
+    fields.iter().copied().chain([(&b"set-cookie"[..], cookie)]).collect()
 }
 
 /// HEAD and 304 tell the length that a GET would have had.

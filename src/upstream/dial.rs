@@ -1,6 +1,9 @@
-//! A new connection to an endpoint: the socket, TLS where it is spoken, and what ALPN chose. Bounded in time as a whole.
+//! A new connection to an endpoint: the socket, TLS where it is spoken, and what ALPN chose. Each step is bounded in time.
 use super::{EndpointAddr, EndpointRule, rule::Protocol};
-use crate::message::{Category, Fault, Side};
+use crate::{
+    message::{Category, Fault, Side},
+    tls::UpstreamTls,
+};
 use edge_io::{
     runtime::Local,
     stream::Stream,
@@ -19,40 +22,59 @@ pub struct Dialed {
     pub h2: bool,
 }
 
-/// Connects within `timeout`. `h1_only`: the request cannot go over HTTP/2, so that it is not offered.
+/// Makes a connection; how long connecting and the TLS handshake may take are the `patience`. `h1_only`: the request cannot go
+/// over HTTP/2, so that it is not offered.
 ///
 /// Faults, all `unsent`: `upstream_connect_failed`, `upstream_timeout`, `upstream_tls`.
-pub async fn dial(local: &Local, rule: &EndpointRule, h1_only: bool, timeout: Duration) -> Result<Dialed, Fault> {
+pub async fn dial(
+    local: &Local,
+    rule: &EndpointRule,
+    h1_only: bool,
+    patience: (Duration, Duration),
+) -> Result<Dialed, Fault> {
     let timer = Timer::new(&local.timers);
-    timer.set(timeout);
-    let mut connecting = pin!(connect(local, rule, h1_only));
+    let (for_connect, for_tls) = patience;
+    timer.set(for_connect);
+    let socket = in_time(&timer, connect(local, rule), "connect took too long").await?;
+    let Some(tls) = &rule.tls else {
+        return Ok(Dialed { stream: Stream::from(socket), h2: rule.protocol == Protocol::Http2 });
+    };
+    timer.set(for_tls);
+    in_time(&timer, secure(socket, rule.protocol, tls, h1_only), "the TLS handshake took too long").await
+}
+
+/// What `work` comes to, if it does so before `timer` fires.
+async fn in_time<T>(
+    timer: &Timer,
+    work: impl Future<Output = Result<T, Fault>>,
+    late: &'static str,
+) -> Result<T, Fault> {
+    let mut work = pin!(work);
     poll_fn(|cx| {
-        if let Poll::Ready(done) = connecting.as_mut().poll(cx) {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
-        timer
-            .poll_fired(cx)
-            .map(|()| Err(Fault::new(Category::UpstreamTimeout, Side::Upstream, "connect took too long").unsent()))
+        timer.poll_fired(cx).map(|()| Err(Fault::new(Category::UpstreamTimeout, Side::Upstream, late).unsent()))
     })
     .await
 }
 
-async fn connect(local: &Local, rule: &EndpointRule, h1_only: bool) -> Result<Dialed, Fault> {
+async fn connect(local: &Local, rule: &EndpointRule) -> Result<tcp::Stream, Fault> {
     let addr = match &rule.addr {
         EndpointAddr::Tcp(a) => Ok(socket2::SockAddr::from(*a)),
         EndpointAddr::Unix(path) => socket2::SockAddr::unix(path),
         EndpointAddr::Abstract(name) => edge_io::listen::abstract_addr(name),
     };
     let addr = addr.map_err(|e| connect_fault(&e))?;
-    let socket = tcp::Stream::connect(&local.reactor, &addr).await.map_err(|e| connect_fault(&e))?;
-    let Some(secure) = &rule.tls else {
-        return Ok(Dialed { stream: Stream::from(socket), h2: rule.protocol == Protocol::Http2 });
-    };
-    let config = if h1_only { without_h2(&secure.client) } else { secure.client.clone() };
-    let stream = tls::connect(socket, config, secure.name.clone()).await.map_err(|e| tls_fault(&e))?;
+    tcp::Stream::connect(&local.reactor, &addr).await.map_err(|e| connect_fault(&e))
+}
+
+async fn secure(socket: tcp::Stream, protocol: Protocol, with: &UpstreamTls, h1_only: bool) -> Result<Dialed, Fault> {
+    let config = if h1_only { without_h2(&with.client) } else { with.client.clone() };
+    let stream = tls::connect(socket, config, with.name.clone()).await.map_err(|e| tls_fault(&e))?;
     let chosen = stream.tls().map(|t| t.alpn);
     let h2 = chosen == Some(Alpn::H2);
-    if rule.protocol == Protocol::Http2 && !h2 {
+    if protocol == Protocol::Http2 && !h2 {
         let fault = Fault::new(Category::UpstreamTls, Side::Upstream, "the endpoint does not speak HTTP/2 (ALPN)");
         return Err(fault.unsent());
     }

@@ -1,35 +1,26 @@
-//! The attempt loop: choose an endpoint, get a connection, try; again only where nothing can happen twice.
+//! Forwarding: what `flow` wants sent, a shard's ways to endpoints, and the door to the attempt loop.
 use super::{
-    Balance, EndpointRule, PoolRule, Timeouts,
-    attempt::{Attempt, Ended, Failed},
-    balance::{self, Candidate, Rng},
+    BreakerRule, HedgeRule, PoolRule, Protocol, RetryRule, RouteState, Timeouts, Tunnel,
+    attempts::{Attempts, Call},
+    balance::Rng,
+    choose::Views,
+    gate::{GateRule, Gates},
     h1::Lease,
-    h2::Live,
-    pool::{self, Endpoint, Endpoints, InFlight, Place, Wish},
-    tunnel::Tunnel,
-    wire::Lane,
+    pool::Endpoints,
+    replay::Replay,
+    retry::is_idempotent,
 };
 use crate::{
-    message::{BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side, Spare},
-    observe::stats::ShardStats,
+    message::{BodySize, BodySource, Deadlines, Fault, Priority, ResponseSink, Spare},
+    observe::stats::{HedgeOutcome, ShardStats},
     proto::h1::Waiting,
 };
-use edge_io::{
-    head::{Head, Method},
-    runtime::Local,
-};
+use edge_io::{head::Head, runtime::Local};
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
-    future::poll_fn,
-    pin::pin,
-    rc::Rc,
+    net::IpAddr,
     sync::Arc,
-    task::Poll,
 };
-
-/// Attempts at most, whatever the reason: the first, and others on fresh connections or other endpoints.
-const ATTEMPTS: u32 = 3;
 
 /// What `flow` wants sent.
 pub struct Request<'a> {
@@ -57,6 +48,8 @@ pub struct Request<'a> {
     pub te_trailers: bool,
     /// Whether trailers may follow even a body of known length.
     pub may_trail: bool,
+    /// Its place in queues.
+    pub priority: Priority,
     /// The most body bytes, and the fault beyond.
     pub max_body: Option<(u64, Fault)>,
 }
@@ -76,6 +69,12 @@ pub struct Trace {
     pub endpoint: Option<usize>,
     /// Attempts beyond the first.
     pub retries: u32,
+    /// There was no budget for another attempt.
+    pub no_budget: bool,
+    /// What became of a second attempt beside a slow first one.
+    pub hedged: Option<HedgeOutcome>,
+    /// The value of a `Set-Cookie` that binds the client to its endpoint.
+    pub cookie: Option<Vec<u8>>,
     /// Body bytes of the answer.
     pub response_bytes: u64,
     /// Body bytes of the request that were sent.
@@ -84,15 +83,16 @@ pub struct Trace {
 
 /// One shard's way to all endpoints.
 pub struct Upstreams {
-    local: Local,
+    pub(super) local: Local,
     pub(super) stats: Arc<ShardStats>,
     /// Its view of endpoints, with idle connections.
     pub endpoints: Endpoints,
-    rng: RefCell<Rng>,
-    /// Round-robin state by pool slot.
-    turns: RefCell<HashMap<usize, Vec<i64>>>,
+    /// Its side of the limits on requests in flight.
+    pub gates: Gates,
+    pub(super) rng: RefCell<Rng>,
+    pub(super) views: Views,
     leases: Spare<Lease>,
-    draining: Cell<bool>,
+    pub(super) draining: Cell<bool>,
     /// Upgraded connections end now.
     pub(super) farewell: Cell<bool>,
     pub(super) tunnels: Waiting,
@@ -102,11 +102,12 @@ impl Upstreams {
     /// None used yet.
     pub fn new(local: Local, stats: Arc<ShardStats>, seed: u64) -> Upstreams {
         Upstreams {
+            endpoints: Endpoints::new(local.clone()),
+            gates: Gates::new(local.clone(), stats.clone()),
             local,
             stats,
-            endpoints: Endpoints::default(),
             rng: RefCell::new(Rng::new(seed)),
-            turns: RefCell::default(),
+            views: Views::default(),
             leases: Spare::default(),
             draining: Cell::new(false),
             farewell: Cell::new(false),
@@ -117,6 +118,7 @@ impl Upstreams {
     /// Endpoints that are not in `pools` drain.
     pub fn adopt(&self, pools: &[Arc<PoolRule>]) {
         self.endpoints.adopt(pools);
+        self.views.clear();
     }
 
     /// A burst is over: what it needed goes back, bit by bit.
@@ -136,13 +138,18 @@ impl Upstreams {
         self.tunnels.wake_all();
     }
 
+    /// Seconds since 1970.
+    pub(super) fn unix_s(&self) -> u64 {
+        self.local.timers.clock().wall_us() / 1_000_000
+    }
+
     /// 128 random bits; not for secrets.
     pub fn random(&self) -> [u8; 16] {
         let mut rng = self.rng.borrow_mut();
         (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
     }
 
-    fn lease(&self) -> Box<Lease> {
+    pub(super) fn lease(&self) -> Box<Lease> {
         self.leases.take()
     }
 
@@ -150,27 +157,31 @@ impl Upstreams {
         lease.reset();
         self.leases.give(lease);
     }
+}
 
-    /// The endpoint for the next attempt, among those not yet tried (a bit each; pools beyond 64 try any twice).
-    fn choose(&self, rule: &PoolRule, tried: u64) -> Option<usize> {
-        if rule.endpoints.len() == 1 {
-            return (tried == 0).then_some(0);
-        }
-        let candidates = rule.endpoints.iter().enumerate().map(|(i, e)| Candidate {
-            weight: u32::from(e.weight),
-            load: self.endpoints.get(rule, e).in_flight.get(),
-            excluded: i < 64 && tried >> i & 1 == 1,
-        });
-        match rule.balance {
-            Balance::P2c => balance::p2c(candidates, &mut self.rng.borrow_mut()),
-            Balance::RoundRobin => {
-                let mut turns = self.turns.borrow_mut();
-                let state = turns.entry(rule.state.slot).or_default();
-                state.truncate(rule.endpoints.len());
-                balance::round_robin(candidates, state)
-            }
-        }
-    }
+/// How a request is to be forwarded: the rows of its route's policy, and the route's state on this node.
+#[derive(Clone, Copy)]
+pub struct Plan<'a> {
+    /// How slow endpoints may be.
+    pub timeouts: &'a Timeouts,
+    /// When it may be tried again; `None` = only where a kept connection turned out to be dead.
+    pub retry: Option<&'a RetryRule>,
+    /// When a second endpoint is asked beside the first.
+    pub hedge: Option<&'a HedgeRule>,
+    /// Budgets and circuit breaker.
+    pub state: Option<&'a Arc<RouteState>>,
+    /// When the circuit opens; `None` = there is none.
+    pub breaker: Option<&'a BreakerRule>,
+    /// The route's limit on requests in flight.
+    pub gate: Option<&'a GateRule>,
+    /// Who goes first where requests wait.
+    pub priority: Priority,
+    /// The client: the key of `hash = "client_ip"`.
+    pub client: IpAddr,
+    /// The normalized path: the key of `hash = "path"`.
+    pub path: &'a [u8],
+    /// Whether the client speaks TLS.
+    pub secure: bool,
 }
 
 /// Forwards one request to `rule`'s pool and its answer back; a tunnel is what is left to do after an upgrade. Faults: what the client is to be told, if the answer has
@@ -179,7 +190,7 @@ impl Upstreams {
 pub async fn forward<S: BodySource, D: ResponseSink>(
     upstreams: &Upstreams,
     rule: &PoolRule,
-    timeouts: &Timeouts,
+    plan: Plan<'_>,
     request: &Request<'_>,
     head: &Head,
     source: &mut S,
@@ -187,182 +198,25 @@ pub async fn forward<S: BodySource, D: ResponseSink>(
     deadlines: &Deadlines,
     trace: &mut Trace,
 ) -> Result<Option<Tunnel>, Fault> {
+    let idempotent = is_idempotent(head.method());
+    let kept = match plan.retry {
+        // Others are sent again only where the endpoint says that it did nothing, which HTTP/1.1 has no word for.
+        Some(retry)
+            if request.body != BodySize::Empty
+                && (idempotent || rule.endpoints.iter().any(|endpoint| endpoint.protocol != Protocol::Http1)) =>
+        {
+            retry.replay
+        }
+        _ => 0,
+    };
     let mut lease = upstreams.lease();
-    let mut attempts =
-        Attempts { upstreams, rule, timeouts, request, head, source, sink, deadlines, trace, refused: None };
+    let source = Replay::new(source, kept);
+    let call = Call { upstreams, pool: rule, plan, request, head, idempotent };
+    let mut attempts = Attempts::new(call, source, sink, deadlines, trace);
     let result = attempts.run(&mut lease).await;
     if let Ok(Some((lane, in_flight))) = result {
-        return Ok(Some(Tunnel { lane, lease, _in_flight: in_flight, idle: timeouts.tunnel_idle }));
+        return Ok(Some(Tunnel { lane, lease, _in_flight: in_flight, idle: plan.timeouts.tunnel_idle }));
     }
     upstreams.release(lease);
     result.map(|_| None)
-}
-
-/// A connection that was upgraded, and its place among the requests in flight.
-type Upgraded = (Lane, InFlight);
-
-struct Attempts<'a, S, D> {
-    upstreams: &'a Upstreams,
-    rule: &'a PoolRule,
-    timeouts: &'a Timeouts,
-    request: &'a Request<'a>,
-    head: &'a Head,
-    source: &'a mut S,
-    sink: &'a mut D,
-    deadlines: &'a Deadlines,
-    trace: &'a mut Trace,
-    /// The shared connection that the last attempt failed on.
-    refused: Option<Rc<Live>>,
-}
-
-impl<S: BodySource, D: ResponseSink> Attempts<'_, S, D> {
-    async fn run(&mut self, lease: &mut Lease) -> Result<Option<Upgraded>, Fault> {
-        let mut tried = 0;
-        let mut fresh = false;
-        let mut last = None;
-        for attempt in 0..ATTEMPTS {
-            let Some(index) = self.upstreams.choose(self.rule, tried) else { break };
-            self.trace.retries = attempt;
-            self.trace.endpoint = Some(index);
-            let failed = match self.one(index, fresh, lease).await {
-                Ok(done) => return Ok(done),
-                Err(failed) => failed,
-            };
-            last = Some(failed.fault);
-            if failed.fault.side == Side::Upstream
-                && let Some(rule) = self.rule.endpoints.get(index)
-            {
-                rule.stats.shard(self.upstreams.local.shard).error(failed.fault.category);
-            }
-            match failed.again {
-                Again::Fresh => fresh = true,
-                Again::Elsewhere if index < 64 => tried |= 1 << index,
-                _ => break,
-            }
-        }
-        let none = Fault::new(Category::NoHealthyEndpoint, Side::Edge, "the pool has no endpoint to try");
-        Err(last.unwrap_or(none))
-    }
-
-    async fn one(&mut self, index: usize, fresh: bool, lease: &mut Lease) -> Result<Option<Upgraded>, OneFailed> {
-        let Some(rule) = self.rule.endpoints.get(index) else {
-            let fault = Fault::new(Category::NoHealthyEndpoint, Side::Edge, "the pool has no endpoint to try");
-            return Err(OneFailed { fault, again: Again::No });
-        };
-        let local = &self.upstreams.local;
-        let endpoint = self.upstreams.endpoints.get(self.rule, rule);
-        let in_flight = InFlight::new(&endpoint);
-        let mut lane = self.connect(rule, &endpoint, fresh).await?;
-        let Some(wire) = lane.wire(lease) else {
-            let fault = Fault::new(Category::UpstreamConnectFailed, Side::Edge, "no connection");
-            return Err(OneFailed { fault, again: Again::No });
-        };
-        let attempt = Attempt {
-            wire,
-            request: self.request,
-            head: self.head,
-            source: self.source,
-            sink: self.sink,
-            deadlines: self.deadlines,
-            timeouts: self.timeouts,
-            trace: self.trace,
-            clock: local.timers.clock(),
-            up: Pump::default(),
-            down: Pump::default(),
-        };
-        match attempt.run(&rule.authority).await {
-            Ok(Ended::Reusable) if !self.upstreams.draining.get() => {
-                if let Lane::H1(conn) = lane {
-                    let jitter = self.upstreams.rng.borrow_mut().next_u64();
-                    conn.put_back(self.rule, local, jitter, self.head.method() == Method::Head);
-                }
-                Ok(None)
-            }
-            Ok(Ended::Upgraded) => Ok(Some((lane, in_flight))),
-            Ok(_) => Ok(None),
-            Err(failed) => {
-                if let Lane::H2(lane) = &lane {
-                    self.refused = Some(lane.live().clone());
-                }
-                Err(OneFailed { fault: failed.fault, again: self.again(&failed, lane.was_stale()) })
-            }
-        }
-    }
-
-    async fn connect(&mut self, rule: &EndpointRule, endpoint: &Rc<Endpoint>, fresh: bool) -> Result<Lane, OneFailed> {
-        let local = &self.upstreams.local;
-        let clock = local.timers.clock();
-        let began = clock.now_us();
-        if self.trace.began_us == 0 {
-            self.trace.began_us = began;
-        }
-        // What cannot be sent again (RFC 9110 9.2.2), or only with a body that is gone by then.
-        let careful = !is_idempotent(self.head.method()) || self.request.body != BodySize::Empty;
-        if fresh {
-            endpoint.drop_idle();
-        }
-        let place = Place { local, stats: &self.upstreams.stats, pool: self.rule, rule, endpoint };
-        let refused = self.refused.take();
-        let (websocket, connect_timeout) = (self.request.websocket, self.timeouts.connect);
-        let wish = Wish { careful, websocket, connect_timeout, h1_only: false, refused: refused.as_ref() };
-        let checkout = pool::checkout(place, wish);
-        match self.unless_gone(checkout).await {
-            Ok(lane) => {
-                if !lane.is_reused() {
-                    self.trace.connect_us = Some(clock.exact_us().saturating_sub(began));
-                }
-                Ok(lane)
-            }
-            // Nothing was sent: another endpoint may do, if there is one.
-            Err(fault) if fault.side == Side::Upstream => Err(OneFailed { fault, again: Again::Elsewhere }),
-            Err(fault) => Err(OneFailed { fault, again: Again::No }),
-        }
-    }
-
-    /// A client that goes away while its request waits takes it along.
-    async fn unless_gone<T>(&mut self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            if let Poll::Ready(done) = work.as_mut().poll(cx) {
-                return Poll::Ready(done);
-            }
-            if let Poll::Ready(fault) = self.sink.poll_gone(cx) {
-                return Poll::Ready(Err(fault));
-            }
-            match self.deadlines.poll_expired(cx) {
-                Poll::Ready(Phase::Total) => Poll::Ready(Err(super::attempt::TOTAL_EXCEEDED)),
-                _ => Poll::Pending,
-            }
-        })
-        .await
-    }
-
-    /// A kept connection may have died before the request reached anybody: one more on a fresh one, unless it could
-    /// happen twice (RFC 9110 9.2.2, RFC 9112 9.3.1).
-    fn again(&self, failed: &Failed, stale: bool) -> Again {
-        let stale = failed.fault.category == Category::UpstreamReset && stale;
-        let safe = failed.fault.unsent || stale && is_idempotent(self.head.method());
-        match safe && failed.repeatable && !self.sink.started() {
-            true => Again::Fresh,
-            false => Again::No,
-        }
-    }
-}
-
-struct OneFailed {
-    fault: Fault,
-    again: Again,
-}
-
-enum Again {
-    /// On a new connection to the same endpoint.
-    Fresh,
-    /// At another endpoint.
-    Elsewhere,
-    No,
-}
-
-/// RFC 9110 9.2.2.
-fn is_idempotent(method: Method) -> bool {
-    matches!(method, Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace)
 }

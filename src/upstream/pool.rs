@@ -1,31 +1,36 @@
 //! One shard's connections to endpoints: idle ones kept for reuse, new ones within the node-wide limit.
 use super::{
-    EndpointRule, EndpointState, PoolRule, dial,
+    EndpointRule, EndpointState, PoolRule, PoolState,
+    balance::Ewma,
+    dial,
+    gate::{Counted, LOOK_AGAIN},
     h2::{self, Live},
+    permits::Holder,
     rule::Protocol,
     wire::Lane,
 };
 use crate::{
-    message::{Category, Fault, Line, Side, Turn},
-    observe::stats::{EndpointStats, Limit, ShardStats},
+    message::{Category, Fault, Line, Priority, Side, Turn},
+    observe::stats::{EndpointStats, Limit, Queue, Refusal, ShardStats},
     tls::UpstreamTls,
 };
-use edge_io::{runtime::Local, stream::Stream, timer::Timer};
+use edge_io::{
+    runtime::Local,
+    stream::Stream,
+    timer::{Timer, Timers},
+};
 use std::{
     cell::{Cell, RefCell},
+    collections::HashSet,
     future::poll_fn,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Weak},
     task::Poll,
     time::Duration,
 };
 
-/// Permits leased from the node at once while there are plenty.
-const LEASE: u32 = 4;
 /// How far from the top of the idle list an older connection is looked for.
 const NEAR: usize = 16;
-/// A request that waits for a permit looks again after this: another shard may have given one back.
-const LOOK_AGAIN: Duration = Duration::from_millis(8);
 
 /// One shard's view of one endpoint.
 pub struct Endpoint {
@@ -33,13 +38,18 @@ pub struct Endpoint {
     pub state: Arc<EndpointState>,
     stats: Arc<EndpointStats>,
     idle: RefCell<Vec<Idle>>,
-    /// Permits this shard holds without a connection.
-    spare: Cell<u32>,
+    /// One permit for each open connection.
+    permits: Holder,
     /// Open connections of this shard, idle ones included.
     pub open: Cell<u32>,
     /// Requests of this shard that use the endpoint now.
     pub in_flight: Cell<u32>,
+    /// How long it takes to answer.
+    pub ewma: Ewma,
+    /// Requests of this shard that use the pool now.
+    of_pool: Rc<Cell<u32>>,
     line: Line,
+    timers: Rc<Timers>,
     /// Not in the newest snapshot any more: connections close after use.
     retired: Cell<bool>,
     max_connections: Cell<u32>,
@@ -89,8 +99,10 @@ impl Conn {
     /// Puts it back for the next request, unless the pool is full or the endpoint is going.
     pub fn put_back(mut self, rule: &PoolRule, local: &Local, jitter: u64, doubtful: bool) {
         let endpoint = self.endpoint.clone();
-        let starving = endpoint.line.is_empty() && endpoint.state.is_starving();
-        if endpoint.retired.get() || starving || endpoint.idle.borrow().len() >= endpoint.keepalive.get() {
+        if endpoint.retired.get()
+            || endpoint.is_wanted_elsewhere()
+            || endpoint.idle.borrow().len() >= endpoint.keepalive.get()
+        {
             if let Some(stream) = &self.stream {
                 stream.close_notify();
             }
@@ -124,14 +136,17 @@ impl Drop for Conn {
 }
 
 impl Endpoint {
-    fn new(rule: &EndpointRule) -> Endpoint {
+    fn new(rule: &EndpointRule, of_pool: Rc<Cell<u32>>, local: &Local) -> Endpoint {
         Endpoint {
             state: rule.state.clone(),
             stats: rule.stats.clone(),
             idle: RefCell::default(),
-            spare: Cell::new(0),
+            permits: Holder::new(rule.state.permits.clone(), local.shard),
+            timers: local.timers.clone(),
             open: Cell::new(0),
             in_flight: Cell::new(0),
+            ewma: Ewma::default(),
+            of_pool,
             line: Line::default(),
             retired: Cell::new(false),
             max_connections: Cell::new(u32::MAX),
@@ -160,8 +175,7 @@ impl Endpoint {
     /// A connection is gone.
     pub(super) fn closed(&self) {
         self.open.set(self.open.get() - 1);
-        self.spare.set(self.spare.get() + 1);
-        self.give_back();
+        self.permits.give(self.max_connections.get(), self.timers.now());
         self.line.wake_first();
     }
 
@@ -170,37 +184,14 @@ impl Endpoint {
         self.line.wake_first();
     }
 
-    /// Gives permits back: all but a few while there are plenty, all of them when they are scarce.
-    fn give_back(&self) {
-        let keep = match self.scarce() || self.retired.get() {
-            true if self.line.is_empty() => 0,
-            true => 1,
-            false => LEASE,
-        };
-        let spare = self.spare.get();
-        if spare > keep {
-            self.spare.set(keep);
-            self.state.give_permits(spare - keep);
-        }
-    }
-
-    /// More than half of the node's permits are out: single ones only, so that none is stranded on an idle shard.
-    fn scarce(&self) -> bool {
-        self.state.taken() >= self.max_connections.get() / 2
+    /// Another shard waits for a permit and has the better claim.
+    fn is_wanted_elsewhere(&self) -> bool {
+        let over = || self.permits.is_turn_over(self.max_connections.get(), self.timers.now());
+        self.permits.others_wait() > 0 && (self.line.is_empty() || over())
     }
 
     fn take_permit(&self) -> bool {
-        if self.spare.get() == 0 {
-            let want = if self.scarce() { 1 } else { LEASE };
-            self.spare.set(self.state.take_permits(want, self.max_connections.get()));
-        }
-        match self.spare.get() {
-            0 => false,
-            n => {
-                self.spare.set(n - 1);
-                true
-            }
-        }
+        self.permits.take(self.max_connections.get(), self.timers.now())
     }
 
     /// The most recently used idle connection that is still good. `careful` asks the kernel too: for requests that
@@ -230,18 +221,20 @@ impl Endpoint {
 
     /// Closes idle connections that ended, grew old, or are wanted elsewhere; gives scarce permits back.
     fn sweep(&self, now: u64) {
-        let starving = self.state.is_starving() && self.line.is_empty();
+        let wanted = self.permits.others_wait() > 0 && self.line.is_empty();
         if self.retired.get() {
             self.h2.retire();
         }
-        let all = self.retired.get() || starving;
+        let all = self.retired.get() || wanted;
         let good = |i: &mut Idle| !all && now < i.until_ms && i.since_ms <= now && !i.stream.has_news();
         let ended: Vec<Idle> = self.idle.borrow_mut().extract_if(.., |i| !good(i)).collect();
         for idle in ended {
             idle.close();
             self.closed();
         }
-        self.give_back();
+        if self.retired.get() {
+            self.permits.permits().empty_pocket(self.permits.shard());
+        }
     }
 
     /// Closes this shard's idle connections: one of them turned out to be dead, and the others are as old.
@@ -258,16 +251,6 @@ impl Endpoint {
     }
 }
 
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        let idle = self.idle.get_mut().len() as u32;
-        let held = self.spare.get() + idle;
-        if held > 0 {
-            self.state.give_permits(held);
-        }
-    }
-}
-
 /// Counts a request on an endpoint while it lives.
 pub struct InFlight(Rc<Endpoint>);
 
@@ -275,6 +258,7 @@ impl InFlight {
     /// One more.
     pub fn new(endpoint: &Rc<Endpoint>) -> InFlight {
         endpoint.in_flight.set(endpoint.in_flight.get() + 1);
+        endpoint.of_pool.set(endpoint.of_pool.get() + 1);
         InFlight(endpoint.clone())
     }
 }
@@ -282,16 +266,29 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.set(self.0.in_flight.get() - 1);
+        self.0.of_pool.set(self.0.of_pool.get() - 1);
     }
 }
 
 /// All endpoints that this shard knows, by slot.
-#[derive(Default)]
 pub struct Endpoints {
+    local: Local,
     by_slot: RefCell<Vec<Option<Rc<Endpoint>>>>,
+    /// Requests in flight by pool, by the slots of pools.
+    of_pools: RefCell<Vec<Option<OfPool>>>,
+    /// Slots of the newest snapshot's endpoints; others are used by requests that began before it, and not kept.
+    current: RefCell<HashSet<usize>>,
 }
 
+/// A pool, and this shard's requests that use it.
+type OfPool = (Weak<PoolState>, Rc<Cell<u32>>);
+
 impl Endpoints {
+    /// None yet.
+    pub fn new(local: Local) -> Endpoints {
+        Endpoints { local, by_slot: RefCell::default(), of_pools: RefCell::default(), current: RefCell::default() }
+    }
+
     /// This shard's view of an endpoint.
     pub fn get(&self, pool: &PoolRule, rule: &EndpointRule) -> Rc<Endpoint> {
         let slot = rule.state.slot;
@@ -304,11 +301,29 @@ impl Endpoints {
         {
             return e.clone();
         }
-        let made = Rc::new(Endpoint::new(rule));
+        let made = Rc::new(Endpoint::new(rule, self.of_pool(pool), &self.local));
         made.max_connections.set(pool.max_connections);
         made.keepalive.set(pool.keepalive);
+        made.retired.set(!self.current.borrow().contains(&slot));
         all[slot] = Some(made.clone());
         made
+    }
+
+    /// Requests of this shard that use `pool` now.
+    pub fn in_flight(&self, pool: &PoolRule) -> u32 {
+        self.of_pool(pool).get()
+    }
+
+    fn of_pool(&self, pool: &PoolRule) -> Rc<Cell<u32>> {
+        let mut all = self.of_pools.borrow_mut();
+        let slot = pool.state.slot;
+        if all.len() <= slot {
+            all.resize_with(slot + 1, || None);
+        }
+        match &all[slot] {
+            Some((state, count)) if state.as_ptr() == Arc::as_ptr(&pool.state) => count.clone(),
+            _ => all[slot].insert((Arc::downgrade(&pool.state), Rc::default())).1.clone(),
+        }
     }
 
     /// A new snapshot has these pools: limits are renewed, endpoints that are not in it drain and go.
@@ -316,6 +331,12 @@ impl Endpoints {
         for e in self.by_slot.borrow().iter().flatten() {
             e.retired.set(true);
         }
+        for count in self.of_pools.borrow_mut().iter_mut() {
+            // whoever uses the pool has it too
+            count.take_if(|(_, count)| Rc::strong_count(count) == 1);
+        }
+        let slots = pools.iter().flat_map(|pool| &pool.endpoints).map(|rule| rule.state.slot);
+        *self.current.borrow_mut() = slots.collect();
         for pool in pools {
             for rule in &pool.endpoints {
                 if let Some(Some(e)) = self.by_slot.borrow().get(rule.state.slot)
@@ -365,6 +386,8 @@ impl Endpoints {
 /// What a request asks of a connection.
 #[derive(Clone, Copy)]
 pub struct Wish<'a> {
+    /// Its place in line.
+    pub class: Priority,
     /// It must not be sent twice: the kernel is asked whether a kept connection still stands.
     pub careful: bool,
     /// It upgrades to WebSocket.
@@ -375,6 +398,8 @@ pub struct Wish<'a> {
     pub refused: Option<&'a Rc<Live>>,
     /// How long making a connection may take.
     pub connect_timeout: Duration,
+    /// How long TLS on it may take.
+    pub tls_timeout: Duration,
 }
 
 /// What shards and pools are needed for a checkout, borrowed together.
@@ -423,7 +448,7 @@ pub async fn checkout(place: Place<'_>, mut wish: Wish<'_>) -> Result<Lane, Faul
 
 async fn take(place: Place<'_>, wish: Wish<'_>) -> Result<Lane, Fault> {
     let Place { endpoint, .. } = place;
-    let queued = !endpoint.line.is_empty();
+    let queued = !endpoint.line.is_free_for(wish.class);
     if !queued && let Some(kept) = kept(place, wish) {
         return Ok(kept);
     }
@@ -472,7 +497,7 @@ fn kept(place: Place<'_>, wish: Wish<'_>) -> Option<Lane> {
 async fn open(place: Place<'_>, wish: Wish<'_>, opening: Opening) -> Result<Lane, Fault> {
     let Place { local, stats, pool, rule, endpoint } = place;
     let shared = may_be_h2(rule, wish).then(|| Making::new(endpoint));
-    let dialed = dial::dial(local, rule, wish.h1_only, wish.connect_timeout).await?;
+    let dialed = dial::dial(local, rule, wish.h1_only, (wish.connect_timeout, wish.tls_timeout)).await?;
     opening.done();
     endpoint.h2.spoken.set(Some(dialed.h2));
     if !dialed.h2 {
@@ -519,7 +544,7 @@ async fn wait_for_made(place: Place<'_>, wish: Wish<'_>) -> Option<Lane> {
     let at = links.made.place();
     // No longer than making one would take: the endpoint may be there for nobody.
     let timer = Timer::new(&place.local.timers);
-    timer.set(wish.connect_timeout);
+    timer.set(wish.connect_timeout + if place.rule.tls.is_some() { wish.tls_timeout } else { Duration::ZERO });
     poll_fn(|cx| {
         if let Some(lane) = kept(place, wish) {
             return Poll::Ready(Some(lane));
@@ -550,36 +575,49 @@ impl Drop for Opening {
     }
 }
 
-/// Keeps the node's count of waiting requests right, whatever ends the wait.
-struct Starving<'a>(&'a EndpointState);
-
-impl<'a> Starving<'a> {
-    fn new(state: &'a EndpointState) -> Starving<'a> {
-        state.starve(1);
-        Starving(state)
-    }
+/// A place in the endpoint's line.
+struct Waiting<'a> {
+    endpoint: &'a Endpoint,
+    turn: Option<Turn<'a>>,
 }
 
-impl Drop for Starving<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.starve(-1);
+        self.turn = None;
+        self.endpoint.permits.set_waits(!self.endpoint.line.is_empty());
     }
 }
 
-/// First in, first out. Ends with a kept connection, or with a permit for a new one (`None`).
+const LINE_FULL: &str = "too many requests wait for a connection";
+const TOO_LONG: &str = "waited too long for a connection";
+const DISPLACED: &str = "requests of a higher priority took its place in line";
+
+/// By class, and then first in, first out. Ends with a kept connection, or with a permit for a new one (`None`).
 async fn wait_in_line(at: Place<'_>, wish: Wish<'_>) -> Result<Option<Lane>, Fault> {
     let Place { local, stats, pool, endpoint, .. } = at;
-    if endpoint.line.len() >= pool.max_waiting {
+    let refuse = |why, detail| {
+        stats.queues.refused(Queue::Connection, why);
+        Fault::new(Category::Overloaded, Side::Edge, detail).unsent()
+    };
+    if endpoint.line.len() >= pool.max_waiting && (pool.max_waiting == 0 || !endpoint.line.displace(wish.class)) {
         stats.limit_hit(Limit::PoolWaiting);
-        return Err(Fault::new(Category::Overloaded, Side::Edge, "too many requests wait for a connection").unsent());
+        return Err(refuse(Refusal::Full, LINE_FULL));
     }
     stats.limit_hit(Limit::PoolConnections);
-    let _starving = Starving::new(&endpoint.state);
+    let _counted = Counted::new(stats, local, Queue::Connection);
     let (again, give_up) = (Timer::new(&local.timers), Timer::new(&local.timers));
     give_up.set(pool.wait_timeout);
-    let mut turn = None;
+    let mut place = Waiting { endpoint, turn: None };
     poll_fn(|cx| {
-        let turn: &Turn<'_> = turn.get_or_insert_with(|| endpoint.line.enter(cx.waker()));
+        let turn = place.turn.get_or_insert_with(|| {
+            let turn = endpoint.line.enter(cx.waker(), wish.class);
+            endpoint.permits.set_waits(true);
+            turn
+        });
+        turn.follow(cx.waker());
+        if turn.is_displaced() {
+            return Poll::Ready(Err(refuse(Refusal::Displaced, DISPLACED)));
+        }
         if turn.is_first() {
             if let Some(found) = kept(at, wish) {
                 return Poll::Ready(Ok(Some(found)));
@@ -590,9 +628,7 @@ async fn wait_in_line(at: Place<'_>, wish: Wish<'_>) -> Result<Option<Lane>, Fau
             again.set(LOOK_AGAIN); // another shard may give one back
             let _ = again.poll_fired(cx);
         }
-        give_up
-            .poll_fired(cx)
-            .map(|()| Err(Fault::new(Category::Overloaded, Side::Edge, "waited too long for a connection").unsent()))
+        give_up.poll_fired(cx).map(|()| Err(refuse(Refusal::TooLong, TOO_LONG)))
     })
     .await
 }

@@ -1,10 +1,19 @@
 //! Mutable state of pools, endpoints and TLS, keyed by stable ids and living across snapshots.
+use super::{
+    Permits,
+    endpoint_status::{Condition, FULL_SHARE},
+    hedge::Lately,
+    panic::Passed,
+    route_state::{RouteState, Wanted},
+};
+use crate::observe::stats::RouteStats;
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, Weak,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 /// Node-wide state of one endpoint. Shards read and write it without locks.
@@ -14,50 +23,26 @@ pub struct EndpointState {
     pub key: String,
     /// Dense index for shard-local tables; reused only after the state is gone.
     pub slot: usize,
-    /// Connection permits taken by shards (each taken permit is an open or opening connection, or leased to a shard).
-    pub permits_taken: AtomicU32,
-    /// Requests on any shard that wait for a permit.
-    pub waiting: AtomicU32,
+    /// Connection permits: each one in use is an open or opening connection.
+    pub permits: Arc<Permits>,
+    /// Bits of [`endpoint_status`](super::endpoint_status): 0 = it may be used. The control thread writes it.
+    pub status: AtomicU32,
+    /// The share of its weight that it gets, per mille. The control thread writes it.
+    pub share_permille: AtomicU32,
+    /// Its failures, and what is told of them.
+    pub condition: Condition,
 }
 
 impl EndpointState {
-    /// Takes up to `want` permits below `max`; answers how many. Wait-free but for the retry of a lost race.
-    pub fn take_permits(&self, want: u32, max: u32) -> u32 {
-        let mut now = self.permits_taken.load(Ordering::Relaxed);
-        loop {
-            let take = want.min(max.saturating_sub(now));
-            if take == 0 {
-                return 0;
-            }
-            match self.permits_taken.compare_exchange_weak(now, now + take, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return take,
-                Err(seen) => now = seen,
-            }
+    fn new(key: String, slot: usize) -> EndpointState {
+        EndpointState {
+            key,
+            slot,
+            permits: Arc::new(Permits::new(slot)),
+            status: AtomicU32::new(0),
+            share_permille: AtomicU32::new(FULL_SHARE),
+            condition: Condition::default(),
         }
-    }
-
-    /// Permits out now.
-    pub fn taken(&self) -> u32 {
-        self.permits_taken.load(Ordering::Relaxed)
-    }
-
-    /// One more (`1`) or one fewer (`-1`) request waits for a permit.
-    pub fn starve(&self, change: i32) {
-        if change > 0 {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether a request on any shard waits for a permit.
-    pub fn is_starving(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
-    }
-
-    /// Gives `n` permits back.
-    pub fn give_permits(&self, n: u32) {
-        self.permits_taken.fetch_sub(n, Ordering::AcqRel);
     }
 }
 
@@ -68,6 +53,10 @@ pub struct PoolState {
     pub id: Arc<str>,
     /// Dense index for per-shard counter tables.
     pub slot: usize,
+    /// What passed while no endpoint was to be used.
+    pub(super) passed: Passed,
+    /// How fast it answered lately, where a route hedges.
+    pub(super) lately: Lately,
 }
 
 /// Finds or makes the state of pools and endpoints by key. Used by the control thread when it compiles a snapshot.
@@ -75,8 +64,14 @@ pub struct PoolState {
 pub struct Registry {
     /// Certificates, ticket keys and sessions.
     pub tls: crate::tls::Store,
+    /// What the names among the endpoints were last found to mean.
+    pub names: super::names::Answers,
+    /// What was known of removed endpoints.
+    removed: Mutex<super::removed::Removed>,
     endpoints: Mutex<Table<EndpointState>>,
     pools: Mutex<Table<PoolState>>,
+    routes: Mutex<Table<RouteState>>,
+    permits: Mutex<Table<Permits>>,
     /// One past the highest endpoint slot ever given out.
     endpoint_slots: AtomicUsize,
     /// One past the highest pool slot ever given out.
@@ -147,16 +142,46 @@ impl Registry {
         let key = format!("{pool}/{endpoint}");
         open(&self.endpoints).get_or_make(&key, |slot| {
             self.endpoint_slots.fetch_max(slot + 1, Ordering::Relaxed);
-            EndpointState { key: key.clone(), slot, permits_taken: AtomicU32::new(0), waiting: AtomicU32::new(0) }
+            EndpointState::new(key.clone(), slot)
         })
+    }
+
+    /// The permits of the limit `key` on requests in flight.
+    pub fn permits(&self, key: &str) -> Arc<Permits> {
+        open(&self.permits).get_or_make(key, Permits::new)
+    /// `pools` are in force from `now` on: the state of endpoints that are not among them is kept for
+    /// [`REMEMBERED`](super::removed::REMEMBERED).
+    pub fn keep(&self, pools: &[Arc<super::PoolRule>], now: Instant) {
+        open(&self.removed).keep(pools, now);
+    }
+
+    /// Forgets removed endpoints whose time is over.
+    pub fn reap(&self, now: Instant) {
+        open(&self.removed).reap(now);
+    }
+
+    /// How many removed endpoints are remembered.
+    #[cfg(test)]
+    pub(super) fn removed_len(&self) -> usize {
+        open(&self.removed).len()
     }
 
     /// The state of pool `id`.
     pub fn pool(&self, id: &str) -> Arc<PoolState> {
         open(&self.pools).get_or_make(id, |slot| {
             self.pool_slots.fetch_max(slot + 1, Ordering::Relaxed);
-            PoolState { id: id.into(), slot }
+            PoolState { id: id.into(), slot, passed: Passed::default(), lately: Lately::default() }
         })
+    }
+
+    /// The state of the route that is counted in `stats` with pool `pool`, with what is `wanted` of it.
+    pub fn route(&self, stats: &Arc<RouteStats>, pool: &Arc<str>, wanted: Wanted) -> Arc<RouteState> {
+        // No id holds a NUL, so no two pairs share a key.
+        let key = format!("{}\0{pool}", stats.id);
+        let make = |_| RouteState::new(stats.clone(), pool.clone(), wanted);
+        let state = open(&self.routes).get_or_make(&key, make);
+        state.want(wanted);
+        state
     }
 }
 

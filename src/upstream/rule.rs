@@ -1,7 +1,27 @@
 //! Pools and endpoints as a snapshot holds them: immutable, compiled from the configuration.
-use super::registry::{EndpointState, PoolState};
-use crate::{observe::stats::EndpointStats, tls::UpstreamTls};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use super::{
+    Panic,
+    balance::Balance,
+    gate::GateRule,
+    health::HealthRule,
+    names::Member,
+    outlier::OutlierRule,
+    registry::{EndpointState, PoolState},
+    sticky::StickyRule,
+};
+use crate::{
+    observe::stats::{EndpointStats, PoolStats},
+    tls::UpstreamTls,
+};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 /// Where an endpoint listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -12,16 +32,6 @@ pub enum EndpointAddr {
     Unix(PathBuf),
     /// A unix socket in the abstract namespace (without the leading NUL).
     Abstract(Vec<u8>),
-}
-
-/// How an endpoint is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Balance {
-    /// The better of two random ones, by requests in flight.
-    #[default]
-    P2c,
-    /// Smooth weighted round robin.
-    RoundRobin,
 }
 
 /// What an endpoint is spoken to.
@@ -41,6 +51,8 @@ pub enum Protocol {
 pub struct Timeouts {
     /// Until the connection stands.
     pub connect: Duration,
+    /// From then until the TLS handshake is done.
+    pub tls: Duration,
     /// From the request's last byte (or the last progress of its body) to the answer's head.
     pub first_byte: Duration,
     /// Between two reads of the answer's body.
@@ -52,7 +64,7 @@ pub struct Timeouts {
 }
 
 /// One endpoint of a pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EndpointRule {
     /// Where it listens.
     pub addr: EndpointAddr,
@@ -69,19 +81,30 @@ pub struct EndpointRule {
     pub weight: u16,
     /// Node-wide state that outlives snapshots.
     pub state: Arc<EndpointState>,
+    /// Limits its requests in flight, node-wide; `None` = nothing does.
+    pub gate: Option<GateRule>,
     /// What is counted of it.
     pub stats: Arc<EndpointStats>,
 }
 
 /// One pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct PoolRule {
     /// Its name in the configuration: the label in logs and metrics.
     pub id: Arc<str>,
-    /// Its endpoints, in file order; never empty after checks.
+    /// Its endpoints, in file order. A name stands for as many as it has addresses, which may be none: then the pool may
+    /// be empty.
     pub endpoints: Vec<EndpointRule>,
+    /// What the configuration says where there are names among it, which `endpoints` was made of; empty otherwise.
+    pub members: Arc<[Member]>,
     /// How one is chosen.
     pub balance: Balance,
+    /// Which making of the rule this is ([`next_generation`]): what shards keep of a pool belongs to one.
+    pub generation: u64,
+    /// How long an endpoint that is new or came back takes to get its whole share; `None` is at once.
+    pub slow_start: Option<Duration>,
+    /// Keeps a client at its endpoint.
+    pub sticky: Option<Arc<StickyRule>>,
     /// Requests at a time on one HTTP/2 connection, unless the endpoint allows fewer.
     pub max_streams: u32,
     /// Idle connections kept per shard and endpoint.
@@ -96,8 +119,35 @@ pub struct PoolRule {
     pub max_waiting: usize,
     /// How long one waits for a permit.
     pub wait_timeout: Duration,
+    /// Limits its requests in flight, node-wide; `None` = nothing does.
+    pub gate: Option<GateRule>,
     /// Timeouts of requests that use the pool, unless the route's policy has others.
     pub timeouts: Timeouts,
+    /// How endpoints are asked whether they are well; `None` = they are not.
+    pub health: Option<Arc<HealthRule>>,
+    /// Which of them are left out for a while; `None` = none.
+    pub outlier: Option<OutlierRule>,
+    /// What happens while none may be used.
+    pub panic: Panic,
+    /// What the control thread counts of it.
+    pub stats: Arc<PoolStats>,
     /// Node-wide state that outlives snapshots.
     pub state: Arc<PoolState>,
+}
+
+impl PoolRule {
+    /// The pool with these endpoints. Everything that is made of endpoints is made here, so that a pool whose names have
+    /// other addresses now is as one that was just compiled.
+    pub fn with_endpoints(self, endpoints: Vec<EndpointRule>) -> PoolRule {
+        let named = || endpoints.iter().map(|e| (&*e.name, e.weight));
+        let balance = self.balance.with_endpoints(named());
+        let generation = next_generation();
+        PoolRule { balance, generation, endpoints, ..self }
+    }
+}
+
+/// A number that no other rule of this process has.
+pub fn next_generation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -21,8 +21,10 @@ mod http3;
 mod http3_bounds;
 mod http3_listeners;
 mod limits;
+mod names;
 mod observe;
 mod reload;
+mod removal;
 mod routing;
 mod self_test;
 mod self_test_pairs;
@@ -69,8 +71,10 @@ fn suites() -> Vec<Test> {
         http3_bounds::tests(),
         http3_listeners::tests(),
         limits::tests(),
+        names::tests(),
         observe::tests(),
         reload::tests(),
+        removal::tests(),
         routing::tests(),
         self_test::tests(),
         self_test_pairs::tests(),

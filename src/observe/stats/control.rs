@@ -1,6 +1,7 @@
 //! What the control thread and the log thread count.
 use super::{
     counter::{Counter, Histogram, HistogramTotal},
+    dns::DnsStats,
     registry::open,
 };
 use std::{
@@ -38,6 +39,8 @@ pub struct ControlStats {
     pub log_write_errors: Counter,
     /// Files of TLS that could not be used, while what they held before stayed in use.
     pub cert_reload_failures: Counter,
+    /// Names of endpoints.
+    pub dns: DnsStats,
     /// Version and source of the configuration in use.
     config: Mutex<(u64, String)>,
     /// Names of certificates, and until when they are valid, seconds since 1970.

@@ -63,8 +63,30 @@ impl EndpointStats {
         self.shards[shard].get_or_init(Box::default)
     }
 
+    /// How many shards the node has.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
     fn used(&self) -> impl Iterator<Item = &EndpointShard> {
         self.shards.iter().filter_map(OnceLock::get).map(|b| &**b)
+    }
+
+    /// Adds how long first bytes took, on all shards.
+    pub fn add_first_byte(&self, total: &mut HistogramTotal) {
+        self.used().for_each(|shard| total.add(&shard.first_byte));
+    }
+
+    /// Answers below 500, of all shards.
+    pub fn successes(&self) -> u64 {
+        self.used().flat_map(|s| s.classes.iter().take(CLASSES.len() - 1)).map(Counter::get).sum()
+    }
+
+    /// How long the first byte took, of all shards.
+    pub fn first_byte(&self) -> HistogramTotal {
+        let mut total = HistogramTotal::default();
+        self.used().for_each(|shard| total.add(&shard.first_byte));
+        total
     }
 
     /// Answers of all shards.

@@ -1,6 +1,7 @@
 //! Finds the counters of routes, endpoints and listeners by their names.
 use super::{
-    control::ControlStats, endpoint::EndpointStats, listener::ListenerStats, route::RouteStats, shard::ShardStats,
+    control::ControlStats, endpoint::EndpointStats, listener::ListenerStats, pool::PoolStats, route::RouteStats,
+    shard::ShardStats,
 };
 use std::{
     collections::HashMap,
@@ -20,6 +21,7 @@ pub struct StatsRegistry {
     pub(super) routes: Mutex<Table<RouteStats>>,
     endpoints: Mutex<Table<EndpointStats>>,
     listeners: Mutex<Table<ListenerStats>>,
+    pools: Mutex<Table<PoolStats>>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,7 @@ impl StatsRegistry {
             routes: Mutex::default(),
             endpoints: Mutex::default(),
             listeners: Mutex::default(),
+            pools: Mutex::default(),
         }
     }
 
@@ -107,6 +110,11 @@ impl StatsRegistry {
         })
     }
 
+    /// The counters of pool `id`.
+    pub fn pool(&self, id: &str) -> Arc<PoolStats> {
+        open(&self.pools).get_or_make(id, PoolStats::new)
+    }
+
     /// QUIC connections of all shards whose handshake is in progress. One read per shard: cheap enough to be asked for
     /// each new connection.
     pub fn quic_half_open(&self) -> i64 {
@@ -126,6 +134,11 @@ impl StatsRegistry {
     /// Every listener in use, by name.
     pub fn listeners(&self) -> Vec<Arc<ListenerStats>> {
         open(&self.listeners).alive()
+    }
+
+    /// Every pool in use, by name.
+    pub fn pools(&self) -> Vec<Arc<PoolStats>> {
+        open(&self.pools).alive()
     }
 
     /// How long the process has been up.

@@ -2,6 +2,7 @@
 use super::{
     CATEGORIES,
     counter::{Counter, Gauge, Histogram, HistogramTotal, add_all},
+    shared::{HEDGE_OUTCOMES, HedgeOutcome, RouteShared},
 };
 use crate::message::Category;
 use edge_io::head::{Method, Version};
@@ -17,6 +18,9 @@ pub const PROTOCOLS: [&str; 3] = ["h1", "h2", "h3"];
 /// Methods as metric labels, in the order of their discriminants; everything else is one.
 pub const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "other"];
+
+/// The class of statuses from 500 on.
+const FAILED: usize = 4;
 
 pub(super) const COMBINATIONS: usize = METHODS.len() * CLASSES.len() * PROTOCOLS.len();
 
@@ -76,6 +80,7 @@ pub struct RouteShard {
 struct Rare {
     errors: [Counter; CATEGORIES],
     retries: [Counter; RETRY_OUTCOMES.len()],
+    hedges: [Counter; HEDGE_OUTCOMES.len()],
 }
 
 /// The part of a `few` slot that says which combination it counts.
@@ -112,6 +117,11 @@ impl RouteShard {
         self.rare().retries[outcome as usize].inc();
     }
 
+    /// Counts a request that was slow enough for a second attempt, once, when it is over.
+    pub fn hedged(&self, outcome: HedgeOutcome) {
+        self.rare().hedges[outcome as usize].inc();
+    }
+
     #[inline]
     fn count(&self, method: usize, class: usize, protocol: usize) {
         let combination = (method * CLASSES.len() + class) * PROTOCOLS.len() + protocol;
@@ -140,6 +150,16 @@ impl RouteShard {
         self.rare.get_or_init(Box::default)
     }
 
+    /// Requests that were answered with less than 500.
+    fn successes(&self) -> u64 {
+        let failed = |combination: usize| combination / PROTOCOLS.len() % CLASSES.len() == FAILED;
+        let few = self.few.iter().map(|slot| slot.load(Relaxed));
+        // A combination is 1-based in its slot.
+        let few: u64 = few.filter(|n| *n != 0 && !failed((n >> 56) as usize - 1)).map(|n| n & !COMBINATION).sum();
+        let others = self.others.get().into_iter().flat_map(|others| others.iter().enumerate());
+        few + others.filter(|(i, _)| !failed(*i)).map(|(_, n)| n.get()).sum::<u64>()
+    }
+
     /// Requests counted so far.
     fn hits(&self) -> u64 {
         let few: u64 = self.few.iter().map(|s| s.load(Relaxed) & !COMBINATION).sum();
@@ -153,12 +173,13 @@ pub struct RouteStats {
     /// The route's id: the label.
     pub id: Arc<str>,
     shards: Box<[OnceLock<Box<RouteShard>>]>,
+    pub(super) shared: OnceLock<Box<RouteShared>>,
 }
 
 impl RouteStats {
     /// Of route `id`, for shards `0..shards`. Allocates no counters yet.
     pub fn new(id: Arc<str>, shards: usize) -> RouteStats {
-        RouteStats { id, shards: (0..shards).map(|_| OnceLock::new()).collect() }
+        RouteStats { id, shards: (0..shards).map(|_| OnceLock::new()).collect(), shared: OnceLock::new() }
     }
 
     /// The counters of shard `shard`, made at its first call. Only that shard writes to them.
@@ -172,6 +193,11 @@ impl RouteStats {
 
     fn used(&self) -> impl Iterator<Item = &RouteShard> {
         self.shards.iter().filter_map(OnceLock::get).map(|b| &**b)
+    }
+
+    /// Requests of all shards that were answered with less than 500.
+    pub fn successes(&self) -> u64 {
+        self.used().map(RouteShard::successes).sum()
     }
 
     /// Requests of all shards.
@@ -190,6 +216,8 @@ pub struct RouteTotal {
     pub errors: [u64; CATEGORIES],
     /// By outcome.
     pub retries: [u64; RETRY_OUTCOMES.len()],
+    /// By outcome.
+    pub hedges: [u64; HEDGE_OUTCOMES.len()],
     /// Being served now.
     pub in_flight: i64,
     /// Bytes of requests.
@@ -205,6 +233,7 @@ impl Default for RouteTotal {
             durations: Default::default(),
             errors: [0; CATEGORIES],
             retries: Default::default(),
+            hedges: Default::default(),
             in_flight: 0,
             bytes_in: 0,
             bytes_out: 0,
@@ -238,6 +267,7 @@ impl RouteTotal {
         if let Some(rare) = shard.rare.get() {
             add_all(&mut self.errors, &rare.errors);
             add_all(&mut self.retries, &rare.retries);
+            add_all(&mut self.hedges, &rare.hedges);
         }
         self.in_flight += shard.in_flight.get();
         self.bytes_in += shard.bytes_in.get();

@@ -1,6 +1,7 @@
 //! What a shard counts of itself.
 use super::{
     counter::{Counter, Gauge, Histogram},
+    queue::QueueStats,
     quic::QuicStats,
     route::RouteShard,
     tls::Handshakes,
@@ -36,10 +37,16 @@ pub enum Limit {
     Handshakes,
     /// A listener's `http3.max_handshakes`: a connection was refused.
     QuicHandshakes,
+    /// A pool's `max_inflight`: a request had to wait.
+    PoolInflight,
+    /// An endpoint's `max_inflight`: a request had to wait.
+    EndpointInflight,
+    /// A policy's `max_inflight`: a request to a route had to wait.
+    RouteInflight,
 }
 
 /// Limits as metric labels, in the order of their discriminants.
-pub const LIMITS: [&str; 9] = [
+pub const LIMITS: [&str; 12] = [
     "connections",
     "descriptors",
     "head_size",
@@ -49,6 +56,9 @@ pub const LIMITS: [&str; 9] = [
     "pool_waiting",
     "handshakes",
     "quic_handshakes",
+    "pool_inflight",
+    "endpoint_inflight",
+    "route_inflight",
 ];
 
 /// How a shard talks to the kernel.
@@ -114,6 +124,8 @@ pub struct ShardStats {
     pub handshakes_in_progress: Gauge,
     limits: [Counter; LIMITS.len()],
     http2_abuse: [Counter; Abuse::ALL.len()],
+    /// Requests that wait, and those refused.
+    pub queues: QueueStats,
     /// QUIC and HTTP/3.
     pub quic: QuicStats,
     /// Requests that never found a route: route `_none`.
@@ -145,6 +157,7 @@ impl ShardStats {
             handshakes_in_progress: Gauge::default(),
             limits: Default::default(),
             http2_abuse: Default::default(),
+            queues: QueueStats::default(),
             quic: QuicStats::default(),
             unrouted: RouteShard::default(),
         }

@@ -11,7 +11,7 @@ use super::{
 use rustls::ServerConfig;
 use std::{
     io,
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr as UnixAddr, UnixListener},
@@ -172,6 +172,16 @@ impl Origin {
     /// Answers each request with the bytes `answer` returns, on connections kept alive. An empty answer closes.
     pub fn answering(answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static) -> Origin {
         Origin::scripted(move |wire, _| answer_all(wire, &answer))
+    }
+
+    /// As [`Origin::answering`], at this TCP address; `None` when it is taken, or not of this machine.
+    pub fn try_answering_at(
+        at: SocketAddr,
+        answer: impl Fn(&Message) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Option<Origin> {
+        let l = TcpListener::bind(at).ok()?;
+        let addr = Addr::Tcp(l.local_addr().ok()?);
+        Some(Origin::run(Listener::Tcp(l), addr, move |wire, _| answer_all(wire, &answer)))
     }
 
     /// Answers everything with 200 and a short body.

@@ -1,0 +1,524 @@
+//! The attempt loop: choose an endpoint, get a connection, try; again only where nothing can happen twice.
+use super::{
+    EndpointRule, Panic, PoolRule, Request, Trace, Upstreams,
+    attempt::{Attempt, Ended, Failed, Stage},
+    balance::Balance,
+    breaker::{Circuit, Probe},
+    choose::{Ask, Tried},
+    forward::Plan,
+    gate::{GateRule, Pass},
+    h1::Lease,
+    h2::Live,
+    hedge::HedgeRule,
+    hedged,
+    pool::{self, Endpoint, InFlight, Place, Wish},
+    replay::Replay,
+    report::Report,
+    retry::{Ending, Outcome, RetryRule},
+    sticky::Stuck,
+    wire::Lane,
+};
+use crate::message::{BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side};
+use edge_io::{
+    clock::monotonic_us,
+    head::{Head, Method},
+    timer::Timer,
+};
+use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
+
+/// Times that a request may be sent again on a fresh connection because a kept one turned out to be dead, or an endpoint
+/// refused a stream: that costs nobody anything, and is not counted as a retry.
+const REPEATS_MAX: u32 = 2;
+/// No endpoint can be chosen.
+const NONE_USABLE: Fault =
+    Fault::new(Category::NoHealthyEndpoint, Side::Edge, "no endpoint of the pool may be used now");
+const NO_ENDPOINT: Fault = Fault::new(Category::NoHealthyEndpoint, Side::Edge, "the pool has no endpoint");
+const CIRCUIT_OPEN: Fault =
+    Fault::new(Category::CircuitOpen, Side::Edge, "too much of what the route asked its pool failed");
+
+/// What all attempts of one request share.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    /// The shard's way to endpoints.
+    pub upstreams: &'a Upstreams,
+    /// The pool.
+    pub pool: &'a PoolRule,
+    /// What the route's policy says.
+    pub plan: Plan<'a>,
+    /// The request.
+    pub request: &'a Request<'a>,
+    /// Its head.
+    pub head: &'a Head,
+    /// Whether it may be carried out twice (RFC 9110 9.2.2).
+    pub idempotent: bool,
+}
+
+impl<'a> Call<'a> {
+    /// An endpoint of the pool, as the snapshot and as the shard has it.
+    pub fn endpoint(&self, index: usize) -> Option<(&'a EndpointRule, Rc<Endpoint>)> {
+        let rule = self.pool.endpoints.get(index)?;
+        Some((rule, self.upstreams.endpoints.get(self.pool, rule)))
+    }
+
+    /// What is asked of a connection for it.
+    pub fn wish<'w>(&self, refused: Option<&'w Rc<Live>>) -> Wish<'w> {
+        Wish {
+            // What cannot be sent again (RFC 9110 9.2.2), or only with a body that is gone by then.
+            careful: !self.idempotent || self.request.body != BodySize::Empty,
+            websocket: self.request.websocket,
+            connect_timeout: self.plan.timeouts.connect,
+            tls_timeout: self.plan.timeouts.tls,
+            class: self.plan.priority,
+            h1_only: false,
+            refused,
+        }
+    }
+
+    /// Where a connection is to come from.
+    pub fn place<'p>(&'p self, rule: &'p EndpointRule, endpoint: &'p Rc<Endpoint>) -> Place<'p> {
+        Place { local: &self.upstreams.local, stats: &self.upstreams.stats, pool: self.pool, rule, endpoint }
+    }
+
+    fn choose(&self, course: &Course, tried: &Tried, any: bool) -> Option<usize> {
+        let now_ms = self.upstreams.local.timers.now();
+        self.upstreams.choose(
+            self.pool,
+            Ask { tried, key: course.key, sticky: course.stuck.map(|stuck| stuck.endpoint), any, now_ms },
+        )
+    }
+
+    /// An endpoint that may be used and was not asked yet.
+    pub fn other(&self, course: &Course) -> Option<usize> {
+        self.choose(course, &course.tried, false)
+    }
+}
+
+/// Where a request has been, and how often.
+#[derive(Clone, Default)]
+pub(super) struct Course {
+    /// Endpoints that were asked.
+    pub tried: Tried,
+    /// What the pool's balance hashes, where it does.
+    key: Option<u64>,
+    /// Where the client belongs.
+    stuck: Option<Stuck>,
+    /// Attempts, but for repetitions on a fresh connection.
+    tries: u32,
+    repeats: u32,
+    /// It passes only to see whether the pool is well again: nothing follows it.
+    once: bool,
+}
+
+impl Course {
+    /// Whether there may be another attempt after one that ended so, and after which wait. Takes it from the budget.
+    fn grant(&mut self, call: &Call<'_>, trace: &mut Trace, outcome: &Outcome) -> Option<Duration> {
+        let retry = call.plan.retry?;
+        if self.once || !retry.allows(outcome, self.tries + 1) {
+            return None;
+        }
+        if call.plan.state.is_some_and(|state| !state.take_retry(retry)) {
+            trace.no_budget = true;
+            return None;
+        }
+        self.tries += 1;
+        let elsewhere = call.pool.endpoints.len() > 1;
+        let unsent = matches!(outcome.ending, Ending::Failed(fault) if fault.unsent);
+        Some(match unsent && elsewhere {
+            true => Duration::ZERO, // nobody was troubled, and another one is asked
+            false => retry.backoff(self.tries, call.upstreams.rng.borrow_mut().next_u64()),
+        })
+    }
+}
+
+/// A connection that was upgraded, and its place among the requests in flight.
+pub(super) type Upgraded = (Lane, InFlight);
+
+/// One request's attempts.
+pub(super) struct Attempts<'a, S, D> {
+    call: Call<'a>,
+    source: Replay<'a, S>,
+    sink: &'a mut D,
+    deadlines: &'a Deadlines,
+    trace: &'a mut Trace,
+    /// The shared connection that the last attempt failed on.
+    refused: Option<Rc<Live>>,
+    /// It decides what becomes of the route's circuit.
+    probe: Option<Probe>,
+    course: Course,
+}
+
+/// A failed attempt, and what follows.
+struct OneFailed {
+    fault: Fault,
+    then: Then,
+}
+
+enum Then {
+    /// The same on a new connection to the same endpoint.
+    Repeat,
+    /// Another attempt after a wait, at another endpoint if there is one.
+    Retry(Duration),
+    GiveUp,
+}
+
+impl From<Fault> for OneFailed {
+    fn from(fault: Fault) -> OneFailed {
+        OneFailed { fault, then: Then::GiveUp }
+    }
+}
+
+/// An endpoint that is asked, by its index, and a connection to it.
+struct Reached<'r> {
+    rule: &'r EndpointRule,
+    endpoint: Rc<Endpoint>,
+    in_flight: InFlight,
+    lane: Lane,
+    began_us: u64,
+    /// The request was sent, and the answer's head is in the lease.
+    answered: bool,
+}
+
+impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
+    /// None yet.
+    pub fn new(
+        call: Call<'a>,
+        source: Replay<'a, S>,
+        sink: &'a mut D,
+        deadlines: &'a Deadlines,
+        trace: &'a mut Trace,
+    ) -> Self {
+        Attempts { call, source, sink, deadlines, trace, refused: None, probe: None, course: Course::default() }
+    }
+
+    /// Tries until there is an answer, or nothing more may be tried.
+    pub async fn run(&mut self, lease: &mut Box<Lease>) -> Result<Option<Upgraded>, Fault> {
+        self.pass_circuit()?;
+        let Call { plan, pool, .. } = self.call;
+        let _route_pass = self.enter(plan.gate).await?;
+        let _pool_pass = self.enter(pool.gate.as_ref()).await?;
+        let (mut index, mut fresh) = (self.first()?, false);
+        loop {
+            self.bind(index);
+            let failed = match self.one(index, fresh, lease).await {
+                Ok(done) => return Ok(done),
+                Err(failed) => failed,
+            };
+            lease.reset();
+            self.source.rewind();
+            match failed.then {
+                Then::Repeat => fresh = true,
+                Then::Retry(wait) => {
+                    self.course.tried.add(index);
+                    Box::pin(self.pause(wait)).await?;
+                    (index, fresh) = (self.next().ok_or(failed.fault)?, false);
+                }
+                Then::GiveUp => return Err(failed.fault),
+            }
+            self.trace.retries += 1;
+        }
+    }
+
+    fn pass_circuit(&mut self) -> Result<(), Fault> {
+        let Plan { state: Some(state), breaker: Some(rule), .. } = self.call.plan else { return Ok(()) };
+        match state.circuit(rule) {
+            Circuit::Closed => {}
+            Circuit::Probe(probe) => self.probe = Some(probe),
+            Circuit::Open => return Err(CIRCUIT_OPEN),
+        }
+        Ok(())
+    }
+
+    /// The first endpoint. Where none may be used, now and then one is asked all the same.
+    fn first(&mut self) -> Result<usize, Fault> {
+        let Call { pool, plan, head, upstreams, .. } = self.call;
+        if let Balance::Hash(rule) = &pool.balance {
+            self.course.key = rule.key(head, plan.path, plan.client);
+        }
+        if let Some(sticky) = &pool.sticky {
+            self.course.stuck = sticky.find(head, upstreams.unix_s());
+        }
+        if let Some(index) = self.call.other(&self.course) {
+            return Ok(index);
+        }
+        if pool.endpoints.is_empty() {
+            return Err(NO_ENDPOINT);
+        }
+        if !pool.state.fail_open(pool.panic, monotonic_us()) {
+            return Err(NONE_USABLE);
+        }
+        self.course.once = pool.panic == Panic::Trickle;
+        self.call.choose(&self.course, &Tried::default(), true).ok_or(NONE_USABLE)
+    }
+
+    /// The endpoint for another attempt: one that was not asked, or else any.
+    fn next(&self) -> Option<usize> {
+        let (call, course) = (&self.call, &self.course);
+        let none = Tried::default();
+        call.other(course).or_else(|| call.choose(course, &none, false)).or_else(|| call.choose(course, &none, true))
+    }
+
+    /// The attempt at endpoint `index` begins: its client is told whose it is, if that is new.
+    fn bind(&mut self, index: usize) {
+        self.trace.endpoint = Some(index);
+        self.trace.status = 0;
+        if let Some(sticky) = &self.call.pool.sticky
+            && self.course.stuck.is_none_or(|stuck| stuck.endpoint != index || stuck.renew)
+        {
+            let cookie = self.trace.cookie.get_or_insert_default();
+            cookie.clear();
+            sticky.set_cookie(index, self.call.upstreams.unix_s(), self.call.plan.secure, cookie);
+        } else {
+            self.trace.cookie = None;
+        }
+    }
+
+    async fn one(&mut self, index: usize, fresh: bool, lease: &mut Box<Lease>) -> Result<Option<Upgraded>, OneFailed> {
+        if let Some((rule, after)) = self.hedges() {
+            return Box::pin(self.hedged(index, rule, after, lease)).await;
+        }
+        let (rule, endpoint) = self.call.endpoint(index).ok_or(NO_ENDPOINT)?;
+        let _pass = self.enter(rule.gate.as_ref()).await?;
+        let in_flight = InFlight::new(&endpoint);
+        let began_us = self.begin();
+        let lane = self.connect(rule, &endpoint, fresh).await?;
+        let reached = Reached { rule, endpoint, in_flight, lane, began_us, answered: false };
+        self.exchange(reached, lease).await
+    }
+
+    /// Waits for a place at a gate, if there is one.
+    async fn enter(&mut self, gate: Option<&GateRule>) -> Result<Option<Pass>, Fault> {
+        let Some(rule) = gate else { return Ok(None) };
+        let (gate, class) = (self.call.upstreams.gates.get(rule), self.call.plan.priority);
+        if let Some(pass) = gate.try_enter(class) {
+            return Ok(Some(pass));
+        }
+        Box::pin(self.unless_gone(gate.enter(class))).await.map(Some)
+    }
+
+    /// Whether a second endpoint may be asked beside the first, and when.
+    fn hedges(&self) -> Option<(&'a HedgeRule, Duration)> {
+        let Call { pool, plan, request, head, .. } = self.call;
+        let (rule, state) = (plan.hedge?, plan.state?);
+        let may = self.course.tries == 0
+            && pool.endpoints.len() > 1
+            && !request.websocket
+            && HedgeRule::takes(head.method(), request.body != BodySize::Empty);
+        if !may {
+            return None;
+        }
+        Some((rule, state.hedge_after(rule, &pool.state)?))
+    }
+
+    fn begin(&mut self) -> u64 {
+        let now = self.call.upstreams.local.timers.clock().now_us();
+        if self.trace.began_us == 0 {
+            self.trace.began_us = now;
+        }
+        now
+    }
+
+    /// The request and its answer, on a connection.
+    async fn exchange(&mut self, reached: Reached<'_>, lease: &mut Lease) -> Result<Option<Upgraded>, OneFailed> {
+        let call = self.call;
+        let Reached { rule, endpoint, in_flight, mut lane, began_us, answered } = reached;
+        let local = &call.upstreams.local;
+        let Some(wire) = lane.wire(lease) else {
+            return Err(Fault::new(Category::UpstreamConnectFailed, Side::Edge, "no connection").into());
+        };
+        let (once, tries) = (self.course.once, self.course.tries);
+        let may_retry = |retry: &&RetryRule| call.idempotent && !once && tries + 1 < retry.attempts;
+        let mut attempt = Attempt {
+            wire,
+            request: call.request,
+            head: call.head,
+            source: &mut self.source,
+            sink: self.sink,
+            deadlines: self.deadlines,
+            timeouts: call.plan.timeouts,
+            trace: self.trace,
+            clock: local.timers.clock(),
+            began_us,
+            report: Report { call, rule, endpoint: &endpoint, probe: &mut self.probe },
+            questions: call.plan.retry.filter(may_retry),
+            up: Pump::default(),
+            down: Pump::default(),
+            state: Default::default(),
+        };
+        let begun = if answered { attempt.resume() } else { attempt.begin(&rule.authority) };
+        let mut ended = match begun {
+            Ok(()) => attempt.run().await,
+            Err(failed) => Err(failed),
+        };
+        if let Ok(Stage::Question(status)) = ended {
+            let ending = Ending::Status(status);
+            let outcome = Outcome { ending, idempotent: call.idempotent, answered: false, replayable: true };
+            if let Some(wait) = self.course.grant(&call, attempt.trace, &outcome) {
+                let reusable = attempt.discard().await;
+                attempt.report.discarded(status, local.timers.clock().now_us().saturating_sub(began_us));
+                if reusable {
+                    put_back(&call, lane);
+                }
+                let fault = Fault::new(Category::UpstreamProtocol, Side::Upstream, "an answer that was not taken");
+                return Err(OneFailed { fault, then: Then::Retry(wait) });
+            }
+            attempt.accept();
+            ended = attempt.run().await;
+        }
+        match ended {
+            Ok(Stage::Done(Ended::Reusable)) => {
+                put_back(&call, lane);
+                Ok(None)
+            }
+            Ok(Stage::Done(Ended::Upgraded)) => Ok(Some((lane, in_flight))),
+            Ok(_) => Ok(None),
+            Err(failed) => Err(self.failed(failed, rule, &endpoint, &lane, began_us)),
+        }
+    }
+
+    /// What follows a failed attempt.
+    fn failed(
+        &mut self,
+        failed: Failed,
+        rule: &EndpointRule,
+        endpoint: &Endpoint,
+        lane: &Lane,
+        began_us: u64,
+    ) -> OneFailed {
+        let (call, Failed { fault, repeatable }) = (self.call, failed);
+        if let Lane::H2(lane) = lane {
+            self.refused = Some(lane.live().clone());
+        }
+        let (stale, answered) = (lane.was_stale(), self.sink.started());
+        // A kept connection may have died before the request reached anybody (RFC 9110 9.2.2, RFC 9112 9.3.1).
+        let stale = stale && fault.category == Category::UpstreamReset && call.idempotent;
+        if (fault.unsent || stale) && repeatable && !answered && self.course.repeats < REPEATS_MAX {
+            self.course.repeats += 1;
+            return OneFailed { fault, then: Then::Repeat };
+        }
+        self.blame(fault, rule, endpoint, began_us);
+        let ending = Ending::Failed(fault);
+        let outcome = Outcome { ending, idempotent: call.idempotent, answered, replayable: repeatable };
+        self.again(fault, &outcome)
+    }
+
+    fn again(&mut self, fault: Fault, outcome: &Outcome) -> OneFailed {
+        let then = self.course.grant(&self.call, self.trace, outcome).map_or(Then::GiveUp, Then::Retry);
+        OneFailed { fault, then }
+    }
+
+    fn blame(&mut self, fault: Fault, rule: &EndpointRule, endpoint: &Endpoint, began_us: u64) {
+        let call = self.call;
+        let unanswered = self.trace.status == 0;
+        Report { call, rule, endpoint, probe: &mut self.probe }.failed(fault, unanswered, began_us);
+    }
+
+    async fn connect(&mut self, rule: &EndpointRule, endpoint: &Rc<Endpoint>, fresh: bool) -> Result<Lane, OneFailed> {
+        let call = self.call;
+        let clock = call.upstreams.local.timers.clock();
+        let began = clock.now_us();
+        if fresh {
+            endpoint.drop_idle();
+        }
+        let refused = self.refused.take();
+        let checkout = pool::checkout(call.place(rule, endpoint), call.wish(refused.as_ref()));
+        match self.unless_gone(checkout).await {
+            Ok(lane) => {
+                if !lane.is_reused() {
+                    self.trace.connect_us = Some(clock.exact_us().saturating_sub(began));
+                }
+                Ok(lane)
+            }
+            // Nothing was sent: another endpoint may do, if there is one.
+            Err(fault) if fault.side == Side::Upstream => {
+                self.blame(fault, rule, endpoint, began);
+                let ending = Ending::Failed(fault);
+                let (idempotent, replayable) = (call.idempotent, self.source.is_whole());
+                Err(self.again(fault, &Outcome { ending, idempotent, answered: false, replayable }))
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Asks endpoint `index`, and another one beside it when it takes long; the first answer counts.
+    async fn hedged(
+        &mut self,
+        index: usize,
+        rule: &'a HedgeRule,
+        after: Duration,
+        lease: &mut Box<Lease>,
+    ) -> Result<Option<Upgraded>, OneFailed> {
+        self.begin();
+        let call = self.call;
+        self.course.tried.add(index);
+        let (won, hedged) = {
+            let mut race = hedged::Race::new(call, index, rule, after, self.course.clone());
+            let won = self.unless_gone(poll_fn(|cx| race.poll(cx).map(Ok))).await;
+            (won, race.outcome())
+        };
+        self.trace.hedged = hedged;
+        match won? {
+            Ok(ahead) => {
+                self.bind(ahead.index);
+                self.trace.connect_us = ahead.connect_us;
+                std::mem::swap(lease, &mut { ahead.lease });
+                let reached = Reached {
+                    rule: ahead.rule,
+                    endpoint: ahead.endpoint,
+                    in_flight: ahead.in_flight,
+                    lane: ahead.lane,
+                    began_us: ahead.began_us,
+                    answered: true,
+                };
+                self.exchange(reached, lease).await
+            }
+            Err(behind) => {
+                self.trace.endpoint = Some(behind.index);
+                let ending = Ending::Failed(behind.fault);
+                let outcome = Outcome { ending, idempotent: true, answered: false, replayable: true };
+                Err(self.again(behind.fault, &outcome))
+            }
+        }
+    }
+
+    /// Waits, unless the client goes or the route's time is up.
+    async fn pause(&mut self, wait: Duration) -> Result<(), Fault> {
+        if wait.is_zero() {
+            return Ok(());
+        }
+        let timer = Timer::new(&self.call.upstreams.local.timers);
+        timer.set(wait);
+        self.unless_gone(async {
+            timer.fired().await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// A client that goes away while its request waits takes it along.
+    async fn unless_gone<T>(&mut self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(done);
+            }
+            if let Poll::Ready(fault) = self.sink.poll_gone(cx) {
+                return Poll::Ready(Err(fault));
+            }
+            match self.deadlines.poll_expired(cx) {
+                Poll::Ready(Phase::Total) => Poll::Ready(Err(super::attempt::TOTAL_EXCEEDED)),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// The connection can carry another request.
+fn put_back(call: &Call<'_>, lane: Lane) {
+    if let Lane::H1(conn) = lane
+        && !call.upstreams.draining.get()
+    {
+        let jitter = call.upstreams.rng.borrow_mut().next_u64();
+        conn.put_back(call.pool, &call.upstreams.local, jitter, call.head.method() == Method::Head);
+    }
+}

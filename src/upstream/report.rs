@@ -1,0 +1,66 @@
+//! How an endpoint does, told to everybody who judges it: its run of failures, its latency, the route's circuit.
+use super::{EndpointRule, attempts::Call, breaker::Probe, pool::Endpoint};
+use crate::message::{Category, Fault, Side};
+
+/// Who hears how one attempt went: of its answer's head, and of its failure.
+pub(super) struct Report<'a> {
+    /// What all attempts of the request share.
+    pub call: Call<'a>,
+    /// The endpoint, as the pool has it.
+    pub rule: &'a EndpointRule,
+    /// The endpoint, as the shard has it.
+    pub endpoint: &'a Endpoint,
+    /// The request shows whether the route's circuit may close.
+    pub probe: &'a mut Option<Probe>,
+}
+
+impl Report<'_> {
+    /// The answer's head came, `latency_us` after the attempt began; `now_ms` is the shard's clock.
+    #[inline]
+    pub fn answered(&mut self, status: u16, latency_us: u64, now_ms: u64) {
+        let failed = status >= 500;
+        if failed {
+            self.rule.state.failed();
+        } else {
+            self.rule.state.succeeded();
+        }
+        self.endpoint.ewma.observe(now_ms, latency_us);
+        self.count(failed);
+    }
+
+    /// The attempt failed after it began at `began_us` of the shard's clock; `unanswered`: before the answer's head.
+    pub fn failed(&mut self, fault: Fault, unanswered: bool, began_us: u64) {
+        let local = &self.call.upstreams.local;
+        // A route whose time is up while its endpoint says nothing waited for the endpoint.
+        let late = fault.category == Category::UpstreamTimeout && unanswered;
+        if fault.side != Side::Upstream && !late {
+            return;
+        }
+        self.rule.stats.shard(local.shard).error(fault.category);
+        self.rule.state.failed();
+        let latency_us = local.timers.clock().now_us().saturating_sub(began_us);
+        self.endpoint.ewma.observe(local.timers.now(), latency_us);
+        self.endpoint.ewma.failed(local.timers.now());
+        if unanswered {
+            self.count(true);
+        }
+    }
+
+    /// An answer was not passed on: nobody else counts it.
+    pub fn discarded(&self, status: u16, latency_us: u64) {
+        self.rule.stats.shard(self.call.upstreams.local.shard).response(status, latency_us, latency_us);
+    }
+
+    fn count(&mut self, failed: bool) {
+        let plan = &self.call.plan;
+        if plan.breaker.is_none() {
+            return;
+        }
+        if let Some(route) = plan.state {
+            route.count(self.call.upstreams.local.shard, failed);
+        }
+        if let Some(probe) = self.probe.take() {
+            probe.done(failed);
+        }
+    }
+}

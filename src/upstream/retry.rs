@@ -1,0 +1,111 @@
+//! Whether a request may be sent again, and when: rules over what became of an attempt. Pure.
+//!
+//! One thing is no rule, but holds whatever is configured: what may have happened is not made to happen twice (RFC 9110
+//! 9.2.2). A request whose method is not idempotent goes out again only when nothing of it can have been acted on.
+use super::budget::Share;
+use crate::message::{Category, Fault, Side};
+use edge_io::head::Method;
+use std::time::Duration;
+
+/// `retry` of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryRule {
+    /// Attempts at most, the first among them; at least 2.
+    pub attempts: u32,
+    /// What is tried again.
+    pub on: RetryOn,
+    /// The wait before the second attempt; each further one is twice as long.
+    pub backoff: Duration,
+    /// The longest wait.
+    pub max_backoff: Duration,
+    /// How long one attempt may take to the answer's head; then it counts as timed out. `None` is no limit of its own.
+    pub per_try_timeout: Option<Duration>,
+    /// Bytes of a request's body that are kept for another attempt; longer bodies are sent once.
+    pub replay: usize,
+    /// Retries per successes, node-wide.
+    pub budget: Share,
+}
+
+/// What is tried again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RetryOn {
+    /// Nothing was sent: no connection, a failed handshake, a stream that the endpoint refused.
+    pub connect: bool,
+    /// The connection ended before the answer began.
+    pub reset: bool,
+    /// The answer's head did not come in time.
+    pub timeout: bool,
+    /// Answers with these statuses, ascending.
+    pub statuses: Vec<u16>,
+}
+
+/// What an attempt ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The head of an answer, of which nothing was passed on yet.
+    Status(u16),
+    /// A failure.
+    Failed(Fault),
+}
+
+/// All that decides whether there is another attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// What it ended with.
+    pub ending: Ending,
+    /// Whether the request may be carried out twice (RFC 9110 9.2.2).
+    pub idempotent: bool,
+    /// Whether the client has seen anything of a final answer.
+    pub answered: bool,
+    /// Whether the body can be sent again: there is none, or all that was taken of it is kept.
+    pub replayable: bool,
+}
+
+impl RetryRule {
+    /// Whether there may be another attempt after `tries` of them, the first among them. The budget is asked afterwards.
+    pub fn allows(&self, outcome: &Outcome, tries: u32) -> bool {
+        tries < self.attempts && outcome.is_safe() && self.on.names(&outcome.ending)
+    }
+
+    /// How long to wait after `tries` attempts. `random`: any 64 bits; the wait is between half of its length and all of it,
+    /// so that requests that failed together do not come back together.
+    pub fn backoff(&self, tries: u32, random: u64) -> Duration {
+        let doubled = 1u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
+        let most = self.backoff.saturating_mul(doubled).min(self.max_backoff);
+        let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
+        let part = (u128::from(random) * u128::from(micros / 2 + 1)) >> 64;
+        Duration::from_micros(micros - u64::try_from(part).unwrap_or(0))
+    }
+}
+
+impl Outcome {
+    /// Whether nothing can happen twice, and nobody sees two answers.
+    pub fn is_safe(&self) -> bool {
+        !self.answered && self.replayable && (self.idempotent || self.is_unsent())
+    }
+
+    fn is_unsent(&self) -> bool {
+        matches!(self.ending, Ending::Failed(fault) if fault.unsent)
+    }
+}
+
+impl RetryOn {
+    /// Whether `ending` is among what is tried again.
+    pub fn names(&self, ending: &Ending) -> bool {
+        match ending {
+            Ending::Status(status) => self.statuses.binary_search(status).is_ok(),
+            Ending::Failed(fault) if fault.side != Side::Upstream => false,
+            Ending::Failed(fault) if fault.unsent => self.connect,
+            Ending::Failed(fault) => match fault.category {
+                Category::UpstreamReset => self.reset,
+                Category::UpstreamTimeout => self.timeout,
+                _ => false,
+            },
+        }
+    }
+}
+
+/// Whether a request may be carried out twice without harm (RFC 9110 9.2.2).
+pub fn is_idempotent(method: Method) -> bool {
+    matches!(method, Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace)
+}
