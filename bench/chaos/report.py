@@ -4,7 +4,6 @@ import os
 
 import script
 import tallies
-import watch
 
 TITLES = {"h1": "HTTP/1.1", "h2": "HTTP/2", "h3": "HTTP/3"}
 WIDTH, HEIGHT, LEFT, RIGHT, TOP = 960, 150, 60, 10, 26
@@ -68,7 +67,7 @@ def _named(run):
         said = n["said"] or {}
         after = "never" + (" (half were out already)" if n["excused"] else "") if n["after"] is None else f"{n['after']:.2f} s"
         back = f"{n['back_after']:.1f} s" if "back_after" in n else ""
-        lines.append(f"| {n['fault']} | {n['origin']} | {n['at']} | {after} | {said.get('state', '')} | {watch.why(said)} | {back} |")
+        lines.append(f"| {n['fault']} | {n['origin']} | {n['at']} | {after} | {said.get('state', '')} | {said.get('reason') or ''} | {back} |")
     return lines
 
 

@@ -1,8 +1,6 @@
 """Figures of a run, from what clients, origins and the edge wrote down."""
 import collections
 
-import watch
-
 #: An endpoint that is out must be named within so long of the beginning of its fault, s.
 NAMED_WITHIN_S = 4.0
 #: So many out besides it may be the reason that one is not: at most half of a pool is ejected.
@@ -146,7 +144,7 @@ def checks(run, floor):
     if run["named"] is not None:
         late = [n for n in run["named"] if not n["excused"] and (n["after"] is None or n["after"] > NAMED_WITHIN_S)]
         got.append((f"who is out was named within {NAMED_WITHIN_S:.0f} s ({len(run['named']) - len(late)} of {len(run['named'])})", not late))
-        wordless = [n for n in run["named"] if n["said"] and not watch.why(n["said"])]
-        got.append(("and why", not wordless))
+        wordless = [n for n in run["named"] if n["said"] and not (n["said"].get("reason") and n["said"].get("since"))]
+        got.append(("and why, and since when", not wordless))
         got.append((f"the configuration of each of the {run['reloads']} reloads came into use", run["version"] == run["reloads"] + 1))
     return got

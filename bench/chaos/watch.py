@@ -77,20 +77,10 @@ def ask(admin, path):
 
 
 def endpoints(status):
-    """{port: {"state", "why", "since", …}} from `edge status --json`. None of them where it says nothing of pools."""
-    found = {}
-    for pool in status.get("pools", []):
-        for endpoint in pool.get("endpoints", []):
-            if port := re.search(r":(\d+)(?:\D*)$", endpoint.get("endpoint") or endpoint.get("address") or endpoint.get("url") or ""):
-                found[port[1]] = endpoint
-    return found
-
-
-def why(said):
-    """The reason that is given."""
-    return said.get("why") or said.get("reason") or ""
+    """{port: what `edge status --json` says of the endpoint there}."""
+    return {e["name"].rpartition(":")[2]: e for pool in status.get("pools", []) for e in pool["endpoints"]}
 
 
 def is_out(said):
-    """Whether this endpoint gets no requests."""
-    return bool(said) and said.get("state") not in ("healthy", "usable", "up", "ok", None)
+    """Whether this endpoint gets no requests: by its checks or by its answers."""
+    return bool(said) and said["state"] != "usable"

@@ -61,8 +61,8 @@ class Settings(unittest.TestCase):
 
 class Status(unittest.TestCase):
     def test_endpoints_are_found_by_their_ports(self):
-        said = [{"endpoint": "http://127.0.0.1:8001", "state": "ejected"}, {"endpoint": "http://127.0.0.1:8002", "state": "healthy"}]
-        status = {"pools": [{"name": "app", "endpoints": said}]}
+        said = [{"name": "http://127.0.0.1:8001", "state": "ejected"}, {"name": "http://127.0.0.1:8002", "state": "usable"}]
+        status = {"pools": [{"name": "origins", "endpoints": said}]}
         found = watch.endpoints(status)
         self.assertEqual([watch.is_out(found.get(p)) for p in ("8001", "8002", "8003")], [True, False, False])
         self.assertEqual(watch.endpoints({}), {})

@@ -18,10 +18,10 @@ def fault(name):
 
 
 def out(reason="5 failures in a row"):
-    return {"state": "ejected", "reason": reason}
+    return {"state": "ejected", "reason": reason, "since": 1_795_000_000}
 
 
-UP = {"state": "healthy"}
+UP = {"state": "usable"}
 PORTS = [1, 2, 3, 4]
 
 
@@ -121,4 +121,5 @@ class Checks(unittest.TestCase):
         self.assertEqual(len(self.failed(gets={"all": {"share": 0.9989}})), 1)
         self.assertEqual(len(self.failed(problems=["no result"])), 1)
         self.assertEqual(len(self.failed(named=[], version=20)), 1)
-        self.assertEqual(len(self.failed(named=[{"after": 1.0, "excused": False, "said": {"state": "ejected"}}])), 1)
+        self.assertEqual(len(self.failed(named=[{"after": 1.0, "excused": False, "said": {**out(), "reason": None}}])), 1)
+        self.assertEqual(len(self.failed(named=[{"after": 1.0, "excused": False, "said": {**out(), "since": None}}])), 1)
