@@ -27,6 +27,8 @@ pub struct Timers {
 struct Pace {
     /// The loop waited since the clock was read: the next turn says nothing of the one before.
     waited: Cell<bool>,
+    /// What the loop waited in all since somebody asked, µs.
+    idle_us: Cell<u64>,
     /// The longest turn since somebody asked, µs.
     longest_us: Cell<u64>,
     /// Whoever wants to know of a longer turn than this, µs.
@@ -63,6 +65,7 @@ impl Timers {
         let inner = Inner { wheel: Wheel::new(0), slots: Vec::new(), free: Vec::new(), due: Vec::new() };
         let pace = Pace {
             waited: Cell::new(true),
+            idle_us: Cell::new(0),
             longest_us: Cell::new(0),
             slow_us: Cell::new(u64::MAX),
             slow: RefCell::new(None),
@@ -90,8 +93,10 @@ impl Timers {
     pub fn turn(&self) {
         let before = self.clock.now_us();
         self.clock.update();
-        if !self.pace.waited.replace(false) {
-            self.took(self.clock.now_us().saturating_sub(before));
+        let since = self.clock.now_us().saturating_sub(before);
+        match self.pace.waited.replace(false) {
+            true => self.pace.idle_us.set(self.pace.idle_us.get() + since),
+            false => self.took(since),
         }
         self.fire_due();
     }
@@ -115,6 +120,11 @@ impl Timers {
     /// The longest turn since this was last asked, µs: what became ready meanwhile had to wait for so long.
     pub fn take_longest_turn(&self) -> u64 {
         self.pace.longest_us.replace(0)
+    }
+
+    /// How long the loop had nothing to do since this was last asked, µs.
+    pub fn take_idle(&self) -> u64 {
+        self.pace.idle_us.replace(0)
     }
 
     /// Ready when a turn took longer than `us`; otherwise the task is woken when one does. One task at a time.

@@ -24,6 +24,12 @@ pub struct Status {
     pub certificates: Vec<Certificate>,
     /// How many there are.
     pub certificates_total: usize,
+    /// Pools, those with trouble first, as many as have [`ENDPOINTS_MAX`] endpoints together.
+    #[serde(default)]
+    pub pools: Vec<Pool>,
+    /// How many there are.
+    #[serde(default)]
+    pub pools_total: usize,
     /// Circuits that are not closed, at most `CIRCUITS_MAX`.
     #[serde(default)]
     pub circuits: Vec<Circuit>,
@@ -53,6 +59,51 @@ pub struct Config {
     pub pools: usize,
     /// What is hardly meant so.
     pub warnings: Vec<String>,
+}
+
+/// Endpoints that a status lists.
+pub const ENDPOINTS_MAX: usize = 2000;
+
+/// One pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Endpoints that may be used.
+    pub usable: usize,
+    /// How many there are.
+    pub total: usize,
+    /// Whether they are checked actively.
+    pub checked: bool,
+    /// What happens while none may be used: `trickle` or `spread`.
+    pub panic: String,
+    /// Requests that passed although none was to be used.
+    pub failed_open: u64,
+    /// In the order of the configuration, unless there are too many: then those out of use first.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// One endpoint of a pool.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// As the configuration spells it.
+    pub name: String,
+    /// `usable`, `unhealthy` (by the active check) or `ejected` (left out for a while, by what its answers were).
+    pub state: String,
+    /// Why it is not usable.
+    pub reason: Option<String>,
+    /// When it came into this state, seconds since 1970; `null` = it always was.
+    pub since: Option<u64>,
+    /// When it is let back in, seconds since 1970.
+    pub until: Option<u64>,
+    /// Share relative to the others.
+    pub weight: u16,
+    /// How much of that it gets now, per mille: less while it starts slowly.
+    pub share_permille: u32,
+    /// How often it was left out.
+    pub ejections: u64,
+    /// How the last active check ended.
+    pub last_check: Option<String>,
 }
 
 /// One listener.

@@ -1,6 +1,7 @@
 //! The command line: what may be asked, how it is answered, and with which exit code.
 mod bench;
 mod demo;
+mod pools;
 mod quick;
 mod remote;
 

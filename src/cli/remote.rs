@@ -113,6 +113,7 @@ fn describe(s: &Status) -> String {
     }
     certificates(&mut out, s);
     names(&mut out, s);
+    super::pools::describe(&mut out, s);
     let _ = writeln!(out, "admin on {}", s.admin.join(", "));
     let _ = writeln!(out, "shard  core  driver    config  connections     idle  in flight     accepts  silent");
     for shard in &s.shards {
@@ -185,7 +186,7 @@ fn names(out: &mut String, s: &Status) {
 }
 
 /// In the two largest units.
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     let s = seconds as u64;
     match s {
         0..60 => format!("{s} s"),

@@ -1,15 +1,19 @@
 //! Every key of the configuration with its default and its bounds: one table, read by the reader and by the manual.
 //!
 //! A number that other rooms need reaches them through the snapshot, so that it is written down only here.
+mod balance;
 mod health;
 mod http3;
-mod retry;
+mod inflight;
 mod resolver;
+mod retry;
 mod tls;
+pub use balance::{BALANCE, BALANCE_WORDS, STICKY};
 pub use health::{HEALTH, OUTLIER};
 pub use http3::{HTTP3, QUIC};
-pub use retry::{BREAKER, HEDGE, RETRY};
+pub use inflight::{ADAPTIVE, PROTECT};
 pub use resolver::{NAMES_MAX, RESOLVER};
+pub use retry::{BREAKER, HEDGE, RETRY};
 pub use tls::{CERTIFICATE, CERTIFICATES_MAX, HTTP2, HTTPS_PORT, LISTENER_TLS, POOL_TLS, TICKET_SECRET_BYTES_MIN};
 
 /// Largest configuration file, bytes: 30,000 routes take about 4 MiB.
@@ -250,6 +254,7 @@ pub static SERVER: Shape = Shape {
             "Client connections per shard; further ones are closed at once",
         ),
         table("quic", &QUIC, "UDP sockets of listeners that speak `h3`"),
+        table("protect", &PROTECT, "When a shard cannot keep up"),
         table("resolver", &RESOLVER, "How names of endpoints are looked up"),
     ],
 };
@@ -357,13 +362,11 @@ pub static POOL: Shape = Shape {
             "endpoints",
             "a list of endpoints",
             "[\"http://127.0.0.1:3000\"]",
-            "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), a name instead of the address (`http://app.internal:8000`: each of its addresses is an endpoint), a service by its SRV records (`srv+http://_http._tcp.app.internal`, `srv+https://`, `srv+h2c://`), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address` and `weight`",
+            "Where requests go: `http://127.0.0.1:8000`, `https://127.0.0.1:8443`, `h2c://127.0.0.1:8000` (HTTP/2 without TLS), a name instead of the address (`http://app.internal:8000`: each of its addresses is an endpoint), a service by its SRV records (`srv+http://_http._tcp.app.internal`, `srv+https://`, `srv+h2c://`), `unix:/run/app.sock`, `unix:@abstract`, or a table with `address`, `weight` and `max_inflight`",
         ),
-        key(
-            "balance",
-            Kind::Word(&["p2c", "round_robin"]),
-            "How an endpoint is chosen: the better of two random ones by load, or in turn by weight",
-        ),
+        balance::BALANCE_KEY,
+        balance::SLOW_START_KEY,
+        balance::STICKY_KEY,
         key(
             "protocol",
             Kind::Word(&["auto", "h1", "h2"]),
@@ -383,6 +386,10 @@ pub static POOL: Shape = Shape {
             "Requests that may wait for a connection, per shard and endpoint; more get 503",
         ),
         time("wait_timeout", SECOND, 0, HOUR, "How long a request waits for a connection; then 503"),
+        inflight::OF_POOL,
+        inflight::QUEUE,
+        inflight::QUEUE_TIMEOUT,
+        inflight::ADAPTIVE_KEY,
         table("timeouts", &POOL_TIMEOUTS, "How slow an endpoint may be"),
         health::HEALTH_KEY,
         health::OUTLIER_KEY,
@@ -404,6 +411,9 @@ pub static ENDPOINT: Shape = Shape {
             1000,
             "Share relative to the other endpoints; of a name, the share of each of its addresses; a service's SRV records say it themselves",
         ),
+        inflight::OF_ENDPOINT,
+        inflight::QUEUE,
+        inflight::QUEUE_TIMEOUT,
     ],
 };
 
@@ -438,6 +448,10 @@ pub static POLICY: Shape = Shape {
             false,
             "Tell endpoints the client's certificate as `Client-Cert` (RFC 9440); a client's own field is never passed on",
         ),
+        inflight::OF_POLICY,
+        inflight::QUEUE,
+        inflight::QUEUE_TIMEOUT,
+        inflight::PRIORITY_KEY,
         retry::RETRY_KEY,
         retry::BREAKER_KEY,
         retry::HEDGE_KEY,
@@ -644,10 +658,11 @@ pub static RESPOND: Shape = Shape {
 };
 
 /// Every table, in the order of the manual.
-pub static SHAPES: [&Shape; 28] = [
+pub static SHAPES: &[&Shape] = &[
     &TOP,
     &SERVER,
     &QUIC,
+    &PROTECT,
     &RESOLVER,
     &LISTENER,
     &LISTENER_LIMITS,
@@ -660,8 +675,11 @@ pub static SHAPES: [&Shape; 28] = [
     &ENDPOINT,
     &POOL_TIMEOUTS,
     &POOL_TLS,
+    &BALANCE,
+    &STICKY,
     &HEALTH,
     &OUTLIER,
+    &ADAPTIVE,
     &POLICY,
     &POLICY_TIMEOUTS,
     &RETRY,

@@ -111,10 +111,11 @@ const EVERYTHING_HEAD: &str = "\
 ";
 
 /// Headers with what belongs to them, the shapes under them, and keys that stand there with their example because the file needs them.
-const EVERYTHING: [(&str, &str, &[&str]); 33] = [
+const EVERYTHING: &[(&str, &str, &[&str])] = &[
     ("", "Top level", &[]),
     ("\n[server]\n", "[server]", &[]),
     ("\n[server.quic]\n", "[server.quic]", &[]),
+    ("\n[server.protect]\n", "[server.protect]", &[]),
     ("\n[[listener]]\n", "[[listener]]", &["address"]),
     ("\n[listener.limits]\n", "[listener.limits]", &[]),
     ("\n[listener.timeouts]\n", "[listener.timeouts]", &[]),
@@ -129,12 +130,26 @@ const EVERYTHING: [(&str, &str, &[&str]); 33] = [
     ("\n[pool.weighted]\n", "", &[]),
     ("\n[[pool.weighted.endpoints]]\n", "[pool.NAME].endpoints", &["address"]),
     (
+        "\n# A pool whose endpoints are chosen by hash.\n[pool.hashed]\nendpoints = [\"http://127.0.0.1:3000\"]\n",
+        "",
+        &[],
+    ),
+    ("\n[pool.hashed.balance]\n", "[pool.NAME.balance]", &["hash"]),
+    ("\n# A pool that keeps clients.\n[pool.kept]\nendpoints = [\"http://127.0.0.1:3000\"]\n", "", &[]),
+    ("\n[pool.kept.sticky]\n", "[pool.NAME.sticky]", &[]),
+    (
         "\n# A pool whose endpoints are asked whether they are well.\n[pool.checked]\nendpoints = [\"http://127.0.0.1:3000\"]\n",
         "",
         &[],
     ),
     ("\n[pool.checked.health]\n", "[pool.NAME.health]", &[]),
     ("\n[pool.checked.outlier]\n", "[pool.NAME.outlier]", &[]),
+    (
+        "\n# A pool that is asked no more than it can do.\n[pool.measured]\nendpoints = [\"http://127.0.0.1:3000\"]\n",
+        "",
+        &[],
+    ),
+    ("\n[pool.measured.adaptive]\n", "[pool.NAME.adaptive]", &[]),
     ("\n[policy.api]\n", "[policy.NAME]", &[]),
     ("\n[policy.api.timeouts]\n", "[policy.NAME.timeouts]", &[]),
     ("\n[policy.api.retry]\n", "[policy.NAME.retry]", &[]),

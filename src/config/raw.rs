@@ -9,17 +9,18 @@ use super::{
     section::{Origin, Scene, Section, Text, cut, wrong_type},
     split::split,
     tls::{self, Protocols, TlsSpans},
-    upstream::{health, retry},
+    upstream::{balance, health, inflight, retry},
 };
 use crate::{
     answer::RespondConfig,
+    message::{Priority, ProtectRule},
     policy::rewrite::RewriteConfig,
     proto::{Http2Limits, Http3Limits, QuicSockets},
     route::MatchConfig,
     tls::{ListenerConfig, UpstreamConfig},
     upstream::{
-        BalanceConfig, BreakerRule, EndpointAddr, HedgeRule, Panic, Protocol, RetryRule, Target, Timeouts,
-        health::HealthRule, names::ResolverRule, outlier::OutlierRule,
+        AdaptiveRule, BalanceConfig, BreakerRule, EndpointAddr, GateConfig, HedgeRule, Panic, Protocol, RetryRule,
+        Target, Timeouts, health::HealthRule, names::ResolverRule, outlier::OutlierRule, sticky::StickyConfig,
     },
 };
 use ipnet::IpNet;
@@ -51,6 +52,8 @@ pub struct Server {
     pub max_connections: usize,
     /// UDP sockets.
     pub quic: QuicSockets,
+    /// When a shard protects itself.
+    pub protect: ProtectRule,
     /// How names of endpoints are looked up.
     pub resolver: ResolverRule,
 }
@@ -138,6 +141,10 @@ pub struct Pool {
     pub endpoints: Vec<Endpoint>,
     /// How one is chosen.
     pub balance: BalanceConfig,
+    /// How long an endpoint that is new or came back takes to get its whole share.
+    pub slow_start: Option<Duration>,
+    /// Keeps clients at their endpoints.
+    pub sticky: Option<StickyConfig>,
     /// TLS to those that want it, and where that is said.
     pub tls: (UpstreamConfig, TlsSpans),
     /// Requests at a time on one HTTP/2 connection.
@@ -154,6 +161,10 @@ pub struct Pool {
     pub max_waiting: usize,
     /// How long one may wait.
     pub wait_timeout: Duration,
+    /// Requests in flight.
+    pub gate: Option<GateConfig>,
+    /// How their limit is found by measuring.
+    pub adaptive: Option<AdaptiveRule>,
     /// How slow an endpoint may be.
     pub timeouts: Timeouts,
     /// How endpoints are asked whether they are well.
@@ -179,6 +190,8 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// Its share.
     pub weight: u16,
+    /// Requests in flight.
+    pub gate: Option<GateConfig>,
 }
 
 /// `[policy.NAME]`.
@@ -196,6 +209,10 @@ pub struct Policy {
     pub require_mtls: bool,
     /// Whether endpoints are told the client's certificate (RFC 9440).
     pub client_cert_header: bool,
+    /// Requests in flight, of each route.
+    pub gate: Option<GateConfig>,
+    /// Who goes first.
+    pub priority: Priority,
     /// How failed requests are sent again.
     pub retry: Option<RetryRule>,
     /// When requests are refused because too many fail.
@@ -220,6 +237,8 @@ impl Default for Policy {
             access_log,
             require_mtls: false,
             client_cert_header: false,
+            gate: None,
+            priority: Priority::default(),
             retry: retry::default(),
             breaker: None,
             hedge: None,
@@ -397,6 +416,7 @@ fn read_server(top: &Section<'_>, base: &Path, sockets: &mut Vec<Socket>) -> Ser
         drain_timeout: section.time("drain_timeout"),
         max_connections: to_usize(section.count("max_connections")),
         quic: http3::read_sockets(section),
+        protect: inflight::read_protect(section),
         resolver: resolver::read(section, base),
     };
     if let Some(section) = given {
@@ -608,18 +628,23 @@ fn named<'a>(top: &Section<'a>, key: &str) -> Vec<(Text<'a>, &'a Spanned<DeValue
 fn read_pool(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>, base: &Path) -> Option<Pool> {
     let section = named_section(top, &limits::POOL, "pool", &name, value)?;
     let endpoints = read_endpoints(&section, &name, base);
+    let adaptive = inflight::read_adaptive(&section);
     let pool = Pool {
         name: name.value.to_owned(),
         tls: tls::read_pool(&section, endpoints.iter().any(|endpoint| endpoint.tls), base),
         endpoints,
         max_streams: to_u32(section.count("max_streams")),
-        balance: if section.word("balance") == "round_robin" { BalanceConfig::RoundRobin } else { BalanceConfig::P2c },
+        balance: balance::read_balance(&section),
+        slow_start: balance::read_slow_start(&section),
+        sticky: balance::read_sticky(&section, base),
         keepalive: to_usize(section.count("keepalive")),
         keepalive_idle: section.time("keepalive_idle"),
         keepalive_age: section.time("keepalive_age"),
         max_connections: to_u32(section.count("max_connections")),
         max_waiting: to_usize(section.count("max_waiting")),
         wait_timeout: section.time("wait_timeout"),
+        gate: inflight::read_gate(&section, adaptive.map(|rule| rule.max)),
+        adaptive,
         timeouts: with_table(&section, "timeouts", &limits::POOL_TIMEOUTS, |section| Timeouts {
             connect: section.time("connect"),
             tls: section.time("tls"),
@@ -682,7 +707,7 @@ fn read_endpoints(section: &Section<'_>, pool: &Text<'_>, base: &Path) -> Vec<En
 }
 
 fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, protocol: &str, base: &Path) -> Option<Endpoint> {
-    let (text, weight) = match item.get_ref() {
+    let (text, weight, gate) = match item.get_ref() {
         DeValue::Table(_) => {
             let table = Section::of(section.scene, "an endpoint", &limits::ENDPOINT, item)?;
             let text = table.text("address");
@@ -695,10 +720,11 @@ fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, protocol: &
                     Problem::new(at, "the weights of a service are in its SRV records").help("leave weight out")
                 });
             }
+            let gate = inflight::read_gate(&table, None);
             table.finish();
-            (text?, weight)
+            (text?, weight, gate)
         }
-        _ => (section.text_of("an endpoint", item, "a string, or a table with `address` and `weight`")?, 1),
+        _ => (section.text_of("an endpoint", item, "a string, or a table with `address` and `weight`")?, 1, None),
     };
     match address::endpoint(text.value, base) {
         Ok((scheme, target, authority)) => {
@@ -714,7 +740,7 @@ fn read_endpoint(section: &Section<'_>, item: &Spanned<DeValue<'_>>, protocol: &
                 _ => Protocol::Http1,
             };
             let (name, tls, weight) = (text.value.to_owned(), scheme == Scheme::Https, to_u16(weight));
-            Some(Endpoint { name, target, authority, tls, protocol, weight })
+            Some(Endpoint { name, target, authority, tls, protocol, weight, gate })
         }
         Err(wrong) => {
             section.scene.mistake(text.span, |at| {
@@ -750,6 +776,8 @@ fn read_policy(top: &Section<'_>, name: Text<'_>, value: &Spanned<DeValue<'_>>) 
         access_log: section.flag("access_log"),
         require_mtls: section.flag("require_mtls"),
         client_cert_header: section.flag("client_cert_header"),
+        gate: inflight::read_gate(&section, None),
+        priority: inflight::read_priority(&section),
         retry: retry::read_retry(&section),
         breaker: retry::read_breaker(&section),
         hedge: retry::read_hedge(&section),

@@ -37,16 +37,16 @@ fn read_servers(section: &Section<'_>, base: &Path) -> Vec<SocketAddr> {
             servers.push(SocketAddr::new(ip, DNS_PORT));
             continue;
         }
-        let wrong = match address::listen(text.value, base) {
-            Ok(EndpointAddr::Tcp(addr)) if addr.port() != 0 && !addr.ip().is_unspecified() => {
-                servers.push(addr);
-                continue;
-            }
-            Ok(_) => format!("{:?} is not the address of a name server", cut(text.value)),
-            Err(wrong) => cut(&wrong.message),
-        };
+        if let Ok(EndpointAddr::Tcp(addr)) = address::listen(text.value, base)
+            && addr.port() != 0
+            && !addr.ip().is_unspecified()
+        {
+            servers.push(addr);
+            continue;
+        }
         section.scene.mistake(text.span, |at| {
-            Problem::new(at, wrong).expected("IP or IP:PORT such as \"127.0.0.1\" or \"[::1]:5353\"")
+            Problem::new(at, format!("{:?} is not the address of a name server", cut(text.value)))
+                .expected("IP or IP:PORT such as \"127.0.0.1\" or \"[::1]:5353\"")
         });
     }
     servers

@@ -108,6 +108,9 @@ fn everything_has_each_key_at_its_default() {
         [pool.checked]
         endpoints = [\"http://127.0.0.1:3000\"]
         health = \"/healthz\"
+        [pool.measured]
+        endpoints = [\"http://127.0.0.1:3000\"]
+        adaptive = true
         [policy.api]
         [policy.guarded]
         breaker = true

@@ -248,19 +248,16 @@ fn read_client_auth(section: &Section<'_>, base: &Path, config: &mut ListenerCon
 }
 
 fn secret(section: &Section<'_>, text: &Text<'_>, base: &Path) -> Option<Secret> {
-    match text.value.split_once(':') {
-        Some(("file", path)) if !path.is_empty() && !path.contains('\0') => Some(Secret::File(base.join(path))),
-        Some(("env", name)) if !name.is_empty() && !name.contains(['=', '\0']) => Some(Secret::Env(name.to_owned())),
+    let secret = Secret::parse(text.value, base);
+    if secret.is_none() {
         // What was typed may be the secret itself: it is not shown.
-        _ => {
-            section.scene.log.mistake(
-                Problem::of_file("ticket_secret says where the secret is, not what it is")
-                    .expected("\"file:PATH\" or \"env:NAME\"")
-                    .help("write ticket_secret = \"file:/etc/edge/tickets.key\""),
-            );
-            None
-        }
+        section.scene.log.mistake(
+            Problem::of_file("ticket_secret says where the secret is, not what it is")
+                .expected("\"file:PATH\" or \"env:NAME\"")
+                .help("write ticket_secret = \"file:/etc/edge/tickets.key\""),
+        );
     }
+    secret
 }
 
 /// A pool's `tls`. `any_https` says whether it has an endpoint that it is for.

@@ -8,7 +8,7 @@ use crate::{
     admin::view,
     observe::{
         notice,
-        stats::{DnsResult, StatsRegistry},
+        stats::{DnsResult, NameStats, StatsRegistry},
     },
     snapshot::Snapshot,
     upstream::{
@@ -195,7 +195,8 @@ impl Dns {
         let verdict = entry.hear(heard, now, &self.rule.borrow());
         let stats = &self.stats.control.dns;
         stats.resolved(result(verdict.miss));
-        stats.set(question.to_string().into(), entry.answer.found().len(), entry.answered);
+        let (name, addresses) = (question.to_string().into(), entry.answer.found().len());
+        stats.set(NameStats { name, addresses, answered: entry.answered });
         if let Some(answer) = &verdict.changed {
             self.registry.names.set(question, answer.clone());
             self.changed.set(true);

@@ -1,10 +1,13 @@
 //! The control thread: signals, configuration, broadcast, and the end. It never sees a shard, only mailboxes.
+mod adaptive;
 pub mod broadcast;
 mod certificates;
 mod changes;
-mod health;
 mod dns;
+mod health;
+mod memory;
 pub mod notify;
+mod pool_views;
 mod pools;
 mod probe;
 pub mod reload;
@@ -267,6 +270,7 @@ impl Backend for Handle {
         let state = self.0.state.borrow();
         let (certificates, certificates_total) =
             state.current.as_deref().map(|current| self.0.certificate_views(current)).unwrap_or_default();
+        let (pools, pools_total) = state.current.as_deref().map(pool_views::views).unwrap_or_default();
         Status {
             edge_version: env!("CARGO_PKG_VERSION").to_owned(),
             version: state.current.as_ref().map_or(0, |current| current.version),
@@ -278,6 +282,8 @@ impl Backend for Handle {
             listeners: listener_views(&state.sockets),
             certificates,
             certificates_total,
+            pools,
+            pools_total,
             circuits: state.current.as_deref().map(routes::circuit_views).unwrap_or_default(),
             names: self.0.dns.views(),
             admin: self.0.admin.clone(),

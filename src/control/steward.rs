@@ -1,6 +1,8 @@
 //! The steward: ten times a second it reads what shards have counted of pools and routes, lets the deciders decide, and
 //! publishes what they decided where shards see it. Nothing here waits for anybody.
-use super::{Control, changes::Changes, health::Prober, pools::Pools, routes::Routes};
+use super::{
+    Control, adaptive::Limiters, changes::Changes, health::Prober, memory::Memory, pools::Pools, routes::Routes,
+};
 use crate::{
     observe::{notice, stats::StatsRegistry},
     snapshot::Snapshot,
@@ -41,10 +43,13 @@ fn parts() -> Vec<Part> {
     let mut routes = Routes::default();
     let changes = Rc::new(RefCell::new(Changes::default()));
     let (mut prober, mut pools) = (Prober::new(changes.clone()), Pools::new(changes));
+    let (mut limiters, mut memory) = (Limiters::default(), Memory::default());
     vec![
         ("health checks", Box::new(move |look| prober.tick(look))),
         ("outlier detection", Box::new(move |look| pools.tick(look))),
         ("routes", Box::new(move |look| routes.tick(look))),
+        ("limits", Box::new(move |look| limiters.tick(look))),
+        ("memory", Box::new(move |look| memory.tick(look))),
     ]
 }
 

@@ -4,7 +4,7 @@ use crate::{
     message::{Category, Exchange, Fault, Side},
     observe::{
         access_log::Record,
-        stats::{EarlyData, EndpointStats, Limit, RetryOutcome, RouteShard, RouteStats},
+        stats::{EarlyData, EndpointStats, HedgeOutcome, Limit, RetryOutcome, RouteShard, RouteStats},
     },
     snapshot::{ListenerRule, RouteRule},
     upstream::Trace,
@@ -246,6 +246,7 @@ impl<'s> Account<'s> {
             ttfb_us: self.trace.ttfb_us,
             upstream_us: self.upstream_us(duration_us),
             retries: self.trace.retries,
+            hedged: self.trace.hedged.map(HedgeOutcome::as_str),
             config_version: labels.version,
             user_agent: head.get(FieldId::UserAgent),
             referer: head.get(FieldId::Referer),

@@ -3,6 +3,7 @@ mod account;
 mod fields;
 mod forwarding;
 mod ids;
+pub mod protect;
 mod secure;
 mod shard;
 pub use ids::RequestIds;
@@ -34,7 +35,7 @@ const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH, TRACE";
 
 /// Answers one request, or refuses it with the fault its connection found; then counts and logs it.
 ///
-/// Order: request id → client address → certificate's host → early data → route → `https://` → (policies) → answer or upstream → count → log.
+/// Order: request id → client address → certificate's host → early data → route → `https://` → shed → (policies) → answer or upstream → count → log.
 pub async fn handle<E: Exchange>(shard: &Shard, listener: &ListenerRule, exchange: &mut E, refused: Option<Fault>) {
     let pinned = shard.pin();
     let mut scratch = shard.scratch();
@@ -103,6 +104,9 @@ async fn respond<E: Exchange>(
         return Err(Fault::new(Category::NoRoute, Side::Edge, "the route is not in the snapshot"));
     };
     account.route(index, route);
+    if shard.sheds(route.policy.priority) {
+        return Err(protect::refuse(&shard.stats, route.policy.priority));
+    }
     secure::certified(&route.policy, exchange.tls())?;
     match &route.action {
         Action::Proxy { pool, rewrite, preserve_host } => {
@@ -217,7 +221,7 @@ async fn proxy<E: Exchange>(
         hedge: policy.hedge.as_ref(),
         state: route.state.as_ref(),
         breaker: policy.breaker.as_ref(),
-        gate: route.gate.as_ref(),
+        gate: route.gate.as_deref(),
         priority: policy.priority,
         client: scratch.client,
         path: if scratch.rewritten { &scratch.path } else { head.path() },

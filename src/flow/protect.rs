@@ -5,9 +5,8 @@
 //! the signs, and answers how much of which class is refused. Once it acts, it goes by how much of the time the loop had
 //! nothing to do: turns grow long only after there was too much for a while.
 use crate::{
-    message::{Category, Fault, Priority, Side},
+    message::{Category, Fault, Priority, ProtectRule, Side},
     observe::stats::ShardStats,
-    snapshot::ProtectRule,
 };
 use std::cell::Cell;
 
@@ -15,7 +14,7 @@ use std::cell::Cell;
 pub const LOOK_MS: u64 = 16;
 /// A turn this many times as long as allowed is no accident.
 const FAR: u64 = 4;
-/// Turns that are too long for so long are none either, µs.
+/// Nor are turns that are too long for longer than this, µs.
 const LASTING_US: u64 = 100_000;
 /// All of bulk; and all of normal too. Per mille.
 const ALL_BULK: u32 = 1000;
@@ -46,7 +45,7 @@ pub struct Level {
 /// Decides; one for each shard.
 #[derive(Debug, Default)]
 pub struct Controller {
-    /// For the loop alone.
+    /// For the loop alone, as in `Level`.
     shed: u32,
     slow_since_us: Option<u64>,
     pause: bool,
@@ -59,7 +58,7 @@ impl Controller {
             Some(lag) => self.by_lag(now_us, u64::try_from(lag.as_micros()).unwrap_or(u64::MAX).max(1), signs),
             None => *self = Controller::default(),
         }
-        let by_memory = rule.memory_permille.map_or(0, |most| of_memory(signs.memory_permille, most));
+        let by_memory = of_memory(signs.memory_permille, rule.memory_permille);
         Level { shed: self.shed.max(by_memory), pause: self.pause || by_memory > 0 }
     }
 
@@ -150,9 +149,9 @@ impl Shedder {
     }
 }
 
-/// The request's class is shed for now; counted.
+/// A request of `class` is refused; counted.
 #[cold]
-pub(super) fn shed(stats: &ShardStats, class: Priority) -> Fault {
+pub fn refuse(stats: &ShardStats, class: Priority) -> Fault {
     stats.queues.shed(class);
     Fault::new(Category::Overloaded, Side::Edge, "the shard cannot keep up").unsent()
 }

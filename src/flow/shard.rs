@@ -1,7 +1,7 @@
 //! What one shard's requests share: the snapshot in force, ways upstream, counters, log, and lent scratch space.
-use super::RequestIds;
+use super::{RequestIds, protect::Shedder};
 use crate::{
-    message::Spare,
+    message::{Priority, Spare},
     observe::{access_log, stats::ShardStats},
     snapshot::Snapshot,
     upstream::Upstreams,
@@ -31,6 +31,8 @@ pub struct Shard {
     pub upstreams: Upstreams,
     /// What it counts.
     pub stats: Arc<ShardStats>,
+    /// What it refuses while it cannot keep up.
+    pub shedder: Shedder,
     /// Its end of the access log.
     pub log: RefCell<access_log::Writer>,
     pub(super) ids: RefCell<RequestIds>,
@@ -93,6 +95,7 @@ impl Shard {
             upstreams: Upstreams::new(local.clone(), stats.clone(), seed),
             local,
             stats,
+            shedder: Shedder::default(),
             log: RefCell::new(log),
             ids: RefCell::new(RequestIds::new(seed)),
             snapshot: RefCell::new(Rc::new(Pinned { snapshot })),
@@ -112,6 +115,12 @@ impl Shard {
         self.upstreams.adopt(&snapshot.pools);
         self.upstreams.gates.adopt(snapshot.gates());
         *self.snapshot.borrow_mut() = Rc::new(Pinned { snapshot });
+    }
+
+    /// Whether a request of `class` is to be refused, as the shard cannot keep up with all.
+    #[inline]
+    pub fn sheds(&self, class: Priority) -> bool {
+        self.shedder.sheds(class)
     }
 
     /// Space for a request.

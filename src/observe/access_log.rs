@@ -112,6 +112,8 @@ pub struct Record<'a> {
     pub upstream_us: Option<u64>,
     /// Attempts beyond the first.
     pub retries: u32,
+    /// What became of a second attempt beside a slow first one.
+    pub hedged: Option<&'a str>,
     /// The version of the configuration that served it.
     pub config_version: u64,
     /// `User-Agent`, as sent.
@@ -238,6 +240,7 @@ fn format(out: &mut Vec<u8>, r: &Record<'_>, shard: u64, second: &mut Second) {
     millis(out, b",\"ttfb_ms\":", r.ttfb_us);
     millis(out, b",\"upstream_ms\":", r.upstream_us);
     number(out, b",\"retries\":", r.retries.into());
+    text_if(out, b",\"hedged\":\"", r.hedged.map(str::as_bytes));
     number(out, b",\"shard\":", shard);
     number(out, b",\"config_version\":", r.config_version);
     text_if(out, b",\"user_agent\":\"", r.user_agent);
@@ -651,6 +654,7 @@ mod tests {
             ttfb_us: Some(900),
             upstream_us: Some(1000),
             retries: 0,
+            hedged: None,
             config_version: 3,
             user_agent: Some(b"curl/8.5.0"),
             referer: None,

@@ -1,6 +1,7 @@
 //! The counters as text, for Prometheus: exposition format 0.0.4.
-mod pools;
 mod dns;
+mod pools;
+mod queues;
 mod quic;
 mod resilience;
 
@@ -309,6 +310,7 @@ fn shards(text: &mut Text, stats: &StatsRegistry) {
             text.sample(&names::LIMIT_HITS, &[id, limit], n);
         }
     }
+    queues::write(text, &shards);
     text.begin(&names::HTTP2_ABUSE);
     for (id, s) in &shards {
         s.http2_abuses().for_each(|(kind, n)| text.sample(&names::HTTP2_ABUSE, &[id, kind], n));
@@ -346,6 +348,7 @@ fn control(text: &mut Text, stats: &StatsRegistry) {
     let control = &stats.control;
     text.single(&names::LOG_WRITE_DROPPED, control.log_write_dropped.get());
     text.single(&names::LOG_WRITE_ERRORS, control.log_write_errors.get());
+    text.single(&names::MEMORY_USED, f64::from(control.memory_permille()) / 1000.0);
     let (version, source) = control.config();
     text.begin(&names::CONFIG_INFO);
     text.sample(&names::CONFIG_INFO, &[&version.to_string(), &source], 1);
@@ -444,7 +447,7 @@ fn kib(status: &str, key: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::stats::{Handshake, HandshakeResult},
+        super::stats::{Handshake, HandshakeResult, HedgeOutcome},
         *,
     };
     use edge_io::head::{Method, Version};
@@ -543,6 +546,34 @@ mod tests {
             value(&s, &format!("edge_tls_handshakes_total{{transport=\"{transport}\",{labels}}}"))
         };
         assert_eq!((of("tcp"), of("quic")), (1.0, 2.0));
+    }
+
+    #[test]
+    fn what_routes_publish_is_shown_and_bounded() {
+        let stats = StatsRegistry::new(1);
+        let routes: Vec<_> = (0..500).map(|i| stats.route(&format!("r{i:03}"))).collect();
+        for (i, route) in routes.iter().enumerate() {
+            route.set_retry_tokens(i as u64);
+            route.set_circuit(Some(usize::from(i >= 490)));
+        }
+        routes[495].tripped();
+        routes[0].shard(0).hedged(HedgeOutcome::Won);
+        routes[0].shard(0).error(Category::CircuitOpen);
+        stats.route("none").set_circuit(None);
+        let s = check(&render(&stats));
+        let v = |series: &str| value(&s, series);
+        let count = |name: &str| s.iter().filter(|(s, _)| s.starts_with(name)).count();
+        assert_eq!(count("edge_retry_budget_tokens"), SERIES_MAX);
+        assert_eq!(v(r#"edge_retry_budget_tokens{route="r000"}"#), 0.0);
+        assert_eq!(count("edge_breaker_state"), 3 * (SERIES_MAX + 1));
+        for i in 490..500 {
+            assert_eq!(v(&format!("edge_breaker_state{{route=\"r{i}\",state=\"open\"}}")), 1.0);
+            assert_eq!(v(&format!("edge_breaker_state{{route=\"r{i}\",state=\"closed\"}}")), 0.0);
+        }
+        assert_eq!(v(r#"edge_breaker_state{route="_other",state="closed"}"#), 300.0);
+        assert_eq!(v(r#"edge_breaker_trips_total{route="r495"}"#), 1.0);
+        assert_eq!(v(r#"edge_hedges_total{route="r000",outcome="won"}"#), 1.0);
+        assert_eq!(v(r#"edge_circuit_open_total{route="r000"}"#), 1.0);
     }
 
     #[test]

@@ -79,6 +79,8 @@ metrics! {
         "How long connecting to an endpoint took.";
     UPSTREAM_ERRORS = Counter "edge_upstream_errors_total" ["pool", "category"] ""
         "Attempts at endpoints that failed, by the category of the failure.";
+    POOL_LIMIT = Gauge "edge_pool_concurrency_limit" ["pool"] ""
+        "Requests in flight that a pool takes at a time, where that is found by measuring.";
     POOL_CONNECTIONS = Gauge "edge_pool_connections" ["pool", "state"] "" "Connections to endpoints: idle or active.";
     POOL_ENDPOINTS = Gauge "edge_pool_endpoints" ["pool", "state"] ""
         "Endpoints of a pool: usable, unhealthy by the active check, or ejected for a while by what their answers were.";
@@ -102,6 +104,17 @@ metrics! {
     LIMIT_HITS = Counter "edge_limit_hits_total" ["shard", "limit"] "" "How often a configured bound was hit.";
     HTTP2_ABUSE = Counter "edge_http2_abuse_total" ["shard", "kind"] ""
         "What peers of HTTP/2 connections did beyond a bound, by its kind.";
+    QUEUE_DEPTH = Gauge "edge_queue_depth" ["shard", "queue"] "" "Requests that wait for something scarce.";
+    QUEUE_WAIT = Histogram "edge_queue_wait_seconds" ["shard", "queue"] "seconds"
+        "How long requests waited for something scarce, however the wait ended.";
+    OVERLOAD_REJECTED = Counter "edge_overload_rejected_total" ["shard", "queue", "reason"] ""
+        "Requests answered 503 `overloaded` because of a limit, by what they waited for and why the wait ended.";
+    SHED = Counter "edge_shed_total" ["shard", "priority"] ""
+        "Requests answered 503 `overloaded` because the shard could not keep up, by their priority.";
+    SHEDDING = Gauge "edge_shedding_ratio" ["shard", "priority"] ""
+        "Share of requests that a shard that cannot keep up refuses now, by their priority.";
+    MEMORY_USED = Gauge "edge_memory_used_ratio" [] ""
+        "Resident memory as a share of what the process may have: its cgroup's limit, or the machine's memory.";
     PANICS = Counter "edge_panics_total" ["shard"] "" "Panics caught; each cost one connection.";
     LOOP_LAG = Histogram "edge_shard_loop_lag_seconds" ["shard"] "seconds" "How late a shard's loop came to what was due.";
     SHARD_SILENCE = Gauge "edge_shard_silence_seconds" ["shard"] "seconds"

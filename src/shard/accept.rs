@@ -26,6 +26,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// closing the socket would reset them.
 pub(super) async fn run(shard: Rc<Shard>, listener: Rc<Listener>, socket: tcp::Listener) {
     let place = listener.stop.enter();
+    let paused = shard.accepting.place();
     let pause = Timer::new(&shard.flow.local.timers);
     let mut taken = 0;
     loop {
@@ -33,6 +34,11 @@ pub(super) async fn run(shard: Rc<Shard>, listener: Rc<Listener>, socket: tcp::L
             if taken >= BATCH {
                 taken = 0;
                 cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if shard.flow.shedder.level().pause && !listener.closed.get() {
+                listener.stop.wait(place, cx);
+                paused.wait(cx);
                 return Poll::Pending;
             }
             match socket.poll_accept(cx) {

@@ -3,6 +3,7 @@ mod accept;
 mod connection;
 mod handshake;
 mod listener;
+mod protect;
 pub mod quic;
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
         access_log,
         stats::{self, ShardStats, StatsRegistry},
     },
+    proto::h1::Waiting,
     snapshot::command::{Adopt, Command, ShardReport},
 };
 use edge_io::{
@@ -85,13 +87,15 @@ async fn run(local: Local, start: Start) {
     let flow = Rc::new(flow::Shard::new(local, first.snapshot.clone(), stats, log, seed));
     let shard = Rc::new(Shard {
         flow,
-        listeners: Listeners::new(registry),
+        listeners: Listeners::new(registry.clone()),
+        accepting: Waiting::default(),
         connections: Default::default(),
         handshakes: Default::default(),
         quic: quic::Quic::new(quic),
     });
     tasks::spawn(quic::receive_foreign(shard.clone()));
     tasks::spawn(housekeeping(shard.clone()));
+    tasks::spawn(protect::run(shard.clone(), registry));
     adopt(&shard, first);
     loop {
         match next_command(&mailbox, &bell).await {
@@ -108,6 +112,8 @@ async fn run(local: Local, start: Start) {
 pub(crate) struct Shard {
     flow: Rc<flow::Shard>,
     listeners: Listeners,
+    /// Accept loops that pause until the shard keeps up again.
+    accepting: Waiting,
     connections: connection::Shared,
     handshakes: handshake::Handshakes,
     quic: quic::Quic,

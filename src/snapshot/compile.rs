@@ -7,14 +7,14 @@ use crate::{
     config::{
         Config, Report,
         raw::{self, AccessLog, TimeoutChanges},
-        report::Log,
+        report::{Log, Problem},
         rules::{self, Rule},
     },
-    message::Priority,
-    observe::stats::StatsRegistry,
+    observe::stats::{Queue, StatsRegistry},
     upstream::{
-        Balance, EndpointAddr, EndpointRule, PoolRule, Registry, Target, Timeouts, Wanted,
+        Balance, EndpointAddr, EndpointRule, GateRule, PoolRule, Registry, Target, Timeouts, Wanted,
         names::{self, Member, NamedRule},
+        sticky::StickyRule,
     },
 };
 use edge_io::http1;
@@ -23,7 +23,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// Compiles `config` as version `version`. State that outlives snapshots comes from `registry` and `stats`.
@@ -44,10 +44,12 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
         if let Some(action) = rules::rule(config, index, &log).map(compile_action) {
             let policy = policies.get(route.policy, route.action.pool());
             let state = route.action.pool().and_then(|pool| pools.get(pool as usize));
+            let limit = policy.gate.filter(|_| route.action.pool().is_some());
+            let gate = GateRule::made(registry, Queue::Route, &route.id, limit).map(Box::new);
             let (shards, stats) = (stats.shards.len(), stats.route(&route.id));
             let state = state.map(|pool| registry.route(&stats, &pool.id, wanted(&policy, shards)));
             let (id, allow_http, fingerprint) = (stats.id.clone(), route.allow_http, fingerprint(route));
-            routes.push(RouteRule { id, action, policy, gate: None, stats, state, allow_http, fingerprint });
+            routes.push(RouteRule { id, action, policy, gate, stats, state, allow_http, fingerprint });
         }
     }
     let clean = log.is_clean();
@@ -166,7 +168,7 @@ impl Policies<'_> {
     fn get(&mut self, policy: Option<u32>, pool: Option<u32>) -> Arc<PolicyRule> {
         let config = self.config;
         let given = policy.and_then(|index| config.policies.get(index as usize));
-        let changed = given.filter(|given| given.timeouts != TimeoutChanges::default());
+        let changed = given.filter(|given| given.timeouts != TimeoutChanges::default() || per_try(given).is_some());
         let pool = pool.filter(|_| changed.is_some());
         let make = || {
             let timeouts = pool.and_then(|index| config.pools.get(index as usize)).map(|pool| pool.timeouts);
@@ -176,13 +178,18 @@ impl Policies<'_> {
     }
 }
 
+/// What one attempt may take to the answer's head, where the policy says that.
+fn per_try(policy: &raw::Policy) -> Option<Duration> {
+    policy.retry.as_ref()?.per_try_timeout
+}
+
 /// `pool` has the timeouts that the policy replaces some of.
 fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
     let TimeoutChanges { connect, tls, first_byte, body_idle, total, tunnel_idle } = policy.timeouts;
     let timeouts = pool.map(|pool| Timeouts {
         connect: connect.unwrap_or(pool.connect),
         tls: tls.unwrap_or(pool.tls),
-        first_byte: first_byte.unwrap_or(pool.first_byte),
+        first_byte: first_byte.unwrap_or(pool.first_byte).min(per_try(policy).unwrap_or(Duration::MAX)),
         body_idle: body_idle.unwrap_or(pool.body_idle),
         total: total.unwrap_or(pool.total),
         tunnel_idle: tunnel_idle.unwrap_or(pool.tunnel_idle),
@@ -197,7 +204,8 @@ fn compile_policy(policy: &raw::Policy, pool: Option<Timeouts>) -> PolicyRule {
         retry: policy.retry.clone(),
         breaker: policy.breaker,
         hedge: policy.hedge,
-        priority: Priority::default(),
+        gate: policy.gate,
+        priority: policy.priority,
     }
 }
 
@@ -216,13 +224,13 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
                 tls,
                 protocol,
                 weight,
-                gate: None,
+                gate: GateRule::made(registry, Queue::Endpoint, &format!("{}/{label}", pool.name), endpoint.gate),
                 state: registry.endpoint(&pool.name, label),
                 stats: stats.endpoint(&pool.name, label),
             }),
             Target::Name { question, port } => {
                 let (question, port) = (question.clone(), *port);
-                Member::Named(NamedRule { question, port, name, authority, tls, protocol, weight })
+                Member::Named(NamedRule { question, port, name, authority, tls, protocol, weight, gate: endpoint.gate })
             }
         }
     };
@@ -235,8 +243,8 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         members: if has_names { members.into() } else { Arc::default() },
         balance: Balance::new(&pool.balance, std::iter::empty()),
         generation: 0,
-        slow_start: None,
-        sticky: None,
+        slow_start: pool.slow_start,
+        sticky: compile_sticky(pool, registry, log),
         max_streams: pool.max_streams,
         keepalive: pool.keepalive,
         keepalive_idle: pool.keepalive_idle,
@@ -244,7 +252,8 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         max_connections: pool.max_connections,
         max_waiting: pool.max_waiting,
         wait_timeout: pool.wait_timeout,
-        gate: None,
+        gate: GateRule::made(registry, Queue::Pool, &pool.name, pool.gate),
+        adaptive: pool.adaptive,
         timeouts: pool.timeouts,
         health: pool.health.clone().map(Arc::new),
         outlier: pool.outlier,
@@ -253,6 +262,23 @@ fn compile_pool(pool: &raw::Pool, registry: &Registry, stats: &StatsRegistry, lo
         state: registry.pool(&pool.name),
     }
     .with_endpoints(endpoints)
+}
+
+/// The endpoints come later.
+fn compile_sticky(pool: &raw::Pool, registry: &Registry, log: &Log) -> Option<Arc<StickyRule>> {
+    let sticky = pool.sticky.as_ref()?;
+    let said = |(message, help)| Problem::of_file(format!("pool {:?}: {message}", pool.name)).help(help);
+    let secret = match &sticky.secret {
+        None => registry.sticky_secret().map(Vec::from).ok_or_else(|| {
+            ("there is no randomness to sign cookies with".to_owned(), "give sticky a secret".to_owned())
+        }),
+        Some(secret) => secret.read("secret of sticky").map(|(bytes, warning)| {
+            warning.into_iter().for_each(|warning| log.warning(said(warning)));
+            bytes
+        }),
+    };
+    let secret = secret.map_err(|mistake| log.mistake(said(mistake))).ok()?;
+    Some(Arc::new(StickyRule::new(&sticky.cookie, sticky.ttl, &secret, &pool.name, std::iter::empty())))
 }
 
 /// Where access-log lines go.
@@ -279,6 +305,7 @@ fn compile_server(server: &raw::Server) -> ServerRule {
         drain_timeout: server.drain_timeout,
         max_connections: server.max_connections,
         quic: server.quic.clone(),
+        protect: server.protect,
         resolver: server.resolver.clone(),
     }
 }

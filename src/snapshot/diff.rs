@@ -110,16 +110,18 @@ fn pools(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &PoolRule)> {
 fn same_pool(a: &PoolRule, b: &PoolRule) -> bool {
     let settings = |p: &PoolRule| {
         let times = (p.keepalive_idle, p.keepalive_age, p.wait_timeout, p.timeouts);
-        (p.keepalive, p.max_connections, p.max_waiting, p.max_streams, p.slow_start, times)
+        let in_flight = (p.gate.as_ref().map(|gate| gate.config), p.adaptive);
+        (p.keepalive, p.max_connections, p.max_waiting, p.max_streams, p.slow_start, in_flight, times)
     };
     let same = |(a, b): (&EndpointRule, &EndpointRule)| {
         let settings = |e: &EndpointRule| (e.addr.clone(), e.name.clone(), e.authority.clone(), e.weight, e.protocol);
-        settings(a) == settings(b) && a.tls == b.tls
+        let most = |e: &EndpointRule| e.gate.as_ref().map(|gate| gate.config);
+        settings(a) == settings(b) && most(a) == most(b) && a.tls == b.tls
     };
     let named = |e: &NamedRule| (e.question.clone(), e.port, e.name.clone(), e.authority.clone(), e.weight, e.protocol);
     let same_member = |(a, b): (&Member, &Member)| match (a, b) {
         (Member::Fixed(a), Member::Fixed(b)) => same((a, b)),
-        (Member::Named(a), Member::Named(b)) => named(a) == named(b) && a.tls == b.tls,
+        (Member::Named(a), Member::Named(b)) => named(a) == named(b) && a.gate == b.gate && a.tls == b.tls,
         _ => false,
     };
     let members = a.members.len() == b.members.len() && a.members.iter().zip(&*b.members).all(same_member);

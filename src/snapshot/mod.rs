@@ -10,13 +10,15 @@ pub use diff::{Diff, diff};
 
 use crate::{
     answer::{RedirectRule, RespondRule},
-    message::Priority,
+    message::{Priority, ProtectRule},
     observe::stats::RouteStats,
     policy::rewrite::RewriteRule,
     proto::{ClientTimeouts, Http2Limits, Http3Limits, QuicSockets},
     route::Router,
     tls::ListenerTls,
-    upstream::{BreakerRule, GateRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts, names::ResolverRule},
+    upstream::{
+        BreakerRule, GateConfig, GateRule, HedgeRule, PoolRule, RetryRule, RouteState, Timeouts, names::ResolverRule,
+    },
 };
 use edge_io::http1;
 use ipnet::IpNet;
@@ -79,6 +81,8 @@ pub struct ServerRule {
     pub max_connections: usize,
     /// UDP sockets; what each key holds for is said where it is read.
     pub quic: QuicSockets,
+    /// When a shard protects itself.
+    pub protect: ProtectRule,
     /// How names of endpoints are looked up.
     pub resolver: ResolverRule,
 }
@@ -236,6 +240,8 @@ pub struct PolicyRule {
     pub breaker: Option<BreakerRule>,
     /// Slow requests are sent to another endpoint too.
     pub hedge: Option<HedgeRule>,
+    /// Limits the requests in flight of each route that has this policy.
+    pub gate: Option<GateConfig>,
     /// Who goes first in every queue, and who is shed first.
     pub priority: Priority,
 }

@@ -71,6 +71,39 @@ fn policies_replace_single_timeouts_of_the_pool() {
 }
 
 #[test]
+fn an_attempt_has_the_shorter_of_two_times() {
+    let policy = |retry: &str, timeouts: &str| {
+        let text = format!("[policy.p]\nretry = {retry}\n{timeouts}\n[[route]]\npool = \"app\"\npolicy = \"p\"\n");
+        let policy = Compiler::new().compile(&with(&text)).routes[0].policy.clone();
+        (policy.timeouts.map(|t| t.first_byte.as_millis()), policy.retry.as_ref().is_some_and(|r| r.on.timeout))
+    };
+    assert_eq!(policy("\"off\"", ""), (None, false));
+    assert_eq!(policy("{}", ""), (None, false));
+    assert_eq!(policy("{ per_try_timeout = \"200ms\" }", ""), (Some(200), true));
+    assert_eq!(policy("{ per_try_timeout = \"2s\" }", "timeouts = { first_byte = \"1s\" }"), (Some(1000), true));
+}
+
+#[test]
+fn what_routes_share_is_made_where_it_is_wanted_and_outlives_a_snapshot() {
+    let compiler = Compiler::new();
+    let text = |keys: &str| {
+        with(&format!(
+            "[policy.p]\n{keys}\n[[route]]\nid = \"a\"\npool = \"app\"\npolicy = \"p\"\n[[route]]\nmatch = \"/b\"\nrespond = {{}}\n"
+        ))
+    };
+    let plain = compiler.compile(&text(""));
+    let state = plain.routes[0].state.clone().expect("it forwards");
+    assert!(state.breaker().is_none() && plain.routes[1].state.is_none());
+    let guarded = compiler.compile(&text("breaker = true"));
+    assert!(guarded.routes[0].state.as_ref().is_some_and(|now| Arc::ptr_eq(now, &state)));
+    assert!(state.breaker().is_some());
+    assert!(guarded.routes[0].policy.breaker.is_some_and(|rule| (rule.errors_permille, rule.probes) == (500, 5)));
+    let retry = plain.routes[0].policy.retry.as_ref().expect("on");
+    assert_eq!((retry.attempts, retry.on.statuses.as_slice(), retry.replay), (2, &[502, 503, 504][..], 64 << 10));
+    assert_eq!((retry.budget.permille, retry.budget.burst, retry.on.timeout), (100, 10, false));
+}
+
+#[test]
 fn state_outlives_a_snapshot() {
     let compiler = Compiler::new();
     let text = with("[[route]]\nid = \"a\"\npool = \"app\"\n");
@@ -167,7 +200,7 @@ fn many_hosts_compile_in_proportion() {
 #[test]
 fn a_route_is_small() {
     assert!(size_of::<config::raw::Route>() <= 216);
-    assert!(size_of::<RouteRule>() <= 64);
+    assert!(size_of::<RouteRule>() <= 72);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod names;
 mod provider;
 mod quic;
 mod resolver;
+mod secret;
 mod self_signed;
 mod store;
 mod tickets;

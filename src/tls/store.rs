@@ -24,9 +24,6 @@ use std::{
     },
 };
 
-/// Fewest bytes of a ticket secret: as many as the keys that are made of it.
-const SECRET_BYTES_MIN: usize = 32;
-
 /// What outlives configurations.
 #[derive(Debug)]
 pub struct Store {
@@ -410,27 +407,9 @@ fn read_pair(pair: &Pair, index: usize) -> Result<PairContent, Problem> {
 
 fn read_secret(secret: &Secret, warnings: &mut Vec<Problem>) -> Result<Arc<Secrets>, Problem> {
     let at = |(message, help)| Problem { place: Place::TicketSecret, message, help };
-    let (bytes, shown) = match secret {
-        Secret::File(path) => {
-            let content = files::read(path).map_err(at)?;
-            let shown = path.display().to_string();
-            if content.public {
-                let message = format!("{shown}: everybody on this machine can read the ticket secret");
-                warnings.push(at((message, format!("chmod 600 {shown}"))));
-            }
-            (content.bytes, shown)
-        }
-        Secret::Env(name) => {
-            let value = std::env::var_os(name).unwrap_or_default();
-            (std::os::unix::ffi::OsStringExt::into_vec(value), format!("the environment variable {name}"))
-        }
-    };
-    let bytes = bytes.trim_ascii(); // an editor's last newline is no part of it
-    if bytes.len() < SECRET_BYTES_MIN {
-        let message = format!("{shown}: the ticket secret has {} bytes, fewer than {SECRET_BYTES_MIN}", bytes.len());
-        return Err(at((message, "make one: openssl rand -base64 48".to_owned())));
-    }
-    Ok(Arc::new(Secrets::given(bytes)))
+    let (bytes, warning) = secret.read("ticket secret").map_err(at)?;
+    warnings.extend(warning.map(at));
+    Ok(Arc::new(Secrets::given(&bytes)))
 }
 
 /// The authorities that this system trusts.

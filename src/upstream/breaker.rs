@@ -308,3 +308,6 @@ pub(super) fn ask(route: &Arc<RouteState>, rule: &BreakerRule) -> Circuit {
         Err(()) => Circuit::Open,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,10 @@
 //! A gate: so many requests in flight, node-wide; the others wait in a bounded line, or are refused.
 //!
 //! It stands before a pool, an endpoint or a route that has a limit; where none has, there is no gate.
-use super::permits::{Holder, Permits};
+use super::{
+    Registry,
+    permits::{Holder, Permits},
+};
 use crate::{
     message::{Category, Fault, Line, Priority, Side, Turn},
     observe::stats::{Queue, Refusal, ShardStats},
@@ -28,9 +31,16 @@ pub struct GateRule {
     pub of: Queue,
     /// Orders what snapshots say of the same limit ([`Permits::next_version`]).
     pub version: u32,
-    /// Requests in flight, node-wide; `u32::MAX` = only what is found by measuring limits them.
+    /// The limit.
+    pub config: GateConfig,
+}
+
+/// A limit on requests in flight, all shards together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GateConfig {
+    /// Requests in flight.
     pub max: u32,
-    /// Requests that may wait, node-wide.
+    /// Requests that may wait.
     pub queue: u32,
     /// How long one may wait.
     pub timeout: Duration,
@@ -38,8 +48,18 @@ pub struct GateRule {
 
 impl GateRule {
     /// A limit over `permits`, newer than those that were made of them before.
-    pub fn new(permits: Arc<Permits>, of: Queue, max: u32, queue: u32, timeout: Duration) -> GateRule {
-        GateRule { version: permits.next_version(), permits, of, max, queue, timeout }
+    pub fn new(permits: Arc<Permits>, of: Queue, config: GateConfig) -> GateRule {
+        GateRule { version: permits.next_version(), permits, of, config }
+    }
+
+    /// The limit before what is called `name`, if `config` sets one; its permits are found again by that name.
+    pub fn made(registry: &Registry, of: Queue, name: &str, config: Option<GateConfig>) -> Option<GateRule> {
+        config.map(|config| GateRule::new(registry.permits(&format!("{of:?}/{name}")), of, config))
+    }
+
+    /// Tells the node's permits of the limit.
+    fn publish(&self) {
+        self.permits.set_limit(self.version, self.config.max);
     }
 }
 
@@ -62,20 +82,20 @@ impl Gate {
             holder: Holder::new(rule.permits.clone(), local.shard),
             of: rule.of,
             line: Line::default(),
-            queue: Cell::new(rule.queue),
-            timeout: Cell::new(rule.timeout),
+            queue: Cell::new(rule.config.queue),
+            timeout: Cell::new(rule.config.timeout),
             open: Cell::new(false),
             local: local.clone(),
             stats: stats.clone(),
         };
-        rule.permits.set_limit(rule.version, rule.max);
+        rule.publish();
         gate
     }
 
     fn follow(&self, rule: &GateRule) {
-        rule.permits.set_limit(rule.version, rule.max);
-        self.queue.set(rule.queue);
-        self.timeout.set(rule.timeout);
+        rule.publish();
+        self.queue.set(rule.config.queue);
+        self.timeout.set(rule.config.timeout);
         self.open.set(false);
     }
 
@@ -275,7 +295,7 @@ impl Gates {
                     self.put(rule.permits.slot, gate);
                 }
                 Some(other) => other.remove(),
-                None => rule.permits.set_limit(rule.version, rule.max),
+                None => rule.publish(),
             }
         }
         old.into_iter().flatten().for_each(|gate| gate.remove());

@@ -109,3 +109,69 @@ impl PoolState {
         self.lately.p95_us.store(us.map_or(0, |us| us.max(1)), Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::stats::Histogram;
+
+    fn total(of: &Histogram) -> HistogramTotal {
+        let mut total = HistogramTotal::default();
+        total.add(of);
+        total
+    }
+
+    #[test]
+    fn the_percentile_is_near_the_truth() {
+        let (counted, mut watched) = (Histogram::default(), Percentile::default());
+        assert_eq!(watched.look(0, &total(&counted)), None);
+        (0..980).for_each(|_| counted.observe(700));
+        (0..20).for_each(|_| counted.observe(500_000));
+        let p95 = watched.look(LOOK_US, &total(&counted)).expect("enough");
+        assert!((700..=1000).contains(&p95), "{p95}");
+        // 4 of 100 at 30 ms, 2 of 100 at 500 ms: the 95th is among the former
+        let (counted, mut watched) = (Histogram::default(), Percentile::default());
+        watched.look(0, &total(&counted));
+        (0..940).for_each(|_| counted.observe(700));
+        (0..40).for_each(|_| counted.observe(30_000));
+        (0..20).for_each(|_| counted.observe(500_000));
+        let p95 = watched.look(LOOK_US, &total(&counted)).expect("enough");
+        assert!((25_000..=50_000).contains(&p95), "{p95}");
+    }
+
+    #[test]
+    fn what_was_counted_before_is_not_looked_at_and_fades_after() {
+        let (counted, mut watched) = (Histogram::default(), Percentile::default());
+        (0..10_000).for_each(|_| counted.observe(2_000_000));
+        assert_eq!(watched.look(0, &total(&counted)), None, "long ago");
+        (0..1000).for_each(|_| counted.observe(60_000));
+        assert!(watched.look(LOOK_US, &total(&counted)).is_some_and(|p95| p95 > 50_000));
+        let mut now = LOOK_US;
+        for _ in 0..120 {
+            now += LOOK_US;
+            (0..100).for_each(|_| counted.observe(900));
+            watched.look(now, &total(&counted));
+        }
+        assert!(watched.look(now, &total(&counted)).is_some_and(|p95| p95 <= 1000), "a minute later");
+        assert_eq!(watched.look(now + 60 * HALF_LIFE_US, &total(&counted)), None, "nothing for five minutes");
+    }
+
+    #[test]
+    fn few_answers_and_hopeless_ones_say_nothing() {
+        let (counted, mut watched) = (Histogram::default(), Percentile::default());
+        watched.look(0, &total(&counted));
+        (0..SAMPLES_MIN - 1).for_each(|_| counted.observe(700));
+        assert_eq!(watched.look(LOOK_US, &total(&counted)), None);
+        (0..10_000).for_each(|_| counted.observe(20_000_000));
+        assert_eq!(watched.look(2 * LOOK_US, &total(&counted)), None);
+    }
+
+    #[test]
+    fn only_plain_questions_are_asked_twice() {
+        assert!(HedgeRule::takes(Method::Get, false) && HedgeRule::takes(Method::Head, false));
+        assert!(!HedgeRule::takes(Method::Get, true));
+        for method in [Method::Post, Method::Put, Method::Delete, Method::Options, Method::Patch, Method::Connect] {
+            assert!(!HedgeRule::takes(method, false), "{method:?}");
+        }
+    }
+}

@@ -1,7 +1,10 @@
 //! Endpoints that are names: what is looked up, what was found, and the endpoints that this makes. Looking up is
 //! control's part.
-use super::{EndpointAddr, EndpointRule, PoolRule, Protocol, Registry};
-use crate::{observe::stats::StatsRegistry, tls::UpstreamTls};
+use super::{EndpointAddr, EndpointRule, GateConfig, GateRule, PoolRule, Protocol, Registry};
+use crate::{
+    observe::stats::{Queue, StatsRegistry},
+    tls::UpstreamTls,
+};
 use std::{
     collections::{HashMap, HashSet},
     fmt,
@@ -216,6 +219,8 @@ pub struct NamedRule {
     pub protocol: Protocol,
     /// Share of each address; those of a service have their own.
     pub weight: u16,
+    /// Requests in flight, of each address.
+    pub gate: Option<GateConfig>,
 }
 
 impl NamedRule {
@@ -230,7 +235,7 @@ impl NamedRule {
         let port = found.port.or(self.port).unwrap_or_default();
         EndpointRule {
             addr: EndpointAddr::Tcp(SocketAddr::new(found.ip, port)),
-            gate: None,
+            gate: GateRule::made(registry, Queue::Endpoint, &format!("{pool}/{label}"), self.gate),
             state: registry.endpoint(pool, &label),
             stats: stats.endpoint(pool, &label),
             name: label.into(),

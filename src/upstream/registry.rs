@@ -7,10 +7,11 @@ use super::{
     route_state::{RouteState, Wanted},
 };
 use crate::observe::stats::RouteStats;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Instant,
@@ -64,6 +65,8 @@ pub struct PoolState {
 pub struct Registry {
     /// Certificates, ticket keys and sessions.
     pub tls: crate::tls::Store,
+    /// What sticky cookies are signed with where no secret is given.
+    sticky: OnceLock<[u8; 32]>,
     /// What the names among the endpoints were last found to mean.
     pub names: super::names::Answers,
     /// What was known of removed endpoints.
@@ -137,6 +140,16 @@ impl Registry {
         Registry::default()
     }
 
+    /// A secret by chance, the same as long as the process lives; `None` when there is no randomness.
+    pub fn sticky_secret(&self) -> Option<[u8; 32]> {
+        if self.sticky.get().is_none() {
+            let mut fresh = [0; 32];
+            SystemRandom::new().fill(&mut fresh).ok()?;
+            return Some(*self.sticky.get_or_init(|| fresh));
+        }
+        self.sticky.get().copied()
+    }
+
     /// The state of endpoint `endpoint` of pool `pool`.
     pub fn endpoint(&self, pool: &str, endpoint: &str) -> Arc<EndpointState> {
         let key = format!("{pool}/{endpoint}");
@@ -149,6 +162,8 @@ impl Registry {
     /// The permits of the limit `key` on requests in flight.
     pub fn permits(&self, key: &str) -> Arc<Permits> {
         open(&self.permits).get_or_make(key, Permits::new)
+    }
+
     /// `pools` are in force from `now` on: the state of endpoints that are not among them is kept for
     /// [`REMEMBERED`](super::removed::REMEMBERED).
     pub fn keep(&self, pools: &[Arc<super::PoolRule>], now: Instant) {

@@ -109,3 +109,103 @@ impl RetryOn {
 pub fn is_idempotent(method: Method) -> bool {
     matches!(method, Method::Get | Method::Head | Method::Put | Method::Delete | Method::Options | Method::Trace)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rule() -> RetryRule {
+        RetryRule {
+            attempts: 2,
+            on: RetryOn { connect: true, reset: true, timeout: false, statuses: vec![502, 503, 504] },
+            backoff: Duration::from_millis(25),
+            max_backoff: Duration::from_secs(1),
+            per_try_timeout: None,
+            replay: 64 << 10,
+            budget: Share { permille: 100, burst: 10 },
+        }
+    }
+
+    fn everything() -> RetryOn {
+        RetryOn { connect: true, reset: true, timeout: true, statuses: (400..=599).collect() }
+    }
+
+    fn failed(category: Category, unsent: bool) -> Ending {
+        Ending::Failed(Fault { unsent, ..Fault::new(category, Side::Upstream, "") })
+    }
+
+    #[test]
+    fn what_is_tried_again_by_default() {
+        let get = |ending| Outcome { ending, idempotent: true, answered: false, replayable: true };
+        let post = |ending| Outcome { idempotent: false, ..get(ending) };
+        for (ending, of_get, of_post) in [
+            (Ending::Status(200), false, false),
+            (Ending::Status(500), false, false),
+            (Ending::Status(502), true, false),
+            (Ending::Status(503), true, false),
+            (Ending::Status(504), true, false),
+            (failed(Category::UpstreamConnectFailed, true), true, true),
+            (failed(Category::UpstreamTls, true), true, true),
+            (failed(Category::UpstreamTimeout, true), true, true), // connecting took too long
+            (failed(Category::UpstreamReset, true), true, true),   // REFUSED_STREAM, GOAWAY
+            (failed(Category::UpstreamReset, false), true, false),
+            (failed(Category::UpstreamTimeout, false), false, false),
+            (failed(Category::UpstreamProtocol, false), false, false),
+            (Ending::Failed(Fault::new(Category::Overloaded, Side::Edge, "").unsent()), false, false),
+            (Ending::Failed(Fault::new(Category::ClientAbort, Side::Downstream, "")), false, false),
+        ] {
+            assert_eq!(rule().allows(&get(ending), 1), of_get, "GET {ending:?}");
+            assert_eq!(rule().allows(&post(ending), 1), of_post, "POST {ending:?}");
+            assert!(!rule().allows(&get(ending), 2), "two attempts are all: {ending:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_happens_twice_and_nobody_sees_two_answers_whatever_is_configured() {
+        let rule = RetryRule { attempts: u32::MAX, on: everything(), ..rule() };
+        let statuses = (100..=599).map(Ending::Status);
+        let faults =
+            Category::ALL.into_iter().flat_map(|category| [false, true].map(|unsent| failed(category, unsent)));
+        for ending in statuses.chain(faults) {
+            for bits in 0..8 {
+                let [idempotent, answered, replayable] = [1, 2, 4].map(|bit| bits & bit != 0);
+                let outcome = Outcome { ending, idempotent, answered, replayable };
+                let unsent = matches!(ending, Ending::Failed(fault) if fault.unsent);
+                if rule.allows(&outcome, 1) {
+                    assert!(idempotent || unsent, "{outcome:?}");
+                    assert!(!answered && replayable, "{outcome:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn methods_that_may_be_carried_out_twice() {
+        let all = [Method::Get, Method::Head, Method::Put, Method::Delete, Method::Options, Method::Trace];
+        assert!(all.into_iter().all(is_idempotent));
+        assert!(![Method::Post, Method::Patch, Method::Connect].into_iter().any(is_idempotent));
+    }
+
+    #[test]
+    fn waits_double_up_to_their_most() {
+        let ms = |tries, random| rule().backoff(tries, random).as_micros();
+        assert_eq!([ms(1, 0), ms(2, 0), ms(3, 0), ms(6, 0), ms(7, 0)], [25_000, 50_000, 100_000, 800_000, 1_000_000]);
+        assert_eq!([ms(1, u64::MAX), ms(2, u64::MAX)], [12_500, 25_000]);
+        assert_eq!(ms(u32::MAX, 0), 1_000_000);
+        let none = RetryRule { backoff: Duration::ZERO, ..rule() };
+        assert_eq!(none.backoff(3, u64::MAX), Duration::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn waits_are_within_their_bounds(tries in 1u32.., random: u64, backoff in 0u64..60_000, most in 0u64..60_000) {
+            let (backoff, max_backoff) = (Duration::from_millis(backoff), Duration::from_millis(most.max(backoff)));
+            let rule = RetryRule { backoff, max_backoff, ..rule() };
+            let whole = rule.backoff(tries, 0);
+            let wait = rule.backoff(tries, random);
+            prop_assert!(wait <= whole && whole <= max_backoff && whole >= backoff);
+            prop_assert!(wait * 2 + Duration::from_micros(1) >= whole);
+        }
+    }
+}

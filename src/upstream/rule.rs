@@ -1,6 +1,7 @@
 //! Pools and endpoints as a snapshot holds them: immutable, compiled from the configuration.
 use super::{
     Panic,
+    adaptive::AdaptiveRule,
     balance::Balance,
     gate::GateRule,
     health::HealthRule,
@@ -121,6 +122,8 @@ pub struct PoolRule {
     pub wait_timeout: Duration,
     /// Limits its requests in flight, node-wide; `None` = nothing does.
     pub gate: Option<GateRule>,
+    /// How that limit is found by measuring; `None` = it is as configured.
+    pub adaptive: Option<AdaptiveRule>,
     /// Timeouts of requests that use the pool, unless the route's policy has others.
     pub timeouts: Timeouts,
     /// How endpoints are asked whether they are well; `None` = they are not.
@@ -141,8 +144,9 @@ impl PoolRule {
     pub fn with_endpoints(self, endpoints: Vec<EndpointRule>) -> PoolRule {
         let named = || endpoints.iter().map(|e| (&*e.name, e.weight));
         let balance = self.balance.with_endpoints(named());
+        let sticky = self.sticky.as_ref().map(|sticky| Arc::new(sticky.with_endpoints(named().map(|(name, _)| name))));
         let generation = next_generation();
-        PoolRule { balance, generation, endpoints, ..self }
+        PoolRule { balance, sticky, generation, endpoints, ..self }
     }
 }
 

@@ -3,14 +3,12 @@
 //! Its value is base64url of: the endpoint's id (8 bytes), when it ends (5 bytes, seconds since 1970), and a tag (16 bytes, HMAC-SHA256
 //! cut) over both and the pool's name. The id is made of the secret and the endpoint's name: it is the same on every shard, after
 //! every reload and on every edge with the same secret, and tells nobody an address.
-use crate::message::cookie::cookies;
+use crate::{message::cookie::cookies, tls::Secret};
 use aws_lc_rs::{constant_time::verify_slices_are_equal, hmac};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use edge_io::{head::Head, http1::write_decimal};
 use std::{sync::Arc, time::Duration};
 
-/// Fewest bytes of a secret that is given: as many as the tag's hash has.
-pub const SECRET_BYTES_MIN: usize = 32;
 const ID: usize = 8;
 const END: usize = 5;
 const TAG: usize = 16;
@@ -19,6 +17,17 @@ const BYTES: usize = ID + END + TAG;
 const CHARS: usize = (BYTES * 8).div_ceil(6);
 /// Cookies of the name that are looked at: an older one of a narrower path may stand before ours.
 const TRIES: usize = 4;
+
+/// How a pool keeps clients at their endpoints, as the configuration says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StickyConfig {
+    /// The cookie's name, a token.
+    pub cookie: String,
+    /// How long it is good.
+    pub ttl: Duration,
+    /// What it is signed with; `None` = chance.
+    pub secret: Option<Secret>,
+}
 
 /// How a pool keeps clients at their endpoints.
 #[derive(Clone, Debug)]
@@ -61,12 +70,17 @@ impl StickyRule {
         endpoints: impl Iterator<Item = &'e str>,
     ) -> StickyRule {
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
-        let cut = |what: &[&[u8]]| tag::<ID>(&key, what);
-        let ids: Arc<[_]> = endpoints.map(|name| cut(&[b"endpoint\0", name.as_bytes()])).collect();
-        let mut by_id: Vec<_> = (0..).zip(&*ids).map(|(index, id)| (*id, index)).collect();
+        let mark = tag(&key, &[b"secret\0"]);
+        let (ids, by_id) = (Arc::default(), Arc::default());
+        StickyRule { cookie: cookie.into(), ttl, pool: pool.into(), key, mark, ids, by_id }.with_endpoints(endpoints)
+    }
+
+    /// The same for other endpoints.
+    pub fn with_endpoints<'e>(&self, endpoints: impl Iterator<Item = &'e str>) -> StickyRule {
+        let ids: Arc<[_]> = endpoints.map(|name| tag(&self.key, &[b"endpoint\0", name.as_bytes()])).collect();
+        let mut by_id: Vec<_> = ids.iter().copied().zip(0..).collect();
         by_id.sort_unstable();
-        let mark = cut(&[b"secret\0"]);
-        StickyRule { cookie: cookie.into(), ttl, pool: pool.into(), key, mark, ids, by_id: by_id.into() }
+        StickyRule { ids, by_id: by_id.into(), ..self.clone() }
     }
 
     /// The endpoint that the request's client belongs to: `None` without a cookie of ours, or when its time is over or its endpoint

@@ -63,7 +63,8 @@ fn requests_in_flight_finish(at: Pair) {
     let gate = Gate::default();
     let origin = gated(at, &gate);
     // Handshakes by the dozen take their time on a busy machine.
-    let extra = Extra { pool: "timeouts = { connect = \"20s\", first_byte = \"30s\" }", ..Extra::default() };
+    let extra =
+        Extra { pool: "timeouts = { connect = \"20s\", tls = \"20s\", first_byte = \"30s\" }", ..Extra::default() };
     let edge = Setup::pair_with(at, &origin, &extra).shards(2).start();
     let addr = edge.addr();
     let clients: Vec<Client> = (0..5).map(|_| edge.client()).collect();

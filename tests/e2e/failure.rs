@@ -242,7 +242,7 @@ fn truncated_bodies_do_not_look_whole(at: Pair) {
     }
 }
 
-const QUICK: &str = "timeouts = { connect = \"20s\", first_byte = \"300ms\", body_idle = \"300ms\" }";
+const QUICK: &str = "timeouts = { connect = \"20s\", tls = \"20s\", first_byte = \"300ms\", body_idle = \"300ms\" }";
 
 fn no_first_byte_is_upstream_timeout(at: Pair) {
     let (origin, edge) = serving(at, &Extra { pool: QUICK, ..Extra::default() }, |served| served.wait_cancel());

@@ -1,6 +1,8 @@
 //! End-to-end tests: the built binary between real clients and real origins, over each pair of protocols and on both I/O drivers.
 mod aftermath;
+mod again;
 mod alt_svc;
+mod balance;
 mod bench;
 mod body;
 mod certificates;
@@ -17,6 +19,7 @@ mod framing;
 mod grpc;
 mod harness;
 mod headers;
+mod health;
 mod http3;
 mod http3_bounds;
 mod http3_listeners;
@@ -51,6 +54,7 @@ fn main() {
 fn suites() -> Vec<Test> {
     [
         aftermath::tests(),
+        again::tests(),
         alt_svc::tests(),
         bench::tests(),
         body::tests(),
@@ -67,6 +71,7 @@ fn suites() -> Vec<Test> {
         framing::tests(),
         grpc::tests(),
         headers::tests(),
+        health::tests(),
         http3::tests(),
         http3_bounds::tests(),
         http3_listeners::tests(),
@@ -83,6 +88,7 @@ fn suites() -> Vec<Test> {
         tls::tests(),
         upgrade::tests(),
         upstream::tests(),
+        balance::tests(),
     ]
     .into_iter()
     .flatten()

@@ -83,8 +83,12 @@ fn a_hundred_at_once_both_ways(at: Pair) {
 }
 
 /// Handshakes by the hundred take their time on a busy machine.
-const PATIENT: Extra<'_> =
-    Extra { listener: "", pool: "timeouts = { connect = \"20s\", first_byte = \"30s\" }", policy: "", route: "" };
+const PATIENT: Extra<'_> = Extra {
+    listener: "",
+    pool: "timeouts = { connect = \"20s\", tls = \"20s\", first_byte = \"30s\" }",
+    policy: "",
+    route: "",
+};
 
 fn a_waiting_exchange_holds_up_no_other(at: Pair) {
     let origin = Origin::serving(at.up, |served| match served.target() {

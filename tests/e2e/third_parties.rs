@@ -234,7 +234,7 @@ fn nginx_is_an_origin() {
     ] {
         let text = listener_text("web", Protocol::H2c, "")
             + &format!(
-                "[pool.app]\nendpoints = [\"{endpoint}\"]\ntimeouts = {{ connect = \"20s\" }}\n{keys}\n\
+                "[pool.app]\nendpoints = [\"{endpoint}\"]\ntimeouts = {{ connect = \"20s\", tls = \"20s\" }}\n{keys}\n\
                  [[route]]\nid = \"all\"\nmatch = {{}}\npool = \"app\"\n"
             );
         let edge = Setup::over(pair(Protocol::H2c, Protocol::H1)).text(&text).start();

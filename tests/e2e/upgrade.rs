@@ -192,7 +192,7 @@ fn idle_websocket_is_ended_by_its_own_timeout_only(at: Pair) {
     });
     let extra = Extra {
         listener: "timeouts = { header = \"100ms\", body = \"100ms\", write = \"100ms\", keepalive = \"100ms\" }",
-        pool: "timeouts = { connect = \"20s\", first_byte = \"1s\", body_idle = \"100ms\", total = \"600ms\", tunnel_idle = \"1500ms\" }",
+        pool: "timeouts = { connect = \"20s\", tls = \"20s\", first_byte = \"1s\", body_idle = \"100ms\", total = \"600ms\", tunnel_idle = \"1500ms\" }",
         ..Extra::default()
     };
     let edge = Setup::pair_with(at, &origin, &extra).start();

@@ -142,7 +142,7 @@ fn several(at: Pair, count: usize, weights: &[u32], balance: &str) -> (Vec<Origi
         .collect();
     let text = listener_text("web", at.down, "")
         + &format!(
-            "[pool.app]\nendpoints = [{}]\nbalance = \"{balance}\"\n{}timeouts = {{ connect = \"20s\" }}\n\
+            "[pool.app]\nendpoints = [{}]\nbalance = \"{balance}\"\n{}timeouts = {{ connect = \"20s\", tls = \"20s\" }}\n\
              [[route]]\nid = \"all\"\nmatch = {{ path_prefix = \"/\" }}\npool = \"app\"\n",
             endpoints.join(", "),
             origins[0].pool_keys()

@@ -1,13 +1,14 @@
 //! Shards, their connections, and the engines in their client role.
 //!
 //! A shard is a pinned thread with one task per connection. An engine (`h1` and its siblings) drives one established
-//! connection until it ends: it asks the [`Shard`] what it may send, and tells it what became of that. It never connects
+//! connection until it ends: it asks its [`Supply`] what it may send, and tells the [`Shard`] what became of that. It never connects
 //! and never counts anything itself.
 //!
 //! What an engine promises: every [`Ticket`] is ended exactly once, by `done`, `failed` or `unanswered`; at each wake-up it
 //! asks [`Shard::is_over`]; it sends what is due of one wake-up in one write, as far as the socket takes it; it gives up its
-//! [`WaiterSlot`] while it has no free place.
+//! place among the waiting connections while it has no free one ([`Supply::give_up`]).
 pub(crate) mod connect;
+mod deadline;
 mod feed;
 pub mod h1;
 pub mod h2;
@@ -19,13 +20,15 @@ mod pipe;
 mod shard;
 pub(crate) mod slot;
 pub mod sse;
+mod supply;
 mod talk;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;
 pub mod ws;
 pub(crate) use shard::{Health, Parts};
-pub use shard::{Next, Shard, Span, Ticket, WaiterSlot};
+pub use shard::{Shard, Span, Ticket};
+pub use supply::Supply;
 
 use crate::record::Fault;
 

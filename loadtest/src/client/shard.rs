@@ -31,7 +31,7 @@ pub struct Ticket {
 
 /// What a connection with a free place does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub(super) enum Next {
     /// Sends this.
     Send(Ticket),
     /// Nothing is due: [`Shard::wait_for_due`] wakes it.
@@ -150,7 +150,7 @@ impl Shard {
     /// An arrival that could not be sent within `plan.timeout` is not sent any more: it is counted as a timeout, as its
     /// user would count it. Otherwise a server that was too slow for a while would get nothing but stale requests.
     #[inline]
-    pub fn next(&self, origin: usize, now_us: u64) -> Next {
+    pub(super) fn next(&self, origin: usize, now_us: u64) -> Next {
         loop {
             if now_us >= self.span.end_us || self.left.get() == 0 || self.over.get() {
                 return Next::Stop;
@@ -185,16 +185,25 @@ impl Shard {
         self.feeds.get(origin).map_or(0, |feed| feed.borrow_mut().request())
     }
 
-    /// Wakes the task when something is due for it, after [`Next::Wait`]. To be called again after each wake-up that
-    /// found nothing: others may have been quicker.
-    pub fn wait_for_due(&self, waiter: &mut WaiterSlot, cx: &mut Context<'_>) {
-        let Some(feed) = self.feeds.get(waiter.origin) else { return };
-        let mut feed = feed.borrow_mut();
-        waiter.place = Some(feed.wait(waiter.place, cx.waker()));
+    /// Wakes the task when something of `origin` is due for it, after [`Next::Wait`]. To be called again, with the place
+    /// that it answers, after each wake-up that found nothing: others may have been quicker.
+    pub(super) fn wait_for_due(&self, origin: usize, place: Option<Place>, cx: &mut Context<'_>) -> Option<Place> {
+        let mut feed = self.feeds.get(origin)?.borrow_mut();
+        let place = feed.wait(place, cx.waker());
         if let Some(at) = feed.due_us()
             && self.alarm.is_set_for().is_none_or(|set| at < set)
         {
             self.alarm.set_at(at);
+        }
+        Some(place)
+    }
+
+    /// Whoever has this place takes nothing any more: what it may have been woken for goes to another one.
+    pub(super) fn does_not_wait(&self, origin: usize, place: Place) {
+        let Some(feed) = self.feeds.get(origin) else { return };
+        let mut feed = feed.borrow_mut();
+        if feed.leave(place) {
+            feed.pass_on();
         }
     }
 
@@ -361,17 +370,21 @@ impl Shard {
     pub(crate) async fn pace(self: Rc<Self>) {
         while !self.over.get() {
             self.alarm.fired().await;
-            let now = self.now();
-            let mut next: Option<u64> = None;
-            for feed in &self.feeds {
-                let mut feed = feed.borrow_mut();
-                feed.grant(now);
-                next = [next, feed.wake_at()].into_iter().flatten().min();
-            }
-            if let Some(at) = next {
+            if let Some(at) = self.grant(self.now()) {
                 self.alarm.set_at(at);
             }
         }
+    }
+
+    /// Wakes connections for what is due. Answers when to do that again, if anyone waits.
+    pub(super) fn grant(&self, now_us: u64) -> Option<u64> {
+        let mut next: Option<u64> = None;
+        for feed in &self.feeds {
+            let mut feed = feed.borrow_mut();
+            feed.grant(now_us);
+            next = [next, feed.wake_at()].into_iter().flatten().min();
+        }
+        next
     }
 
     /// At the end of the sending time: what was due before `now_us` and not sent is recorded with the time it waited. Of a
@@ -412,36 +425,4 @@ impl Shard {
 /// A histogram of how late something was: 1 µs to a minute, two digits.
 fn lateness() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 2).unwrap_or_else(|_| unreachable!("the bounds are valid"))
-}
-
-/// A connection's place among those that wait for something to be due. Dropping it gives the place up.
-pub struct WaiterSlot {
-    shard: Rc<Shard>,
-    origin: usize,
-    place: Option<Place>,
-}
-
-impl WaiterSlot {
-    /// One that does not wait yet.
-    pub fn new(shard: &Rc<Shard>, origin: usize) -> WaiterSlot {
-        WaiterSlot { shard: shard.clone(), origin, place: None }
-    }
-}
-
-impl WaiterSlot {
-    /// The connection has no free place any more: what it may have been woken for goes to another. Does nothing when it
-    /// does not wait.
-    pub fn give_up(&mut self) {
-        let (Some(place), Some(feed)) = (self.place.take(), self.shard.feeds.get(self.origin)) else { return };
-        let mut feed = feed.borrow_mut();
-        if feed.leave(place) {
-            feed.pass_on();
-        }
-    }
-}
-
-impl Drop for WaiterSlot {
-    fn drop(&mut self) {
-        self.give_up();
-    }
 }

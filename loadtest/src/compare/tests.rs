@@ -163,6 +163,8 @@ fn a_regression_is_more_than_the_threshold_and_not_by_chance() {
     let text = worse.to_string();
     assert!(text.contains("WORSE") && text.contains("p99"), "{text}");
     assert_eq!(text, compared(&a, &slow, 0.05).to_string(), "the same every time");
+    assert!(text.ends_with(" figures became worse by more than 5 %.\n"), "{text}");
+    assert!(compared(&a, &a, 0.07).to_string().contains("worse by more than 7 % that chance"));
     serde_json::to_string(&worse).unwrap();
 }
 

@@ -16,12 +16,13 @@ impl fmt::Display for Comparison {
         for row in &self.rows {
             line(f, cells(row))?;
         }
-        let threshold = self.threshold * 100.0;
+        // In hundredths of a percent, so that 7 % is not 7.000000000000001.
+        let threshold = (self.threshold * 1e4).round() / 1e2;
         writeln!(f)?;
         match self.rows.iter().filter(|row| row.regressed).count() {
-            0 => writeln!(f, "Nothing became worse by more than {threshold:.4}% that chance does not explain."),
-            1 => writeln!(f, "One figure became worse by more than {threshold:.4}%."),
-            n => writeln!(f, "{n} figures became worse by more than {threshold:.4}%."),
+            0 => writeln!(f, "Nothing became worse by more than {threshold} % that chance does not explain."),
+            1 => writeln!(f, "One figure became worse by more than {threshold} %."),
+            n => writeln!(f, "{n} figures became worse by more than {threshold} %."),
         }
     }
 }

@@ -7,13 +7,15 @@
 //! | anything else | an echo of the request: method, target, fields and the size of its body, as text |
 use super::{
     desk::Desk,
-    http::{Answer, told},
-    payload::Payload,
     script::{DELAY_MAX, SIZE_MAX, Script},
     serve::{Address, Options, Running, Serve},
 };
-use hyper::{Response, StatusCode, http::request};
-use std::{fmt::Write as _, io, net::SocketAddr, time::Duration};
+use std::{
+    fmt::{Display, Write as _},
+    io,
+    net::SocketAddr,
+    time::Duration,
+};
 
 /// A running origin of this kind; ends when dropped.
 #[derive(Debug)]
@@ -46,33 +48,49 @@ impl Origin {
     }
 }
 
-/// The answer to a request with so many bytes of body.
-pub(super) async fn answer(desk: &Desk, head: &request::Parts, received: usize) -> Answer {
-    let path = head.uri.path();
+/// An answer of this kind.
+pub(super) enum Told {
+    /// So many bytes.
+    Bytes(u64),
+    /// A status and a text.
+    Text(u16, String),
+}
+
+/// The answer to a request; `echo` says what it looked like.
+pub(super) async fn answer(desk: &Desk, path: &str, query: Option<&str>, echo: impl FnOnce() -> String) -> Told {
     let mut takes = Duration::ZERO;
     if path == "/slow" {
-        let pairs = head.uri.query().unwrap_or_default().split('&');
+        let pairs = query.unwrap_or_default().split('&');
         let ms = pairs.filter_map(|pair| pair.strip_prefix("ms=")?.parse().ok()).next().unwrap_or(1000);
         takes = Duration::from_millis(ms).min(DELAY_MAX);
     }
     let Ok(due) = desk.due(super::script::micros(takes)) else {
-        return told(StatusCode::SERVICE_UNAVAILABLE, "too many requests wait already\n".into());
+        return Told::Text(503, "too many requests wait already\n".into());
     };
     desk.wait(due).await;
     if let Some(size) = path.strip_prefix("/bytes/") {
         return match size.parse() {
-            Ok(left) if left <= SIZE_MAX => Response::new(Payload::Sized { left }),
-            _ => told(StatusCode::BAD_REQUEST, format!("a number up to {SIZE_MAX} is expected, as in /bytes/1000\n")),
+            Ok(size) if size <= SIZE_MAX => Told::Bytes(size),
+            _ => Told::Text(400, format!("a number up to {SIZE_MAX} is expected, as in /bytes/1000\n")),
         };
     }
-    let mut echo = format!("{} {} {:?}\n", head.method, head.uri, head.version);
-    for (name, value) in &head.headers {
-        let _ = writeln!(echo, "{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+    Told::Text(200, echo())
+}
+
+/// What a request looked like: its first line, its fields, and how many bytes of body came.
+pub(super) fn text<'a>(
+    line: impl Display,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    received: usize,
+) -> String {
+    let mut echo = format!("{line}\n");
+    for (name, value) in fields {
+        let _ = writeln!(echo, "{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value));
     }
     if received > 0 {
         let _ = writeln!(echo, "\n({received} bytes of body)");
     }
-    told(StatusCode::OK, echo)
+    echo
 }
 
 #[cfg(test)]

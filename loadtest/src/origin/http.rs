@@ -1,7 +1,7 @@
 //! One request over HTTP/1.1 or HTTP/2, by the script.
 use super::{
     desk::{Desk, Verdict},
-    echo,
+    echo::{self, Told},
     orders::{Order, Orders},
     payload::{CutShort, Events, Payload, Pieces, Timer},
     script::{Fault, Reply},
@@ -45,7 +45,7 @@ pub(super) async fn answer(
         }
     }
     if desk.script.echo {
-        return Ok(echo::answer(&desk, &head, received).await);
+        return Ok(echo(&desk, &head, received).await);
     }
     if head.uri.path() == "/ws" {
         return Ok(told(StatusCode::UPGRADE_REQUIRED, "a WebSocket is expected here\n".into()));
@@ -62,6 +62,16 @@ pub(super) async fn answer(
             Ok(told(StatusCode::SERVICE_UNAVAILABLE, "too many requests wait already\n".into()))
         }
         Verdict::Mistake(mistake) => Ok(told(StatusCode::BAD_REQUEST, format!("{mistake}\n"))),
+    }
+}
+
+/// What the request looked like.
+async fn echo(desk: &Desk, head: &request::Parts, received: usize) -> Answer {
+    let fields = || head.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()));
+    let line = format_args!("{} {} {:?}", head.method, head.uri, head.version);
+    match echo::answer(desk, head.uri.path(), head.uri.query(), || echo::text(line, fields(), received)).await {
+        Told::Bytes(left) => Response::new(Payload::Sized { left }),
+        Told::Text(status, text) => told(StatusCode::from_u16(status).unwrap_or_default(), text),
     }
 }
 

@@ -81,6 +81,9 @@ fn exchange(options: &Options, urls: &[Url], mistakes: &mut Mistakes) -> Exchang
         if options.expect_body.is_some() {
             mistakes.add(format!("--expect-body: with {flag} there is no answer's body to look into; leave it out"));
         }
+        if options.expect_status.is_some() {
+            mistakes.add(format!("--expect-status: with {flag} one answer grants it, or it is a fault; leave it out"));
+        }
         if options.events && options.streams.is_some_and(|streams| streams > 1) {
             mistakes.add("-m: with --sse a connection carries one event stream; use -c for more");
         }

@@ -101,6 +101,16 @@ pub struct Request {
     pub body: Bytes,
 }
 
+impl Request {
+    /// What `content-length` says; `None`: it is not sent. Methods whose requests usually have a body say that there is
+    /// none (RFC 9110, section 8.6).
+    #[inline]
+    pub fn content_length(&self) -> Option<u64> {
+        let tells = !self.body.is_empty() || matches!(self.method.as_str(), "POST" | "PUT" | "PATCH");
+        tells.then_some(self.body.len() as u64)
+    }
+}
+
 /// Which protocol is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {

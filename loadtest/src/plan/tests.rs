@@ -178,6 +178,8 @@ fn mistakes_name_the_option_and_what_to_do() {
     told("one of them; leave one out", &|o| (o.websocket, o.events) = (true, true));
     told("leave out --h3", &|o| (o.websocket, o.h3) = (true, true));
     told("leave out --method", &|o| (o.events, o.method) = (true, Some("PUT".into())));
+    told("--expect-status: with --sse", &|o| (o.events, o.expect_status) = (true, Some("200".into())));
+    told("--expect-status: with --ws", &|o| (o.websocket, o.expect_status) = (true, Some("101".into())));
     told("-r: with --sse", &|o| (o.events, o.rate) = (true, Some(10.0)));
     told("-n: with --sse", &|o| (o.events, o.requests) = (true, Some(10)));
     told("--requests-per-conn: with --sse", &|o| (o.events, o.requests_per_connection) = (true, Some(10)));

@@ -56,6 +56,34 @@ fn answers() {
 }
 
 #[test]
+fn requests_are_told_what_they_looked_like() {
+    let origin = secure(Script { echo: true, ..Script::default() });
+    block_on(async {
+        let (_endpoint, mut send) = open(&origin).await;
+        assert_eq!(ask(&mut send, "/bytes/100000").await, Ok((200, Some(100_000), 100_000)));
+        assert_eq!(ask(&mut send, "/bytes/0").await, Ok((200, Some(0), 0)));
+        assert_eq!(ask(&mut send, "/bytes/x").await.unwrap().0, 400);
+        let request = Request::post("https://localhost/a?b=c").header("x-test", "yes").body(()).unwrap();
+        let mut stream = send.send_request(request).await.unwrap();
+        stream.send_data(Bytes::from_static(b"hello")).await.unwrap();
+        stream.finish().await.unwrap();
+        assert_eq!(stream.recv_response().await.unwrap().status(), 200);
+        let mut text = Vec::new();
+        while let Some(mut piece) = stream.recv_data().await.unwrap() {
+            text.extend_from_slice(&piece.copy_to_bytes(piece.remaining()));
+        }
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.starts_with("POST https://localhost/a?b=c HTTP/3.0\n"), "{text}");
+        assert!(text.contains("\nx-test: yes\n") && text.ends_with("\n(5 bytes of body)\n"), "{text}");
+        let head = Request::head("https://localhost/").body(()).unwrap();
+        let mut stream = send.send_request(head).await.unwrap();
+        stream.finish().await.unwrap();
+        assert_eq!(stream.recv_response().await.unwrap().status(), 200);
+        assert!(stream.recv_data().await.unwrap().is_none());
+    });
+}
+
+#[test]
 fn faults_by_stream_and_by_connection() {
     let origin = secure(Script::default());
     block_on(async {

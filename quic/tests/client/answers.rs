@@ -3,93 +3,80 @@ use super::support::{NAME, PATIENCE, Server, Trust, ask, get, on_shard, pattern,
 use edge_quic::client::Settings;
 use std::sync::Arc;
 
-#[test]
-fn answers_of_all_sizes_many_at_once() {
-    let trust = Trust::new();
-    let server = Server::good(trust.server());
-    let addr = server.addr;
-    on_shard(move |local| async move {
-        let mut connection = trust.client(&local).connect(addr, NAME).unwrap();
-        let info = connection.connected(PATIENCE).await.unwrap();
-        assert!(!info.resumed);
-        let sizes = [0, 1, 100, 1024, 1200, 16_384, 100_000, 3_000_000];
-        let requests: Vec<_> = sizes.iter().cycle().take(160).map(|n| get(&format!("/bytes/{n}"))).collect();
-        let got = ask(&mut connection, &requests, 37).await;
-        assert!(connection.lost().is_none(), "{:?}", connection.lost());
-        assert_eq!(got.len(), 160);
-        for (got, n) in got.iter().zip(sizes.iter().cycle()) {
-            assert!(got.is_whole() && got.status == 200);
-            assert!(got.body == pattern(*n), "{} of {n} bytes", got.body.len());
-        }
-        assert!(connection.bytes().0 > 60_000_000);
-    });
+/// A request to the good server and its answer. Bodies, both ways, are [`pattern`]s.
+struct Asked {
+    method: &'static str,
+    path: String,
+    upload: usize,
+    status: u16,
+    body: usize,
+    trailers: usize,
+}
+
+fn bytes(n: usize) -> Asked {
+    Asked { method: "GET", path: format!("/bytes/{n}"), upload: 0, status: 200, body: n, trailers: 0 }
+}
+
+fn echo(n: usize) -> Asked {
+    Asked { method: "POST", path: "/echo".into(), upload: n, ..bytes(n) }
+}
+
+/// What is asked on one connection, how much of it at once, and how the client is set.
+struct Case {
+    name: &'static str,
+    asked: Vec<Asked>,
+    at_once: usize,
+    set: fn(&mut Settings),
+}
+
+fn cases() -> [Case; 5] {
+    let usual = |_: &mut Settings| ();
+    let sizes = [0, 1, 100, 1024, 1200, 16_384, 100_000, 3_000_000];
+    let uploads = [1, 4096, 4097, 50_000, 4_000_000];
+    let oddities = vec![
+        Asked { method: "HEAD", body: 0, ..bytes(500) },
+        Asked { path: "/trailers".into(), trailers: 1, ..bytes(0) },
+        Asked { path: "/none".into(), status: 404, ..bytes(0) },
+    ];
+    let all = |of: &[usize], n: usize| of.iter().copied().cycle().take(n).map(bytes).collect();
+    [
+        Case { name: "all sizes, many at once", asked: all(&sizes, 160), at_once: 37, set: usual },
+        Case { name: "more than the server allows", asked: (0..500).map(bytes).collect(), at_once: 1000, set: usual },
+        Case { name: "bodies both ways", asked: uploads.map(echo).into(), at_once: 5, set: usual },
+        Case { name: "kept fields", asked: oddities, at_once: 3, set: |settings| settings.h3.keep_fields = true },
+        Case {
+            name: "a table of QPACK's",
+            asked: (0..50).map(bytes).collect(),
+            at_once: 10,
+            set: |settings| (settings.h3.table_bytes, settings.h3.blocked_streams) = (4096, 16),
+        },
+    ]
 }
 
 #[test]
-fn more_requests_than_the_server_allows_at_once_wait() {
-    let trust = Trust::new();
+fn a_good_server_answers_whatever_is_asked() {
+    let trust = Arc::new(Trust::new());
     let server = Server::good(trust.server());
-    let addr = server.addr;
-    on_shard(move |local| async move {
-        let mut connection = trust.client(&local).connect(addr, NAME).unwrap();
-        connection.connected(PATIENCE).await.unwrap();
-        let requests: Vec<_> = (0..500).map(|n| get(&format!("/bytes/{n}"))).collect();
-        let got = ask(&mut connection, &requests, 1000).await;
-        assert!(got.iter().enumerate().all(|(n, got)| got.is_whole() && got.body.len() == n));
-        assert_eq!(connection.requests(), 0);
-    });
-}
-
-#[test]
-fn bodies_go_out_whole() {
-    let trust = Trust::new();
-    let server = Server::good(trust.server());
-    let addr = server.addr;
-    on_shard(move |local| async move {
-        let mut connection = trust.client(&local).connect(addr, NAME).unwrap();
-        connection.connected(PATIENCE).await.unwrap();
-        let bodies: Vec<_> = [1, 4096, 4097, 50_000, 4_000_000].into_iter().map(pattern).collect();
-        let requests: Vec<_> = bodies.iter().map(|body| request("POST", "/echo", body)).collect();
-        let got = ask(&mut connection, &requests, 5).await;
-        for (got, body) in got.iter().zip(&bodies) {
-            assert!(got.is_whole() && got.body == *body, "{} of {}", got.body.len(), body.len());
-        }
-    });
-}
-
-#[test]
-fn heads_without_bodies_trailers_and_statuses() {
-    let trust = Trust::new();
-    let server = Server::good(trust.server());
-    let addr = server.addr;
-    on_shard(move |local| async move {
-        let mut settings = Settings::default();
-        settings.h3.keep_fields = true;
-        let mut connection = trust.client_with(&local, &settings).connect(addr, NAME).unwrap();
-        connection.connected(PATIENCE).await.unwrap();
-        let requests = [request("HEAD", "/bytes/500", b""), get("/trailers"), get("/none")];
-        let got = ask(&mut connection, &requests, 3).await;
-        assert!(got.iter().all(|got| got.is_whole()), "{got:?}");
-        assert_eq!((got[0].status, got[0].body.len()), (200, 0));
-        assert_eq!((got[1].status, got[1].trailers), (200, 1));
-        assert_eq!(got[2].status, 404);
-    });
-}
-
-#[test]
-fn a_table_of_qpacks_may_be_offered() {
-    let trust = Trust::new();
-    let server = Server::good(trust.server());
-    let addr = server.addr;
-    on_shard(move |local| async move {
-        let mut settings = Settings::default();
-        (settings.h3.table_bytes, settings.h3.blocked_streams) = (4096, 16);
-        let mut connection = trust.client_with(&local, &settings).connect(addr, NAME).unwrap();
-        connection.connected(PATIENCE).await.unwrap();
-        let requests: Vec<_> = (0..50).map(|n| get(&format!("/bytes/{n}"))).collect();
-        let got = ask(&mut connection, &requests, 10).await;
-        assert!(got.iter().enumerate().all(|(n, got)| got.is_whole() && got.body.len() == n));
-    });
+    for Case { name, asked, at_once, set } in cases() {
+        let (trust, addr) = (trust.clone(), server.addr);
+        on_shard(move |local| async move {
+            let mut settings = Settings::default();
+            set(&mut settings);
+            let mut connection = trust.client_with(&local, &settings).connect(addr, NAME).unwrap();
+            assert!(!connection.connected(PATIENCE).await.unwrap().resumed);
+            let requests: Vec<_> = asked.iter().map(|a| request(a.method, &a.path, &pattern(a.upload))).collect();
+            let got = ask(&mut connection, &requests, at_once).await;
+            assert!(connection.lost().is_none(), "{name}: {:?}", connection.lost());
+            assert_eq!((got.len(), connection.requests()), (asked.len(), 0), "{name}");
+            for (got, a) in got.iter().zip(&asked) {
+                let (is, is_to_be) = ((got.status, got.trailers), (a.status, a.trailers));
+                assert!(got.is_whole() && is == is_to_be, "{name}: {} {}: {is:?} {:?}", a.method, a.path, got.end);
+                assert!(got.body == pattern(a.body), "{name}: {} bytes of {}", got.body.len(), a.body);
+            }
+            let bodies: usize = asked.iter().map(|a| a.body).sum();
+            assert!(connection.bytes().0 > bodies as u64, "{name}");
+        });
+    }
 }
 
 #[test]

@@ -100,9 +100,9 @@ pub(super) struct Target {
     #[arg(long, value_name = "PATH", conflicts_with_all = ["connect_to", "h3"], help_heading = "Connections")]
     pub unix: Option<PathBuf>,
 
-    /// Statuses that are expected; others are faults
-    #[arg(long, value_name = "FROM[-TO]", default_value = "200-399", help_heading = "Judgement")]
-    pub expect_status: String,
+    /// Statuses that are expected; others are faults. Not with --ws and --sse [default: 200-399]
+    #[arg(long, value_name = "FROM[-TO]", help_heading = "Judgement")]
+    pub expect_status: Option<String>,
     /// A regular expression that each body must match
     #[arg(long, value_name = "REGEX", help_heading = "Judgement")]
     pub expect_body: Option<String>,
@@ -251,7 +251,7 @@ impl Target {
             websocket: self.ws,
             message_size: self.ws_size.map(|size| usize::try_from(size).unwrap_or(usize::MAX)),
             events: self.sse,
-            expect_status: Some(self.expect_status.clone()),
+            expect_status: self.expect_status.clone(),
             expect_body: self.expect_body.clone(),
             body_max: self.body_max,
             seed: Some(self.seed),

@@ -53,7 +53,7 @@ pub static RETRY: Shape = Shape {
         key(
             "per_try_timeout",
             Kind::Time(Bounds { default: Default::Off, min: 1, max: DAY }, true),
-            "How long one attempt may take to the answer's head; then another one follows, whatever `on` says of timeouts",
+            "From the last byte of a request to the answer's head, for each attempt, if that is shorter than `first_byte`; `on` has `timeout` then",
         ),
         size(
             "replay",

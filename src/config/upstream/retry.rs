@@ -44,7 +44,7 @@ pub(in crate::config) fn read_retry(policy: &Section<'_>) -> Option<RetryRule> {
 }
 
 fn retry_table(section: Section<'_>) -> RetryRule {
-    let rule = RetryRule {
+    let mut rule = RetryRule {
         attempts: to_u32(section.count("attempts")),
         on: read_on(&section),
         backoff: section.time("backoff"),
@@ -53,6 +53,8 @@ fn retry_table(section: Section<'_>) -> RetryRule {
         replay: to_usize(section.size("replay")),
         budget: Share { permille: to_u32(section.percent("budget")), burst: to_u32(section.count("budget_burst")) },
     };
+    // To give an attempt up early is asked for in order to make another one.
+    rule.on.timeout |= rule.per_try_timeout.is_some();
     if rule.max_backoff < rule.backoff {
         let name = if section.has("backoff") { "backoff" } else { "max_backoff" };
         section.scene.mistake(section.span_of(name), |at| {

@@ -118,7 +118,7 @@ impl Resolver {
 
     /// What the file of hosts says: when it knows a name, nobody else is asked.
     fn known(&self, name: &str) -> Option<HostHeard> {
-        let name = Name::from_utf8(name).ok()?;
+        let name = Name::from_ascii(name).ok()?;
         let of = |kind| self.hosts.lookup_static_host(&Query::query(name.clone(), kind));
         let (v4, v6) = (of(RecordType::A), of(RecordType::AAAA));
         if v4.is_none() && v6.is_none() {
@@ -169,6 +169,8 @@ async fn ask_host(servers: &TokioResolver, name: &str) -> HostHeard {
 }
 
 async fn ask_server(servers: &TokioResolver, name: &str, kind: RecordType) -> Result<Lookup, Miss> {
+    // What the configuration takes is a name here too; an SRV record may say anything.
+    let name = Name::from_ascii(name).map_err(|_| Miss::Nothing)?;
     servers.lookup(name, kind).await.map_err(|why| match why {
         NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
             ResponseCode::NXDomain | ResponseCode::NoError => Miss::Nothing,
@@ -187,13 +189,19 @@ fn ttl(lookup: &Lookup) -> Duration {
     Duration::from_secs(u64::from(least.unwrap_or(0)))
 }
 
+/// Some servers say 0.0.0.0 for what they block; who connects there ends up on this very machine.
+fn is_of_a_host(ip: &IpAddr) -> bool {
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    !ip.to_canonical().is_unspecified() && !ip.to_canonical().is_multicast() && !broadcast
+}
+
 fn addresses(lookup: &Lookup) -> Records<IpAddr> {
     let address = |data: &RData| match data {
         RData::A(a) => Some(IpAddr::V4(a.0)),
         RData::AAAA(a) => Some(IpAddr::V6(a.0)),
         _ => None,
     };
-    let all = lookup.answers().iter().filter_map(|record| address(&record.data)).collect();
+    let all = lookup.answers().iter().filter_map(|record| address(&record.data)).filter(is_of_a_host).collect();
     Records { all, ttl: ttl(lookup) }
 }
 
@@ -213,4 +221,38 @@ fn services(lookup: &Lookup) -> Records<Service> {
     all.sort_by(|a, b| (a.priority, &a.host, a.port).cmp(&(b.priority, &b.host, b.port)));
     all.truncate(SERVERS_MAX);
     Records { all, ttl: ttl(lookup) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_the_configuration_takes_can_be_asked_for() {
+        for name in
+            ["app", "my_app.internal", "_http._tcp.app.internal", "x--1.xn--bcher-kva.", "3com.example", "a.b-c"]
+        {
+            let there_and_back = Name::from_ascii(name).unwrap_or_else(|e| panic!("{name}: {e}")).to_ascii();
+            assert_eq!(there_and_back, name);
+        }
+    }
+
+    #[test]
+    fn some_addresses_are_of_nobody() {
+        for (text, fine) in [
+            ("10.0.0.1", true),
+            ("127.0.0.1", true),
+            ("::1", true),
+            ("fd00::1", true),
+            ("0.0.0.0", false),
+            ("::", false),
+            ("::ffff:0.0.0.0", false),
+            ("255.255.255.255", false),
+            ("224.0.0.1", false),
+            ("ff02::1", false),
+        ] {
+            let ip = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(is_of_a_host(&ip), fine, "{text}");
+        }
+    }
 }

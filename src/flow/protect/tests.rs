@@ -3,7 +3,7 @@ use super::*;
 use crate::upstream::balance::Rng;
 use std::{collections::VecDeque, time::Duration};
 
-const RULE: ProtectRule = ProtectRule { lag: Some(Duration::from_millis(50)), memory_permille: Some(900) };
+const RULE: ProtectRule = ProtectRule { lag: Some(Duration::from_millis(50)), memory_permille: 900 };
 /// A request that is served, and one that is refused, µs.
 const SERVE_US: u64 = 100;
 const REFUSE_US: u64 = 10;
@@ -180,7 +180,7 @@ fn memory_that_runs_out_refuses_bulk_then_normal_and_never_critical() {
     shedder.set(level(950));
     let shed = |class| (0..1000).filter(|_| shedder.sheds(class)).count();
     assert_eq!((shed(Priority::Critical), shed(Priority::Normal), shed(Priority::Bulk)), (0, 500, 1000));
-    let off = ProtectRule { lag: None, memory_permille: None };
+    let off = ProtectRule { lag: None, memory_permille: 1000 };
     let signs = Signs { lag_us: 10_000_000, idle_permille: 0, memory_permille: 1000 };
     assert_eq!(Controller::default().look(0, &off, signs), Level::default());
 }

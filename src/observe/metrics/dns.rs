@@ -24,7 +24,7 @@ pub(super) fn write(text: &mut Text, stats: &StatsRegistry) {
 #[cfg(test)]
 mod tests {
     use super::super::{render, tests};
-    use crate::observe::stats::{DnsResult, StatsRegistry};
+    use crate::observe::stats::{DnsResult, NameStats, StatsRegistry};
     use std::{collections::HashSet, time::Instant};
 
     #[test]
@@ -32,8 +32,9 @@ mod tests {
         let stats = StatsRegistry::new(1);
         let dns = &stats.control.dns;
         dns.resolved(DnsResult::Timeout);
-        dns.set("app.internal".into(), 3, Some(Instant::now()));
-        dns.set("dead.internal".into(), 0, None);
+        let set = |name: &str, addresses, answered| dns.set(NameStats { name: name.into(), addresses, answered });
+        set("app.internal", 3, Some(Instant::now()));
+        set("dead.internal", 0, None);
         let samples = tests::check(&render(&stats));
         assert_eq!(tests::value(&samples, r#"edge_dns_resolutions_total{result="timeout"}"#), 1.0);
         assert_eq!(tests::value(&samples, r#"edge_dns_endpoints{name="app.internal"}"#), 3.0);

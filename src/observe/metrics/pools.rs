@@ -46,4 +46,9 @@ pub(super) fn write(text: &mut Text, stats: &StatsRegistry) {
     for (pool, total) in totals.iter().filter(|(_, total)| total.failed_open > 0) {
         text.sample(&names::FAIL_OPEN, &[pool], total.failed_open);
     }
+    // A limit cannot be summed up: those of pools without a name are not told.
+    text.begin(&names::POOL_LIMIT);
+    for pool in top.iter().filter(|pool| pool.limit.get() > 0) {
+        text.sample(&names::POOL_LIMIT, &[&pool.pool], pool.limit.get());
+    }
 }

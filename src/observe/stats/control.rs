@@ -5,7 +5,10 @@ use super::{
     registry::open,
 };
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,6 +42,8 @@ pub struct ControlStats {
     pub log_write_errors: Counter,
     /// Files of TLS that could not be used, while what they held before stayed in use.
     pub cert_reload_failures: Counter,
+    /// Memory in use, per mille of what the process may have; 0 = not known.
+    memory_permille: AtomicU32,
     /// Names of endpoints.
     pub dns: DnsStats,
     /// Version and source of the configuration in use.
@@ -64,6 +69,16 @@ impl ControlStats {
         let mut total = HistogramTotal::default();
         total.add(&self.apply_durations);
         total
+    }
+
+    /// Says how much of the memory that the process may have it uses, per mille; 0 = not known.
+    pub fn set_memory_permille(&self, used: u32) {
+        self.memory_permille.store(used, Ordering::Relaxed);
+    }
+
+    /// How much of it, as it was set.
+    pub fn memory_permille(&self) -> u32 {
+        self.memory_permille.load(Ordering::Relaxed)
     }
 
     /// Says which certificates are in use: by name, and until when each is valid (seconds since 1970).

@@ -42,7 +42,7 @@ pub struct DnsStats {
     results: [Counter; DNS_RESULTS.len()],
     /// Times that the shards adopted other addresses.
     pub adopted: Counter,
-    names: Mutex<BTreeMap<Arc<str>, (usize, Option<Instant>)>>,
+    names: Mutex<BTreeMap<Arc<str>, NameStats>>,
 }
 
 impl DnsStats {
@@ -56,9 +56,9 @@ impl DnsStats {
         std::array::from_fn(|i| self.results[i].get())
     }
 
-    /// Says what is known of `name`.
-    pub fn set(&self, name: Arc<str>, addresses: usize, answered: Option<Instant>) {
-        open(&self.names).insert(name, (addresses, answered));
+    /// Says what is known of a name.
+    pub fn set(&self, stats: NameStats) {
+        open(&self.names).insert(stats.name.clone(), stats);
     }
 
     /// Forgets all names but these.
@@ -66,13 +66,8 @@ impl DnsStats {
         open(&self.names).retain(|name, _| names.contains(name));
     }
 
-    /// All names.
+    /// All names, in the order of the alphabet.
     pub fn names(&self) -> Vec<NameStats> {
-        let stats = |(name, (addresses, answered)): (&Arc<str>, &(usize, Option<Instant>))| NameStats {
-            name: name.clone(),
-            addresses: *addresses,
-            answered: *answered,
-        };
-        open(&self.names).iter().map(stats).collect()
+        open(&self.names).values().cloned().collect()
     }
 }

@@ -40,6 +40,8 @@ pub struct PoolStats {
     pub ejections_capped: Counter,
     /// Requests that passed although no endpoint was to be used.
     pub failed_open: Counter,
+    /// How many requests in flight it takes, where that is found by measuring; 0 = it is not.
+    pub limit: Gauge,
     endpoints: [Gauge; ENDPOINT_STATES.len()],
 }
 
@@ -51,6 +53,7 @@ impl PoolStats {
             ejections: Default::default(),
             ejections_capped: Counter::default(),
             failed_open: Counter::default(),
+            limit: Gauge::default(),
             endpoints: Default::default(),
         }
     }

@@ -56,6 +56,8 @@ pub struct QueueStats {
     waits: [Histogram; QUEUES.len()],
     refused: [[Counter; REFUSALS.len()]; QUEUES.len()],
     shed: [Counter; Priority::ALL.len()],
+    /// Per mille: of bulk up to 1000, of normal what is beyond.
+    shedding: Gauge,
 }
 
 impl QueueStats {
@@ -78,6 +80,17 @@ impl QueueStats {
     /// A request was refused because the shard protects itself.
     pub fn shed(&self, class: Priority) {
         self.shed[class as usize].inc();
+    }
+
+    /// Says how much is refused now, per mille: of bulk up to 1000, of normal what is beyond.
+    pub fn set_shedding(&self, permille: u32) {
+        self.shedding.set(i64::from(permille));
+    }
+
+    /// The share of each class that is refused now, in the order of `Priority::ALL`.
+    pub fn shedding(&self) -> [f64; Priority::ALL.len()] {
+        let permille = self.shedding.get();
+        [0, (permille - 1000).max(0), permille.min(1000)].map(|share| share as f64 / 1000.0)
     }
 
     /// How many wait, in the order of `QUEUES`.

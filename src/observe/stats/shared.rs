@@ -16,6 +16,13 @@ pub enum HedgeOutcome {
     NoBudget,
 }
 
+impl HedgeOutcome {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        HEDGE_OUTCOMES[self as usize]
+    }
+}
+
 /// Outcomes as metric labels, in the order of their discriminants.
 pub const HEDGE_OUTCOMES: [&str; 4] = ["won", "lost", "failed", "no_budget"];
 

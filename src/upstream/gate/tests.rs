@@ -54,7 +54,7 @@ impl World {
         let now_ms = locals[0].timers.now();
         World {
             shards: locals.iter().map(gates).collect(),
-            rule: GateRule::new(Arc::new(Permits::new(0)), Queue::Pool, max, queue, timeout),
+            rule: GateRule::new(Arc::new(Permits::new(0)), Queue::Pool, GateConfig { max, queue, timeout }),
             waiting: Vec::new(),
             inside: Vec::new(),
             now_ms,
@@ -63,7 +63,7 @@ impl World {
     }
 
     fn set_max(&mut self, max: u32) {
-        self.rule = GateRule::new(self.rule.permits.clone(), Queue::Pool, max, self.rule.queue, self.rule.timeout);
+        self.rule = GateRule::new(self.rule.permits.clone(), Queue::Pool, GateConfig { max, ..self.rule.config });
     }
 
     fn adopt(&self, shard: usize) {

@@ -85,7 +85,16 @@ impl House {
     fn named(&self, question: &Question, port: Option<u16>) -> Member {
         let name = format!("http://{question}").into();
         let (authority, protocol) = ("app.internal".into(), Protocol::Http1);
-        Member::Named(NamedRule { question: question.clone(), port, name, authority, tls: None, protocol, weight: 7 })
+        Member::Named(NamedRule {
+            question: question.clone(),
+            port,
+            name,
+            authority,
+            tls: None,
+            protocol,
+            weight: 7,
+            gate: None,
+        })
     }
 
     fn endpoints(&self, members: &[Member]) -> Vec<EndpointRule> {

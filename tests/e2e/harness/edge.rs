@@ -173,7 +173,7 @@ pub fn pool_text(name: &str, origins: &[&Origin], keys: &str) -> String {
     let endpoints: Vec<String> = origins.iter().map(|o| o.endpoint()).collect();
     let own = origins.first().map(|o| o.pool_keys()).unwrap_or_default();
     // On a busy machine a handshake may take longer than any default allows for.
-    let patience = if keys.contains("timeouts") { "" } else { "timeouts = { connect = \"20s\" }\n" };
+    let patience = if keys.contains("timeouts") { "" } else { "timeouts = { connect = \"20s\", tls = \"20s\" }\n" };
     format!("[pool.{name}]\nendpoints = [{}]\n{own}{patience}{keys}\n\n", endpoints.join(", "))
 }
 

@@ -161,7 +161,7 @@ impl Driver<'_> {
     fn answered(&mut self, now: u64) {
         let answers = &mut self.answers;
         let (Some(body), Some(flight)) = (answers.body.take(), self.flights.pop_front()) else { return };
-        let sent_us = flight.sent_us.unwrap_or(flight.taken_us);
+        let sent_us = flight.sent_us.unwrap_or(flight.ticket.intended_us);
         // An answer may come before its request has left whole. The rest of it is not sent then, and with that the
         // connection is of no use any more.
         let early = self.unsent > self.flights.len();

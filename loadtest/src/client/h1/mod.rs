@@ -5,10 +5,10 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
-use super::{Ended, Shard, Ticket, WaiterSlot, Why};
+use super::{Ended, Shard, Supply, Ticket, Why, deadline::Deadline};
 use crate::record::Fault;
 use answers::Answers;
-use edge_io::{buf::Buf, stream::Stream, timer::Timer};
+use edge_io::{buf::Buf, stream::Stream};
 pub(super) use prepare::Shared;
 use std::{
     collections::VecDeque,
@@ -20,8 +20,6 @@ use std::{
 
 /// Reads of one wake-up: after so many full ones other connections have their turn.
 const TURNS: usize = 8;
-/// Not set.
-const NEVER: u64 = u64::MAX;
 
 /// Drives the connection until it ends.
 pub async fn drive(shard: &Rc<Shard>, origin: usize, stream: &Stream) -> Ended {
@@ -33,8 +31,6 @@ pub async fn drive(shard: &Rc<Shard>, origin: usize, stream: &Stream) -> Ended {
 /// A request on its way.
 struct Flight {
     ticket: Ticket,
-    /// When it was taken.
-    taken_us: u64,
     /// When its first byte was handed to the kernel; `None` before.
     sent_us: Option<u64>,
 }
@@ -52,19 +48,13 @@ struct Driver<'a> {
     /// Bytes that were read and are not worked through: part of a head. Holds memory only while there are some.
     rest: Buf,
     answers: Answers,
-    /// Requests that this connection may still take.
-    allowance: u64,
+    supply: Supply,
     answered: u64,
-    /// Nothing more is sent on this connection.
-    closing: bool,
     /// The server takes no other request on it, be it sent or not.
     cut: bool,
     /// The socket takes nothing any more. What the server has said before may still be read.
     broken: bool,
-    waiter: Option<WaiterSlot>,
-    timer: Timer,
-    /// When the timer fires, as far as set.
-    timer_us: u64,
+    deadline: Deadline,
     timeout_us: u64,
     /// The time of this wake-up.
     now_us: u64,
@@ -93,14 +83,11 @@ impl<'a> Driver<'a> {
             offset: 0,
             rest: Buf::none(),
             answers: Answers::new(&shard.plan),
-            allowance: shard.plan.requests_per_connection.map_or(u64::MAX, |n| n.get()),
+            supply: Supply::new(shard, origin),
             answered: 0,
-            closing: false,
             cut: false,
             broken: false,
-            waiter: None,
-            timer: shard.timer(),
-            timer_us: NEVER,
+            deadline: Deadline::new(shard.timer()),
             timeout_us: shard.plan.timeout.as_micros() as u64,
             now_us: 0,
             moved: (0, 0),
@@ -145,7 +132,7 @@ impl<'a> Driver<'a> {
         }
         self.take(cx, now);
         self.send(cx, now);
-        if self.flights.is_empty() && self.closing {
+        if self.flights.is_empty() && self.supply.is_over() {
             return Poll::Ready(Why::Served);
         }
         self.look_at_time(cx, now)
@@ -261,27 +248,33 @@ impl<'a> Driver<'a> {
         Why::Over
     }
 
-    /// One timer for all: set once, and when it fires set to when the oldest request is due by then.
+    /// Requests are answered in their order: when the oldest has taken too long, the connection is of no use to the others.
     fn look_at_time(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<Why> {
-        let Some(oldest) = self.flights.front() else { return Poll::Pending };
-        let due = oldest.sent_us.unwrap_or(oldest.taken_us).saturating_add(self.timeout_us);
-        if now >= due {
-            // Those behind it have waited for it.
-            return Poll::Ready(self.fail(Fault::Timeout, Fault::Timeout, now));
-        }
-        if self.timer_us == NEVER || now >= self.timer_us {
-            self.timer_us = due;
-            self.set_timer(due - now);
-            let _ = self.timer.poll_fired(cx); // has the task woken; it looks at the clock itself
+        if self.deadline.has_passed(cx, || now)
+            && let Some(oldest) = self.flights.front()
+        {
+            let due = self.due(&oldest.ticket);
+            if due <= now {
+                return Poll::Ready(self.timed_out(now));
+            }
+            self.deadline.by(due, now);
         }
         Poll::Pending
     }
 
-    /// Counted from the exact clock: the timers' own stands still while the shard works, and after a long turn the timer
-    /// would fire before the request is due, which would then never be looked at again.
-    fn set_timer(&self, after_us: u64) {
-        let at = self.shard.local.timers.clock().exact_us().saturating_add(after_us);
-        self.timer.set_at(at / 1000 + 2);
+    /// When a request has taken too long.
+    #[inline]
+    fn due(&self, ticket: &Ticket) -> u64 {
+        ticket.intended_us.saturating_add(self.timeout_us)
+    }
+
+    /// The connection is left. Who had time yet was cut off: it did not wait as long as a timeout says.
+    fn timed_out(&mut self, now: u64) -> Why {
+        while let Some(flight) = self.flights.pop_front() {
+            let fault = if self.due(&flight.ticket) <= now { Fault::Timeout } else { Fault::Closed };
+            self.shard.failed(fault, Some(flight.ticket), now);
+        }
+        Why::Failed(Fault::Timeout)
     }
 }
 

@@ -69,9 +69,8 @@ impl Prepared {
             text(&mut head, &[name.as_bytes(), b": ", value, b"\r\n"]);
         }
         let method = Method::of(request.method.as_bytes());
-        // Methods whose requests usually have a body say that there is none (RFC 9110, section 8.6).
-        if !request.body.is_empty() || matches!(method, Method::Post | Method::Put | Method::Patch) {
-            let _ = write!(head, "content-length: {}\r\n", request.body.len());
+        if let Some(length) = request.content_length() {
+            let _ = write!(head, "content-length: {length}\r\n");
         }
         head.extend_from_slice(b"\r\n");
         let mut body = request.body.clone();

@@ -1,6 +1,5 @@
 //! The sending side: takes what is due, and sends it in as few writes as possible.
 use super::{Driver, Flight};
-use crate::client::{Next, WaiterSlot};
 use std::{
     io::{self, IoSlice},
     task::Context,
@@ -12,25 +11,13 @@ const PIECES: usize = 64;
 impl Driver<'_> {
     /// Fills the free places with what is due.
     pub(super) fn take(&mut self, cx: &mut Context<'_>, now: u64) {
-        while !self.closing && !self.broken && self.flights.len() < self.shard.plan.streams {
-            match self.shard.next(self.origin, now) {
-                Next::Send(ticket) => {
-                    self.flights.push_back(Flight { ticket, taken_us: now, sent_us: None });
-                    self.unsent += 1;
-                    self.allowance -= 1;
-                    self.closing = self.allowance == 0;
-                }
-                Next::Wait => {
-                    let (shard, origin) = (self.shard, self.origin);
-                    let waiter = self.waiter.get_or_insert_with(|| WaiterSlot::new(shard, origin));
-                    return shard.wait_for_due(waiter, cx);
-                }
-                Next::Stop => self.closing = true,
-            }
+        while !self.broken && self.flights.len() < self.shard.plan.streams {
+            let Some(ticket) = self.supply.take(cx, now) else { return };
+            self.deadline.by(self.due(&ticket), now);
+            self.flights.push_back(Flight { ticket, sent_us: None });
+            self.unsent += 1;
         }
-        if let Some(waiter) = &mut self.waiter {
-            waiter.give_up();
-        }
+        self.supply.give_up();
     }
 
     /// Sends as far as the socket takes it.

@@ -1,7 +1,7 @@
 //! HTTP/1.1 against servers that do what servers should not.
 use crate::{
     client::testing::{Server, head, plan},
-    plan::Plan,
+    plan::{Arrivals, Load, Plan},
     record::{Fault, Outcome},
 };
 use std::{
@@ -117,6 +117,19 @@ fn a_silent_server_is_a_timeout_and_does_not_look_quick() {
     let outcome = run(plan, 3);
     assert_eq!(faults(&outcome), [(Fault::Timeout, 3)]);
     assert!(outcome.times.response.min >= 99_000, "{:?}", outcome.times.response);
+}
+
+#[test]
+fn who_is_cut_off_by_anothers_timeout_has_not_waited_so_long() {
+    let server = Server::new(|mut socket, _| while head(&mut socket).is_some() {});
+    let mut plan = plan(server.address);
+    // At 0 and 200 ms; at 400 the connection is given up.
+    plan.load = Load::Open { rate: 5.0, arrivals: Arrivals::Constant };
+    (plan.timeout, plan.streams) = (Duration::from_millis(400), 2);
+    let outcome = run(plan, 2);
+    assert_eq!(outcome.counts.faults.get(&Fault::Timeout), Some(&1), "{:?}", faults(&outcome));
+    assert_eq!(outcome.counts.faults.get(&Fault::Closed), Some(&1), "{:?}", faults(&outcome));
+    assert!(outcome.times.response.min >= 399_000, "{:?}", outcome.times.response);
 }
 
 #[test]

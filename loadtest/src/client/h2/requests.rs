@@ -4,7 +4,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    client::{Ended, Next, Shard, Ticket, WaiterSlot, Why, pipe::Read},
+    client::{Ended, Shard, Supply, Ticket, Why, deadline::Deadline, pipe::Read},
     plan::{Origin, Plan},
     record::{Done, Fault},
 };
@@ -13,22 +13,18 @@ use edge_io::{
     http1::Decimal,
     http2::{ErrorCode, Event, RequestHead},
     stream::Stream,
-    timer::Timer,
 };
 use std::{
     future::poll_fn,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 /// Reads and the writes they lead to, before other connections have their turn.
 const TURNS: usize = 4;
 /// Streams before the server has said how many it takes: one, so that none is refused for our haste.
 const STREAMS_UNTOLD: usize = 1;
-/// Not set.
-const NEVER: u64 = u64::MAX;
 
 /// Drives a connection until it ends.
 pub async fn drive(shard: &Rc<Shard>, origin: usize, stream: &Stream) -> Ended {
@@ -44,19 +40,12 @@ struct Driver<'a> {
     shard: &'a Rc<Shard>,
     plan: &'a Arc<Plan>,
     origin: &'a Origin,
-    at: usize,
     wire: Wire<'a>,
     flights: Flights,
-    waiter: WaiterSlot,
-    /// Fires when the earliest deadline may have passed. Answers do not touch it.
-    timer: Timer,
-    armed_us: u64,
+    supply: Supply,
+    deadline: Deadline,
     timeout_us: u64,
-    /// Requests that may still be sent on this connection.
-    left: u64,
     answered: u64,
-    /// The shard has nothing more to send.
-    stopped: bool,
     /// With which code the server said goodbye.
     farewell: Option<ErrorCode>,
     keeps_bodies: bool,
@@ -69,16 +58,12 @@ impl<'a> Driver<'a> {
             shard,
             plan,
             origin,
-            at,
             wire: Wire::new(stream, plan.streams, shard.now()),
             flights: Flights::new(plan.streams),
-            waiter: WaiterSlot::new(shard, at),
-            timer: shard.timer(),
-            armed_us: NEVER,
-            timeout_us: u64::try_from(plan.timeout.as_micros()).unwrap_or(NEVER),
-            left: plan.requests_per_connection.map_or(u64::MAX, |n| n.get()),
+            supply: Supply::new(shard, at),
+            deadline: Deadline::new(shard.timer()),
+            timeout_us: plan.timeout.as_micros() as u64,
             answered: 0,
-            stopped: false,
             farewell: None,
             keeps_bodies: shard.keeps_bodies(),
             secure: origin.secure,
@@ -86,6 +71,11 @@ impl<'a> Driver<'a> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
+        if self.deadline.has_passed(cx, || self.shard.now())
+            && let Some(why) = self.expire()
+        {
+            return Poll::Ready(why);
+        }
         for _ in 0..TURNS {
             if self.shard.is_over() {
                 return Poll::Ready(self.over());
@@ -98,12 +88,11 @@ impl<'a> Driver<'a> {
                 return Poll::Ready(ended);
             }
             if !more {
-                return self.poll_timer(cx);
+                return Poll::Pending;
             }
         }
         cx.waker().wake_by_ref(); // others first
-        // A server that never stops talking does not stop the clock.
-        self.poll_timer(cx)
+        Poll::Pending
     }
 
     /// One read, all that it brought, all that is due, one write. Whether there may be more to read.
@@ -139,7 +128,10 @@ impl<'a> Driver<'a> {
                 Some(Event::Reset { stream, code, by_peer, unprocessed }) => {
                     self.failed(stream, fault_of_reset(code, by_peer, unprocessed), now_us);
                 }
-                Some(Event::GoAway { code, .. }) => self.farewell = Some(code),
+                Some(Event::GoAway { code, .. }) => {
+                    self.farewell = Some(code);
+                    self.supply.stop();
+                }
                 Some(Event::Writable | Event::Settings | Event::Pong(_) | Event::Busy) => {}
             }
             self.wire.pipe.input.consume(n);
@@ -211,36 +203,26 @@ impl<'a> Driver<'a> {
         self.origin.requests.get(ticket.request).map_or(&[], |r| &r.body)
     }
 
-    /// Whether this connection may still open streams.
-    fn is_open(&self) -> bool {
-        self.left > 0 && !self.stopped && self.farewell.is_none()
-    }
-
     /// Sends what is due, as far as there are places. A connection whose output waits takes nothing on.
     fn fill(&mut self, cx: &mut Context<'_>) {
-        if self.wire.pipe.is_blocked() || !self.is_open() {
-            return self.waiter.give_up();
+        if self.wire.pipe.is_blocked() || self.supply.is_over() {
+            return self.supply.give_up();
         }
         let told = self.wire.engine.has_peer_settings();
         let places = if told { self.plan.streams } else { STREAMS_UNTOLD.min(self.plan.streams) };
         let mut now_us = 0;
-        while self.left > 0 && self.flights.len() < places && self.wire.engine.can_open() {
+        while self.flights.len() < places && self.wire.engine.can_open() {
             if now_us == 0 {
                 now_us = self.shard.now();
             }
-            match self.shard.next(self.at, now_us) {
-                Next::Send(ticket) => self.send(ticket, now_us),
-                Next::Wait => return self.shard.wait_for_due(&mut self.waiter, cx),
-                Next::Stop => {
-                    self.stopped = true;
-                    break;
-                }
-            }
+            let Some(ticket) = self.supply.take(cx, now_us) else { return };
+            self.send(ticket, now_us);
         }
-        self.waiter.give_up();
-        if self.flights.len() == 0 && self.is_open() && self.armed_us == NEVER {
+        self.supply.give_up();
+        if self.flights.len() == 0 {
             // No streams are allowed: that must not last.
-            self.arm(self.shard.now(), self.timeout_us);
+            let now_us = self.shard.now();
+            self.deadline.by(now_us.saturating_add(self.timeout_us), now_us);
         }
     }
 
@@ -258,7 +240,7 @@ impl<'a> Driver<'a> {
             protocol: None,
         };
         let bodiless = request.body.is_empty();
-        let length = (!bodiless).then(|| Decimal::new(request.body.len() as u64));
+        let length = request.content_length().map(Decimal::new);
         let fields = request.fields.iter().map(|(name, value)| {
             let name = name.as_bytes();
             FieldRef { id: FieldId::of(name), name, value }
@@ -271,13 +253,9 @@ impl<'a> Driver<'a> {
         let Ok(id) = self.wire.engine.send_request(&head, fields.chain(length), bodiless) else {
             return self.shard.failed(Fault::Refused, Some(ticket), now_us);
         };
-        self.left -= 1;
         self.flights.insert(Flight::new(id, ticket, now_us));
         self.shard.sent(&ticket);
-        let deadline = ticket.intended_us.saturating_add(self.timeout_us);
-        if deadline < self.armed_us {
-            self.arm(now_us, deadline.saturating_sub(now_us));
-        }
+        self.deadline.by(ticket.intended_us.saturating_add(self.timeout_us), now_us);
         if !bodiless {
             self.push(id);
         }
@@ -305,37 +283,19 @@ impl<'a> Driver<'a> {
         any
     }
 
-    fn arm(&mut self, now_us: u64, after_us: u64) {
-        self.armed_us = now_us.saturating_add(after_us);
-        self.timer.set(Duration::from_micros(after_us));
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Why> {
-        if self.armed_us == NEVER || self.timer.poll_fired(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.timer.clear();
-        let now_us = self.shard.now();
-        let was_due = std::mem::replace(&mut self.armed_us, NEVER) <= now_us;
-        if self.flights.len() == 0 {
-            if was_due && self.is_open() && self.is_kept_out() {
-                self.shard.failed(Fault::Refused, None, now_us);
-                return Poll::Ready(Why::Failed(Fault::Refused));
-            }
-            return Poll::Pending;
-        }
-        self.expire(now_us);
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
     /// Whether the server allows no stream at all.
     fn is_kept_out(&self) -> bool {
         self.wire.engine.has_peer_settings() && self.wire.engine.streams_max() == 0
     }
 
-    /// Ends requests whose time is up, and sets the timer for the next.
-    fn expire(&mut self, now_us: u64) {
+    /// Ends requests whose time is up. Answers why the connection ends, if it does: a server that let nothing be asked for
+    /// so long.
+    fn expire(&mut self) -> Option<Why> {
+        let now_us = self.shard.now();
+        if self.flights.len() == 0 && !self.supply.is_over() && self.is_kept_out() {
+            self.shard.failed(Fault::Refused, None, now_us);
+            return Some(Why::Failed(Fault::Refused));
+        }
         let deadline = |f: &Flight| f.ticket.intended_us.saturating_add(self.timeout_us);
         let late: Vec<u32> = self.flights.iter().filter(|f| deadline(f) <= now_us).map(|f| f.id).collect();
         let next = self.flights.iter().map(deadline).filter(|at| *at > now_us).min();
@@ -344,8 +304,9 @@ impl<'a> Driver<'a> {
             self.failed(id, Fault::Timeout, now_us);
         }
         if let Some(at) = next {
-            self.arm(now_us, at - now_us);
+            self.deadline.by(at, now_us);
         }
+        None
     }
 
     /// Whether nothing more is to be done here.
@@ -359,7 +320,7 @@ impl<'a> Driver<'a> {
                 self.shard.failed(Fault::Closed, None, self.shard.now());
                 Some(Why::Failed(Fault::Closed))
             }
-            None if !self.is_open() => Some(Why::Served),
+            None if self.supply.is_over() => Some(Why::Served),
             // All ids are used up.
             None if !self.wire.engine.can_open() && !self.is_kept_out() => Some(Why::Served),
             None => None,

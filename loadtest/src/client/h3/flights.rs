@@ -75,18 +75,20 @@ impl<'a> Flights<'a> {
         self.live == 0
     }
 
-    /// `ticket`'s request has `place`.
+    /// `ticket`'s request has `place`. Answers when it has taken too long, µs.
     #[inline]
-    pub fn add(&mut self, place: Place, ticket: Ticket, now: u64) {
+    pub fn add(&mut self, place: Place, ticket: Ticket, now: u64) -> u64 {
         let at = place as usize;
+        let due = ticket.intended_us.saturating_add(self.timeout_us);
         if at >= self.places.len() {
             self.places.resize_with(at + 1, Flight::default);
         }
-        let Some(flight) = self.places.get_mut(at) else { return };
+        let Some(flight) = self.places.get_mut(at) else { return due };
         (flight.ticket, flight.sent_us, flight.first_us) = (Some(ticket), now, 0);
         (flight.status, flight.body) = (0, 0);
         flight.kept.clear();
         self.live += 1;
+        due
     }
 
     /// What happened to the request in `place`.

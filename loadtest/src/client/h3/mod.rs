@@ -5,7 +5,7 @@ mod flights;
 #[cfg(test)]
 mod tests;
 
-use super::{Ended, Next, Shard, WaiterSlot, Why};
+use super::{Ended, Shard, Supply, Why, deadline::Deadline};
 use crate::{
     plan::{Origin, Plan, Protocol},
     record::Fault,
@@ -14,7 +14,6 @@ pub(super) use connect::one;
 use edge_io::{
     head::{FieldId, FieldRef},
     runtime::Local,
-    timer::Timer,
 };
 use edge_quic::{
     client::{Client, Connection, Prepared, Settings},
@@ -28,7 +27,6 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 /// What HTTP/3 connections of one shard share.
@@ -65,10 +63,8 @@ fn prepare(origin: &Origin) -> Vec<Prepared> {
             path: request.target.as_bytes(),
             protocol: None,
         };
-        let length = request.body.len().to_string();
-        // Methods whose requests usually have a body say that there is none (RFC 9110, section 8.6).
-        let tells = !request.body.is_empty() || matches!(request.method.as_str(), "POST" | "PUT" | "PATCH");
-        let own = tells.then_some(("content-length", length.as_bytes()));
+        let length = request.content_length().map(|length| length.to_string());
+        let own = length.as_ref().map(|length| ("content-length", length.as_bytes()));
         let given = request.fields.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
         let fields = given.chain(own).map(|(name, value)| FieldRef {
             id: FieldId::of(name.as_bytes()),
@@ -82,8 +78,6 @@ fn prepare(origin: &Origin) -> Vec<Prepared> {
 
 /// Receive calls of one turn, before others have theirs.
 const BATCHES_PER_TURN: u32 = 4;
-/// Not set.
-const NEVER: u64 = u64::MAX;
 
 /// One connection, and what is under way on it.
 struct Driver<'a> {
@@ -91,14 +85,8 @@ struct Driver<'a> {
     origin: usize,
     connection: Connection,
     flights: Flights<'a>,
-    /// Requests that this connection may still take.
-    allowance: u64,
-    /// Nothing more is sent on it.
-    closing: bool,
-    waiter: Option<WaiterSlot>,
-    timer: Timer,
-    /// When the timer fires, µs, as far as set.
-    timer_us: u64,
+    supply: Supply,
+    deadline: Deadline,
     /// Bytes that were told to the shard, in and out.
     told: (u64, u64),
 }
@@ -110,11 +98,8 @@ impl<'a> Driver<'a> {
             origin,
             connection,
             flights: Flights::new(shard),
-            allowance: shard.plan.requests_per_connection.map_or(u64::MAX, |n| n.get()),
-            closing: false,
-            waiter: None,
-            timer: shard.timer(),
-            timer_us: NEVER,
+            supply: Supply::new(shard, origin),
+            deadline: Deadline::new(shard.timer()),
             told: (0, 0),
         }
     }
@@ -158,8 +143,7 @@ impl<'a> Driver<'a> {
         let now = self.flights.now_us();
         self.expire(cx, now);
         self.fill(cx, now);
-        self.arm(cx, now);
-        if self.closing && self.flights.is_empty() {
+        if self.supply.is_over() && self.flights.is_empty() {
             self.connection.close(ErrorCode::H3_NO_ERROR);
             return Some(Why::Served);
         }
@@ -169,52 +153,33 @@ impl<'a> Driver<'a> {
 
     /// Fills the free places with what is due.
     fn fill(&mut self, cx: &mut Context<'_>, now: u64) {
-        self.closing |= self.connection.is_going();
-        while !self.closing && self.flights.len() < self.shard.plan.streams && self.connection.can_open() {
-            match self.shard.next(self.origin, now) {
-                Next::Send(ticket) => {
-                    let requests = self.shard.h3.requests.get(self.origin).map_or(&[][..], Vec::as_slice);
-                    let place = requests.get(ticket.request).and_then(|request| self.connection.open(request));
-                    let Some(place) = place else {
-                        self.shard.failed(Fault::Closed, Some(ticket), now);
-                        continue;
-                    };
-                    self.shard.sent(&ticket);
-                    self.flights.add(place, ticket, now);
-                    self.allowance -= 1;
-                    self.closing = self.allowance == 0;
-                }
-                Next::Wait => {
-                    let (shard, origin) = (self.shard, self.origin);
-                    let waiter = self.waiter.get_or_insert_with(|| WaiterSlot::new(shard, origin));
-                    return shard.wait_for_due(waiter, cx);
-                }
-                Next::Stop => self.closing = true,
-            }
+        if self.connection.is_going() {
+            self.supply.stop();
         }
-        if let Some(waiter) = &mut self.waiter {
-            waiter.give_up();
+        while self.flights.len() < self.shard.plan.streams && self.connection.can_open() {
+            let Some(ticket) = self.supply.take(cx, now) else { return };
+            let requests = self.shard.h3.requests.get(self.origin).map_or(&[][..], Vec::as_slice);
+            let place = requests.get(ticket.request).and_then(|request| self.connection.open(request));
+            let Some(place) = place else {
+                self.shard.failed(Fault::Closed, Some(ticket), now);
+                continue;
+            };
+            self.shard.sent(&ticket);
+            self.deadline.by(self.flights.add(place, ticket, now), now);
         }
+        self.supply.give_up();
     }
 
     /// Cancels what has taken too long; the connection goes on.
     fn expire(&mut self, cx: &mut Context<'_>, now: u64) {
-        if self.timer_us <= now || (self.timer_us != NEVER && self.timer.poll_fired(cx).is_ready()) {
-            self.timer_us = NEVER;
-            for place in self.flights.late(now) {
-                self.connection.cancel(place);
-            }
+        if !self.deadline.has_passed(cx, || now) {
+            return;
         }
-    }
-
-    /// One timer for all requests: set once, and when it fires set to when the first is due by then.
-    fn arm(&mut self, cx: &mut Context<'_>, now: u64) {
-        if self.timer_us == NEVER
-            && let Some(due) = self.flights.first_due()
-        {
-            self.timer_us = due;
-            self.timer.set(Duration::from_micros(due.saturating_sub(now)));
-            let _ = self.timer.poll_fired(cx);
+        for place in self.flights.late(now) {
+            self.connection.cancel(place);
+        }
+        if let Some(due) = self.flights.first_due() {
+            self.deadline.by(due, now);
         }
     }
 

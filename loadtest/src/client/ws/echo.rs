@@ -1,24 +1,20 @@
 //! Messages out, echoes back: a WebSocket that is open, without I/O.
 use super::frame::{self, Broken, Opcode, Piece, Reader};
 use crate::{
-    client::{Next, Shard, Ticket, WaiterSlot, Why, talk::Talk},
+    client::{Shard, Supply, Ticket, Why, deadline::Deadline, talk::Talk},
     random::Random,
     record::{Done, Fault},
 };
-use edge_io::timer::Timer;
 use std::{
     collections::VecDeque,
     rc::Rc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 /// Every message is a stretch of the same random bytes, and begins at one of so many places, so that two in a row differ.
 const STARTS: usize = 256;
 /// Unsent answers to pings and the like, bytes; a server that asks more and does not read is no WebSocket's.
 const REPLIES_MAX: usize = 64 * 1024;
-/// Not set.
-const NEVER: u64 = u64::MAX;
 
 /// Codes of close frames (RFC 6455, section 7.4.1).
 mod code {
@@ -45,14 +41,10 @@ struct Flight {
 /// One open WebSocket.
 pub struct Echo {
     shard: Rc<Shard>,
-    origin: usize,
     size: usize,
     /// Messages at once.
     places: usize,
-    /// Messages that may still be sent on this connection.
-    left: u64,
-    /// The shard has nothing more to send.
-    stopped: bool,
+    supply: Supply,
     bytes: Vec<u8>,
     random: Random,
     reader: Reader,
@@ -62,9 +54,7 @@ pub struct Echo {
     same: bool,
     answered: u64,
     out: Vec<u8>,
-    waiter: WaiterSlot,
-    timer: Timer,
-    armed_us: u64,
+    deadline: Deadline,
     timeout_us: u64,
 }
 
@@ -76,11 +66,9 @@ impl Echo {
         let plan = &shard.plan;
         Echo {
             shard: shard.clone(),
-            origin,
             size,
             places: plan.streams.max(1),
-            left: plan.requests_per_connection.map_or(u64::MAX, |n| n.get()),
-            stopped: false,
+            supply: Supply::new(shard, origin),
             bytes,
             random,
             reader: Reader::default(),
@@ -89,54 +77,36 @@ impl Echo {
             same: true,
             answered: 0,
             out: Vec::new(),
-            waiter: WaiterSlot::new(shard, origin),
-            timer: shard.timer(),
-            armed_us: NEVER,
-            timeout_us: u64::try_from(plan.timeout.as_micros()).unwrap_or(NEVER),
+            deadline: Deadline::new(shard.timer()),
+            timeout_us: plan.timeout.as_micros() as u64,
         }
-    }
-
-    fn is_open(&self) -> bool {
-        self.left > 0 && !self.stopped
     }
 
     /// Sends what is due, as far as there are places.
     fn fill(&mut self, cx: &mut Context<'_>) {
         let mut now_us = 0;
-        while self.is_open() && self.in_flight.len() < self.places {
+        while self.in_flight.len() < self.places {
             if now_us == 0 {
                 now_us = self.shard.now();
             }
-            match self.shard.next(self.origin, now_us) {
-                Next::Send(ticket) => self.send(ticket, now_us),
-                Next::Wait => return self.shard.wait_for_due(&mut self.waiter, cx),
-                Next::Stop => self.stopped = true,
-            }
+            let Some(ticket) = self.supply.take(cx, now_us) else { return };
+            self.send(ticket, now_us);
         }
-        self.waiter.give_up();
+        self.supply.give_up();
     }
 
     fn send(&mut self, ticket: Ticket, now_us: u64) {
         let (start, mask) = (self.random.below(STARTS), self.mask());
         let message = self.bytes.get(start..start + self.size).unwrap_or_default();
         frame::write(&mut self.out, Opcode::Binary, message, mask);
-        self.left -= 1;
         self.in_flight.push_back(Flight { ticket, sent_us: now_us, first_us: 0, start, late: false });
         self.shard.sent(&ticket);
-        let deadline = ticket.intended_us.saturating_add(self.timeout_us);
-        if deadline < self.armed_us {
-            self.arm(now_us, deadline);
-        }
+        self.deadline.by(ticket.intended_us.saturating_add(self.timeout_us), now_us);
     }
 
     fn mask(&mut self) -> [u8; 4] {
         let [a, b, c, d, ..] = self.random.word().to_le_bytes();
         [a, b, c, d]
-    }
-
-    fn arm(&mut self, now_us: u64, at_us: u64) {
-        self.armed_us = at_us;
-        self.timer.set(Duration::from_micros(at_us.saturating_sub(now_us)));
     }
 
     /// Compares a piece of an echo with what was sent.
@@ -219,29 +189,29 @@ impl Echo {
     /// Sees to deadlines. An echo that is late keeps its place for as long again: echoes are told apart by their order.
     fn expire(&mut self, now_us: u64) -> Option<Why> {
         let deadline = |f: &Flight| f.ticket.intended_us.saturating_add(self.timeout_us);
-        let mut next = NEVER;
+        let mut next = None::<u64>;
         for flight in &mut self.in_flight {
             let at = deadline(flight);
             if at <= now_us && !flight.late {
                 flight.late = true;
                 self.shard.failed(Fault::Timeout, Some(flight.ticket), now_us);
             }
-            next = next.min(if flight.late { at.saturating_add(self.timeout_us) } else { at });
+            let at = if flight.late { at.saturating_add(self.timeout_us) } else { at };
+            next = Some(next.map_or(at, |next| next.min(at)));
         }
+        let next = next?;
         if next <= now_us {
             self.close(code::NORMAL);
             return Some(self.given_up(now_us));
         }
-        if next != NEVER {
-            self.arm(now_us, next);
-        }
+        self.deadline.by(next, now_us);
         None
     }
 
-    /// A server that has answered nothing for so long is left. The others that wait for it count as timed out as well.
+    /// A server that has answered nothing for so long is left. The others had time yet, and are cut off.
     fn given_up(&mut self, now_us: u64) -> Why {
         for flight in self.in_flight.drain(..).filter(|f| !f.late) {
-            self.shard.failed(Fault::Timeout, Some(flight.ticket), now_us);
+            self.shard.failed(Fault::Closed, Some(flight.ticket), now_us);
         }
         Why::Failed(Fault::Timeout)
     }
@@ -291,21 +261,17 @@ impl Talk for Echo {
         if self.shard.is_over() {
             return Poll::Ready(self.over());
         }
-        if self.armed_us != NEVER && self.timer.poll_fired(cx).is_ready() {
-            self.timer.clear();
-            self.armed_us = NEVER;
-            if let Some(ended) = self.expire(self.shard.now()) {
-                return Poll::Ready(ended);
-            }
-            // The timer is to be looked at again, so that it wakes this task.
-            cx.waker().wake_by_ref();
+        if self.deadline.has_passed(cx, || self.shard.now())
+            && let Some(ended) = self.expire(self.shard.now())
+        {
+            return Poll::Ready(ended);
         }
         if room {
             self.fill(cx);
         } else {
-            self.waiter.give_up();
+            self.supply.give_up();
         }
-        if self.in_flight.is_empty() && !self.is_open() {
+        if self.in_flight.is_empty() && self.supply.is_over() {
             self.close(code::NORMAL);
             return Poll::Ready(Why::Served);
         }

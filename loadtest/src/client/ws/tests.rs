@@ -219,6 +219,20 @@ fn a_late_echo_is_no_answer_and_no_fault_of_the_next() {
 }
 
 #[test]
+fn who_is_cut_off_by_anothers_timeout_did_not_time_out() {
+    let came = by_hand(
+        |plan| {
+            // At 0 and 600 ms; what is not there at 400 is late, and at 800 the server is given up.
+            plan.load = Load::Open { rate: 1.0 / 0.6, arrivals: Arrivals::Constant };
+            (plan.timeout, plan.streams, plan.requests) = (Duration::from_millis(400), 2, NonZeroU64::new(2));
+        },
+        |_| {},
+    );
+    assert_eq!(came.faults(Fault::Timeout) + came.faults(Fault::Closed), 2, "{:?}", came.all_faults());
+    assert_eq!((came.faults(Fault::Timeout), came.ends[0].why), (1, Why::Failed(Fault::Timeout)));
+}
+
+#[test]
 fn what_is_not_granted_is_an_upgrade_fault() {
     for (head, fault) in [
         ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", Fault::Upgrade),

@@ -2,6 +2,7 @@
 use super::{
     super::{
         desk::{Desk, Verdict},
+        echo::{self, Told},
         payload::{Events, Timer, filler},
         script::{Fault, Reply},
         websocket::Echo,
@@ -16,6 +17,10 @@ use edge_io::{
 };
 use edge_quic::{Cut, Next, Stream, h3};
 use std::{future::poll_fn, rc::Rc};
+
+/// The kind of texts for people.
+const TEXT: FieldRef<'static> =
+    FieldRef { id: FieldId::ContentType, name: b"content-type", value: b"text/plain; charset=utf-8" };
 
 /// One request.
 pub(super) struct Exchange {
@@ -34,9 +39,12 @@ impl Exchange {
             Protocol::Other => return self.tell(501, "only WebSockets can be connected to\n").await,
             Protocol::None => {}
         }
-        self.drain().await?;
+        let received = self.drain().await?;
         let text = |bytes| str::from_utf8(bytes).unwrap_or_default();
         let (path, query) = (text(head.path()), head.query().map(text));
+        if self.desk.script.echo {
+            return self.tell_request(head, path, query, received).await;
+        }
         if path == "/ws" {
             return self.tell(400, "a WebSocket is expected here\n").await;
         }
@@ -58,13 +66,41 @@ impl Exchange {
         }
     }
 
-    async fn drain(&mut self) -> Result<(), Cut> {
+    /// Reads the request's body: how many bytes.
+    async fn drain(&mut self) -> Result<usize, Cut> {
         let (mut recv, _) = self.stream.halves();
+        let mut received = 0;
         while poll_fn(|cx| recv.poll_fill(cx)).await? == Next::Data {
             let n = recv.data().len();
             recv.consume(n);
+            received += n;
         }
-        Ok(())
+        Ok(received)
+    }
+
+    /// What the request looked like, in the words of the other protocols.
+    async fn tell_request(mut self, head: &Head, path: &str, query: Option<&str>, received: usize) -> Result<(), Cut> {
+        let [method, authority, target] =
+            [head.method_bytes(), head.authority(), head.path_and_query()].map(String::from_utf8_lossy);
+        let line = format!("{method} https://{authority}{target} HTTP/3.0");
+        let fields = || head.fields().map(|field| (field.name, field.value));
+        let told = echo::answer(&self.desk, path, query, || echo::text(line, fields(), received)).await;
+        let bodiless = head.method_bytes() == b"HEAD";
+        match told {
+            Told::Bytes(n) => {
+                let ends = bodiless || n == 0;
+                let mut digits = [0; 20];
+                let value = decimal(n, &mut digits);
+                let length = FieldRef { id: FieldId::ContentLength, name: b"content-length", value };
+                self.stream.halves().1.response(200, [length].into_iter(), ends);
+                if ends { Ok(()) } else { self.bytes(n, true).await }
+            }
+            Told::Text(status, _) if bodiless => {
+                self.stream.halves().1.response(status, [TEXT].into_iter(), true);
+                Ok(())
+            }
+            Told::Text(status, text) => self.tell(status, &text).await,
+        }
     }
 
     async fn reply(mut self, reply: Reply, head_only: bool) -> Result<(), Cut> {
@@ -120,8 +156,7 @@ impl Exchange {
     }
 
     async fn tell(&mut self, status: u16, text: &str) -> Result<(), Cut> {
-        let kind = FieldRef { id: FieldId::ContentType, name: b"content-type", value: b"text/plain; charset=utf-8" };
-        self.stream.halves().1.response(status, [kind].into_iter(), false);
+        self.stream.halves().1.response(status, [TEXT].into_iter(), false);
         self.send(&Bytes::copy_from_slice(text.as_bytes()), true).await
     }
 

@@ -125,6 +125,15 @@ fn bodies_go_up_and_come_back() {
 }
 
 #[test]
+fn a_post_without_a_body_says_so() {
+    let mut plan = requests(other_house(), 3);
+    plan.origins[0].requests[0].method = "POST".into();
+    plan.expect = Expect { status: (200, 200), body: regex::bytes::Regex::new("^POST / $").ok() };
+    let came = run(plan, 1);
+    assert_eq!((came.all_faults(), came.answered()), (vec![], 3));
+}
+
+#[test]
 fn a_body_that_is_not_expected_is_a_fault() {
     let mut plan = requests(other_house(), 10);
     plan.expect.body = regex::bytes::Regex::new("PUT").ok();

@@ -1,0 +1,250 @@
+//! Endpoints that are not well: asked actively, judged by their answers, left out, let back in; and a pool with none left.
+use crate::harness::{
+    Driver, Edge, Origin, Protocol, Reply, Setup,
+    edge::{listener_text, pool_text},
+    eventually,
+    origin::answer,
+    wire::Wire,
+};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+crate::suite!("health";
+    each_driver:
+        a_failing_endpoint_gets_nothing_within_a_second,
+        when_all_are_down_one_a_second_passes_and_brings_them_back;
+    once:
+        an_endpoint_goes_out_and_comes_back_as_its_checks_say,
+        many_shards_ask_once_per_interval,
+        a_reload_keeps_what_is_known_and_when_the_next_check_is,
+        every_kind_of_endpoint_can_be_asked,
+);
+
+/// An origin whose checks fail or not, and which counts checks and requests, with their times.
+struct Patient {
+    origin: Origin,
+    well: Arc<AtomicBool>,
+    checks: Arc<AtomicUsize>,
+    requests: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Patient {
+    fn new(well: bool) -> Patient {
+        let (well, checks) = (Arc::new(AtomicBool::new(well)), Arc::new(AtomicUsize::new(0)));
+        let requests: Arc<Mutex<Vec<Instant>>> = Arc::default();
+        let (is_well, count, times) = (well.clone(), checks.clone(), requests.clone());
+        let origin = Origin::answering(move |request| {
+            let status = if is_well.load(SeqCst) { 200 } else { 503 };
+            match request.target() {
+                "/healthz" => _ = count.fetch_add(1, SeqCst),
+                _ => times.lock().unwrap().push(Instant::now()),
+            }
+            answer(status, "x")
+        });
+        Patient { origin, well, checks, requests }
+    }
+
+    fn served(&self) -> usize {
+        self.requests.lock().unwrap().len()
+    }
+}
+
+fn text(origins: &[&Origin], keys: &str) -> String {
+    listener_text("web", Protocol::H1, "")
+        + &pool_text("app", origins, keys)
+        + "[[route]]\nid = \"all\"\npool = \"app\"\npolicy = \"plain\"\n[policy.plain]\nretry = \"off\"\n"
+}
+
+fn start(driver: Driver, shards: usize, origins: &[&Origin], keys: &str) -> Edge {
+    Setup::new(driver).text(&text(origins, keys)).shards(shards).start()
+}
+
+/// States of the pool's endpoints, in their order.
+fn states(edge: &Edge) -> Vec<String> {
+    let status = edge.status();
+    let endpoints = status["pools"][0]["endpoints"].as_array().cloned().unwrap_or_default();
+    endpoints.iter().map(|e| e["state"].as_str().unwrap_or("?").to_owned()).collect()
+}
+
+fn wait_states(edge: &Edge, wanted: &[&str]) -> Duration {
+    let began = Instant::now();
+    eventually(&format!("{wanted:?}"), || (states(edge) == wanted).then_some(()));
+    began.elapsed()
+}
+
+fn an_endpoint_goes_out_and_comes_back_as_its_checks_say() {
+    let driver = Driver::Epoll; // the control thread has none
+    let (a, b) = (Patient::new(true), Patient::new(true));
+    let keys = "health = { interval = \"1s\", timeout = \"500ms\" }";
+    let edge = start(driver, 2, &[&a.origin, &b.origin], keys);
+    eventually("a first check", || (a.checks.load(SeqCst) > 0).then_some(()));
+    a.well.store(false, SeqCst);
+    let out = wait_states(&edge, &["unhealthy", "usable"]);
+    assert!(out <= Duration::from_millis(3 * 1100 + 500 + 500), "out after {out:?}");
+    let (before, mut client) = (a.served(), edge.connect());
+    (0..50).for_each(|_| assert_eq!(client.get("/").status(), 200));
+    assert_eq!(a.served(), before, "an unhealthy endpoint is not used");
+    let status = edge.status();
+    let told = &status["pools"][0]["endpoints"][0];
+    assert!(told["reason"].as_str().unwrap().starts_with("503 in "), "{told}");
+    assert!(told["since"].as_u64().unwrap() > 1_600_000_000, "{told}");
+    let line = edge.wait_stderr("the change", |line| line.contains("is unhealthy: 503"));
+    assert!(line.contains("pool app: "), "{line}");
+    a.well.store(true, SeqCst);
+    let back = wait_states(&edge, &["usable", "usable"]);
+    assert!(back <= Duration::from_millis(2 * 1100 + 500), "back after {back:?}");
+    eventually("metrics", || {
+        let metrics = edge.metrics();
+        let usable = metrics.sum("edge_pool_endpoints", &[("pool", "app"), ("state", "usable")]);
+        let failed = metrics.sum("edge_health_checks_total", &[("pool", "app"), ("result", "status")]);
+        (usable == 2.0 && failed >= 3.0).then_some(())
+    });
+}
+
+fn many_shards_ask_once_per_interval() {
+    let driver = Driver::Epoll; // the control thread has none
+    let a = Patient::new(true);
+    let edge = start(driver, 8, &[&a.origin], "health = { path = \"/healthz\", interval = \"500ms\" }");
+    eventually("a first check", || (a.checks.load(SeqCst) > 0).then_some(()));
+    let (first, began) = (a.checks.load(SeqCst), Instant::now());
+    eventually("ten checks more", || (a.checks.load(SeqCst) >= first + 10).then_some(()));
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(4_300), "ten checks in {took:?}: more than one per interval");
+    assert!(took <= Duration::from_millis(7_000), "ten checks in {took:?}");
+    drop(edge);
+}
+
+fn a_failing_endpoint_gets_nothing_within_a_second(driver: Driver) {
+    let well: Vec<Patient> = (0..3).map(|_| Patient::new(true)).collect();
+    let bad = Patient::new(false);
+    let origins = [&well[0].origin, &well[1].origin, &well[2].origin, &bad.origin];
+    let edge = start(driver, 2, &origins, "");
+    let addr = edge.addr();
+    let began = Instant::now();
+    // About a thousand a second: eight clients, each each 8 ms.
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = Wire::connect(&addr);
+                let mut next = Instant::now();
+                while began.elapsed() < Duration::from_secs(3) {
+                    client.get("/");
+                    next += Duration::from_millis(8);
+                    std::thread::sleep(next.saturating_duration_since(Instant::now()));
+                }
+            });
+        }
+    });
+    let failed = bad.requests.lock().unwrap().clone();
+    let (first, last) = (failed[0], failed[failed.len() - 1]);
+    let share = last.duration_since(first);
+    assert!(share < Duration::from_secs(1), "it was used for {share:?}, by {} requests", failed.len());
+    assert_eq!(states(&edge), ["usable", "usable", "usable", "ejected"]);
+    let status = edge.status();
+    let told = &status["pools"][0]["endpoints"][3];
+    assert!(told["reason"].as_str().unwrap().contains("failures in a row"), "{told}");
+    assert!(told["until"].as_u64() > told["since"].as_u64(), "{told}");
+    let reason = [("pool", "app"), ("reason", "consecutive")];
+    eventually("metrics", || (edge.metrics().sum("edge_outlier_ejections_total", &reason) == 1.0).then_some(()));
+}
+
+fn when_all_are_down_one_a_second_passes_and_brings_them_back(driver: Driver) {
+    let all = [Patient::new(false), Patient::new(false)];
+    // The next regular check is far away: what brings them back is a request that passed.
+    let keys = "health = { interval = \"1m\", unhealthy = 1 }";
+    let edge = start(driver, 2, &[&all[0].origin, &all[1].origin], keys);
+    wait_states(&edge, &["unhealthy", "unhealthy"]);
+    let mut client = edge.connect();
+    let (began, before) = (Instant::now(), all.iter().map(Patient::served).sum::<usize>());
+    let mut refused = 0;
+    while began.elapsed() < Duration::from_secs(3) {
+        let got = client.get("/");
+        assert_eq!(got.status(), 503);
+        refused += usize::from(got.get("retry-after") == Some("1"));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let passed = all.iter().map(Patient::served).sum::<usize>() - before;
+    assert!((2..=4).contains(&passed), "{passed} passed in 3 s");
+    assert!(refused > 50, "{refused} were told to come back");
+    all.iter().for_each(|patient| patient.well.store(true, SeqCst));
+    let began = Instant::now();
+    eventually("recovery", || {
+        client.get("/");
+        states(&edge).contains(&"usable".to_owned()).then_some(())
+    });
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(2), "recovered after {took:?}");
+    assert_eq!(client.get("/").status(), 200);
+    assert!(edge.metrics().sum("edge_outlier_fail_open_total", &[("pool", "app")]) >= 2.0);
+}
+
+fn a_reload_keeps_what_is_known_and_when_the_next_check_is() {
+    let driver = Driver::Epoll; // the control thread has none
+    let (a, b) = (Patient::new(false), Patient::new(true));
+    let origins = [&a.origin, &b.origin];
+    let keys = "health = { interval = \"1m\", unhealthy = 1 }\n";
+    let edge = start(driver, 2, &origins, keys);
+    wait_states(&edge, &["unhealthy", "usable"]);
+    eventually("both checked", || (b.checks.load(SeqCst) == 1).then_some(()));
+    let since = edge.status()["pools"][0]["endpoints"][0]["since"].clone();
+    edge.rewrite(&text(&origins, &format!("{keys}keepalive = 7\n")));
+    assert_eq!(edge.reload().code, 0);
+    assert_eq!(states(&edge), ["unhealthy", "usable"]);
+    // An endpoint that has a new rule is asked within a second; these have the old one.
+    edge.rewrite(&text(&origins, &format!("{keys}keepalive = 8\n")));
+    assert_eq!(edge.reload().code, 0);
+    std::thread::sleep(Duration::from_millis(1_500)); // in which nothing is to happen
+    assert_eq!((a.checks.load(SeqCst), b.checks.load(SeqCst)), (1, 1));
+    assert_eq!(edge.status()["pools"][0]["endpoints"][0]["since"], since);
+    let mut client = edge.connect();
+    (0..20).for_each(|_| assert_eq!(client.get("/").status(), 200));
+    assert_eq!(a.served(), 0);
+    // Without the rule nobody says that it is unhealthy.
+    edge.rewrite(&text(&origins, "outlier = \"off\""));
+    assert_eq!(edge.reload().code, 0);
+    wait_states(&edge, &["usable", "usable"]);
+}
+
+fn every_kind_of_endpoint_can_be_asked() {
+    let driver = Driver::Epoll; // the control thread has none
+    let serving = |status: u8| {
+        move |_: &crate::harness::Message| {
+            Reply::new(200, [0, 0, 0, 0, 2, 8, status])
+                .field("content-type", "application/grpc")
+                .trailer("grpc-status", "0")
+        }
+    };
+    let checked = |origin: &Origin, health: &str, result: &str| {
+        let keys = format!("health = {{ interval = \"200ms\", {health} }}");
+        let edge = start(driver, 1, &[origin], &keys);
+        let labels = [("pool", "app"), ("result", result)];
+        eventually(&format!("{result} of {health}"), || {
+            (edge.metrics().sum("edge_health_checks_total", &labels) >= 2.0).then_some(())
+        });
+    };
+    for protocol in [Protocol::H1, Protocol::H1Tls, Protocol::H2, Protocol::H2c] {
+        let origin = Origin::replying(protocol, |request| {
+            let fine = request.target().ends_with("/up?x=1") && request.method() == "HEAD";
+            Reply::new(if fine { 204 } else { 500 }, "")
+        });
+        checked(&origin, "path = \"/up?x=1\", method = \"HEAD\", status = \"204\"", "ok");
+        checked(&origin, "path = \"/down\"", "status");
+        checked(&origin, "kind = \"tcp\"", "ok");
+    }
+    for protocol in [Protocol::H2, Protocol::H2c] {
+        checked(&Origin::replying(protocol, serving(1)), "kind = \"grpc\", service = \"a.B\"", "ok");
+        checked(&Origin::replying(protocol, serving(2)), "kind = \"grpc\"", "status");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("o.sock").display().to_string();
+    checked(&Origin::answering_unix(&path, |_| answer(200, "")), "path = \"/\"", "ok");
+    let garbage = Origin::scripted(|wire, _| wire.try_send(b"SSH-2.0-OpenSSH\r\n"));
+    checked(&garbage, "path = \"/\"", "protocol");
+    let silent = Origin::scripted(|wire, _| wire.wait_hangup());
+    checked(&silent, "timeout = \"50ms\"", "timeout");
+}
