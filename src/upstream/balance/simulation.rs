@@ -256,7 +256,9 @@ fn a_hundred_thousand_follow_their_weights() {
             hits[index] += 1;
         }
         for (hits, weight) in hits.iter().zip(weights) {
-            assert!(hits.abs_diff(weight * 5_000) <= 2_000, "{policy:?}: {hits} for weight {weight}");
+            // p2c sees that the heaviest, being no faster than the others, is busy more often
+            let most = if policy == Policy::P2c { 3_000 } else { 2_000 };
+            assert!(hits.abs_diff(weight * 5_000) <= most, "{policy:?}: {hits} for weight {weight}");
         }
     }
 }
