@@ -18,7 +18,8 @@ class StartError(Exception):
 
 
 class Tree:
-    """A process and its children, all in one session and on one core. Ends with the driver, whatever ends that."""
+    """A process and its children, all in one session and, unless `core` is None, on one core. Ends with the driver, whatever ends
+    that."""
 
     def __init__(self, command, core, directory, environment=None, nice=0, name="", out=None):
         self.name = name or os.path.basename(command[0])
@@ -27,7 +28,8 @@ class Tree:
         def prepare():
             # Should the driver be killed: asked to end, servers end their workers too.
             _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-            os.sched_setaffinity(0, {core})
+            if core is not None:
+                os.sched_setaffinity(0, {core})
             _prefer(nice)
 
         with open(self.log, "ab") as log:
