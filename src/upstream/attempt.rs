@@ -44,9 +44,8 @@ pub enum Ended {
 pub struct Failed {
     /// Why.
     pub fault: Fault,
-    /// Nothing of the answer came, and all that was taken of the body is kept: the request can be sent again if its
-    /// method allows that.
-    pub repeatable: bool,
+    /// Nothing of the answer came.
+    pub untouched: bool,
 }
 
 /// Where an attempt stands when it lets its owner decide.
@@ -108,7 +107,7 @@ pub struct Attempt<'a, 'b, S, D> {
 impl<S: BodySource, D: ResponseSink> Attempt<'_, '_, S, D> {
     /// Begins the request.
     pub fn begin(&mut self, authority: &str) -> Result<(), Failed> {
-        self.wire.begin(self.head, self.request, authority).map_err(|fault| Failed { fault, repeatable: true })?;
+        self.wire.begin(self.head, self.request, authority).map_err(|fault| Failed { fault, untouched: true })?;
         let expects_continue = self.request.expects_continue;
         self.state.step = if expects_continue { Step::Continue } else { Step::Head };
         self.deadlines.set(Phase::Upstream, if expects_continue { CONTINUE_AFTER } else { self.timeouts.first_byte });
@@ -118,7 +117,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, '_, S, D> {
     /// Goes on from a request that is sent and whose final head is there already.
     pub fn resume(&mut self) -> Result<(), Failed> {
         (self.state.step, self.up.done) = (Step::Head, true);
-        self.head_came().map_err(|fault| Failed { fault, repeatable: false })
+        self.head_came().map_err(|fault| Failed { fault, untouched: false })
     }
 
     /// Runs it to its end, or to a question.
@@ -135,10 +134,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, '_, S, D> {
             Ok(()) if self.state.step == Step::Upgraded => Ok(Stage::Done(Ended::Upgraded)),
             Ok(()) if self.is_reusable() => Ok(Stage::Done(Ended::Reusable)),
             Ok(()) => Ok(Stage::Done(Ended::Spent)),
-            Err(fault) => Err(Failed {
-                fault,
-                repeatable: fault.side == Side::Upstream && self.wire.received() == 0 && self.source.is_whole(),
-            }),
+            Err(fault) => Err(Failed { fault, untouched: self.wire.received() == 0 }),
         }
     }
 

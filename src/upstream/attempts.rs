@@ -250,11 +250,18 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         self.call.choose(&self.course, &Tried::default(), true).ok_or(NONE_USABLE)
     }
 
-    /// The endpoint for another attempt: one that was not asked, or else any.
+    /// The endpoint for another attempt: one that was not asked; or else one that was, unless it fails again and again: then one
+    /// that is out of use may be well by now.
     fn next(&self) -> Option<usize> {
         let (call, course) = (&self.call, &self.course);
         let none = Tried::default();
-        call.other(course).or_else(|| call.choose(course, &none, false)).or_else(|| call.choose(course, &none, true))
+        let again = || call.choose(course, &none, false);
+        let failing = |index: &usize| call.pool.endpoints.get(*index).is_none_or(|e| e.state.failures_in_a_row() > 1);
+        call.other(course)
+            .or_else(|| again().filter(|index| !failing(index)))
+            .or_else(|| call.choose(course, &course.tried, true))
+            .or_else(again)
+            .or_else(|| call.choose(course, &none, true))
     }
 
     /// The attempt at endpoint `index` begins: its client is told whose it is, if that is new.
@@ -384,20 +391,20 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         lane: &Lane,
         began_us: u64,
     ) -> OneFailed {
-        let (call, Failed { fault, repeatable }) = (self.call, failed);
+        let (call, Failed { fault, untouched }) = (self.call, failed);
         if let Lane::H2(lane) = lane {
             self.refused = Some(lane.live().clone());
         }
-        let (stale, answered) = (lane.was_stale(), self.sink.started());
+        let (answered, replayable) = (self.sink.started(), self.source.is_whole());
         // A kept connection may have died before the request reached anybody (RFC 9110 9.2.2, RFC 9112 9.3.1).
-        let stale = stale && fault.category == Category::UpstreamReset && call.idempotent;
-        if (fault.unsent || stale) && repeatable && !answered && self.course.repeats < REPEATS_MAX {
+        let stale = lane.was_stale() && fault.category == Category::UpstreamReset && call.idempotent;
+        if (fault.unsent || stale) && untouched && replayable && !answered && self.course.repeats < REPEATS_MAX {
             self.course.repeats += 1;
             return OneFailed { fault, then: Then::Repeat };
         }
         self.blame(fault, rule, endpoint, began_us);
         let ending = Ending::Failed(fault);
-        let outcome = Outcome { ending, idempotent: call.idempotent, answered, replayable: repeatable };
+        let outcome = Outcome { ending, idempotent: call.idempotent, answered, replayable };
         self.again(fault, &outcome)
     }
 

@@ -68,6 +68,9 @@ const GROWN_MS: u64 = 600_000;
 /// How long the weight of the endpoints in use is taken for the same, ms.
 const PULL_MS: u64 = 100;
 
+/// One request in so many may go to an endpoint that fails again and again.
+const LOOK_EVERY: u64 = 32;
+
 /// What one shard remembers of its pools to choose their endpoints, by the slots of the pools.
 #[derive(Default)]
 pub(super) struct Views(RefCell<Vec<Option<Box<View>>>>);
@@ -167,10 +170,13 @@ impl View {
 }
 
 /// A pool as one request sees it.
+#[derive(Clone, Copy)]
 struct Seen<'a> {
     upstreams: &'a Upstreams,
     rule: &'a PoolRule,
     ask: Ask<'a>,
+    /// One that has failed so often in a row is passed over, as if it were left out already.
+    wary_of: u32,
 }
 
 impl Seen<'_> {
@@ -200,7 +206,9 @@ impl Candidates for Seen<'_> {
         match self.rule.endpoints.get(index) {
             Some(endpoint) if !self.ask.tried.has(index) => match self.ask.any {
                 true => slow_start::FULL,
-                false if endpoint.state.usable() => endpoint.state.share(),
+                false if endpoint.state.usable() && endpoint.state.failures_in_a_row() < self.wary_of => {
+                    endpoint.state.share()
+                }
                 false => 0,
             },
             _ => 0,
@@ -220,11 +228,24 @@ impl Candidates for Seen<'_> {
 
 impl Upstreams {
     /// The endpoint for the next attempt; `None` when none is usable and untried.
+    ///
+    /// The control thread leaves an endpoint out up to a tenth of a second after it failed too often in a row, and not at all
+    /// where too much of the pool is out: until then it is passed over wherever there is another one. But now and then it is
+    /// taken all the same, or else nobody would notice that it is well again.
     pub(super) fn choose(&self, rule: &PoolRule, ask: Ask<'_>) -> Option<usize> {
-        let pool = Seen { upstreams: self, rule, ask };
+        let calm = Seen { upstreams: self, rule, ask, wary_of: u32::MAX };
         if rule.endpoints.len() == 1 {
-            return pool.allows(0).then_some(0);
+            return calm.allows(0).then_some(0);
         }
+        let wary_of = rule.outlier.map_or(u32::MAX, |outlier| outlier.consecutive);
+        if wary_of == 0 || wary_of == u32::MAX || self.rng.borrow_mut().below(LOOK_EVERY) == 0 {
+            return self.choose_of(&calm);
+        }
+        self.choose_of(&Seen { wary_of, ..calm }).or_else(|| self.choose_of(&calm))
+    }
+
+    fn choose_of(&self, pool: &Seen<'_>) -> Option<usize> {
+        let Seen { rule, ask, .. } = *pool;
         if let Some(index) = ask.sticky.filter(|index| pool.allows(*index)) {
             return Some(index);
         }
@@ -235,8 +256,8 @@ impl Upstreams {
         }
         let view = views.get_mut(slot)?;
         match view {
-            Some(view) if view.generation == rule.generation => view.choose(&pool, &mut rng),
-            _ => view.insert(Box::new(View::new(&pool, &mut rng))).choose(&pool, &mut rng),
+            Some(view) if view.generation == rule.generation => view.choose(pool, &mut rng),
+            _ => view.insert(Box::new(View::new(pool, &mut rng))).choose(pool, &mut rng),
         }
     }
 }

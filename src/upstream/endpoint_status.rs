@@ -97,6 +97,12 @@ impl EndpointState {
         }
     }
 
+    /// Failures since the last success, of all shards. A load of a line that only failures write.
+    #[inline]
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.condition.trouble.consecutive.load(Relaxed)
+    }
+
     /// The longest run of failures since this was last asked, and all failures ever. For the control thread.
     pub fn take_failures(&self) -> (u32, u64) {
         let trouble = &self.condition.trouble;

@@ -24,7 +24,11 @@ impl Report<'_> {
         } else {
             self.rule.state.succeeded();
         }
-        self.endpoint.ewma.observe(now_ms, latency_us);
+        match status {
+            // said in no time, it must not look like a fast endpoint
+            502..=504 => self.endpoint.ewma.failed(now_ms),
+            _ => self.endpoint.ewma.observe(now_ms, latency_us),
+        }
         self.count(failed);
     }
 

@@ -31,7 +31,7 @@ pub struct RetryRule {
 pub struct RetryOn {
     /// Nothing was sent: no connection, a failed handshake, a stream that the endpoint refused.
     pub connect: bool,
-    /// The connection ended before the answer began.
+    /// The connection ended before the answer began, or what came was no answer.
     pub reset: bool,
     /// The answer's head did not come in time.
     pub timeout: bool,
@@ -97,7 +97,8 @@ impl RetryOn {
             Ending::Failed(fault) if fault.side != Side::Upstream => false,
             Ending::Failed(fault) if fault.unsent => self.connect,
             Ending::Failed(fault) => match fault.category {
-                Category::UpstreamReset => self.reset,
+                // what came was no answer: nobody can do anything with it either
+                Category::UpstreamReset | Category::UpstreamProtocol => self.reset,
                 Category::UpstreamTimeout => self.timeout,
                 _ => false,
             },
