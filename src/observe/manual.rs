@@ -51,7 +51,7 @@ fn words<'a>(all: impl IntoIterator<Item = &'a str>) -> String {
     all.into_iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(" ")
 }
 
-fn values() -> [(&'static str, String); 23] {
+fn values() -> [(&'static str, String); 25] {
     let categories = Category::ALL.map(Category::as_str);
     let busiest = format!("the {SERIES_MAX} with the most hits, the rest summed up as `{OTHER}`");
     [
