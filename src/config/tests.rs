@@ -105,6 +105,12 @@ fn everything_has_each_key_at_its_default() {
         endpoints = [\"https://127.0.0.1:3443\"]
         [pool.weighted]
         endpoints = [\"http://127.0.0.1:3000\"]
+        [pool.hashed]
+        endpoints = [\"http://127.0.0.1:3000\"]
+        balance = { hash = \"client_ip\" }
+        [pool.kept]
+        endpoints = [\"http://127.0.0.1:3000\"]
+        sticky = {}
         [pool.checked]
         endpoints = [\"http://127.0.0.1:3000\"]
         health = \"/healthz\"
