@@ -226,8 +226,8 @@ fn bulk_starves_first() {
     }
     let [critical, normal, bulk] = shares;
     assert_eq!(critical[0], critical[1], "nobody critical is left");
-    assert!(normal[1] > 4 * bulk[1], "{normal:?} {bulk:?}");
-    assert!(world.refused > 0 || bulk[1] < bulk[0]);
+    assert_eq!(normal[0], normal[1], "nor normal");
+    assert!(bulk[1] * 2 < bulk[0], "{bulk:?}");
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn a_limit_that_is_taken_away_lets_everybody_in() {
     assert_eq!((world.inside.len(), world.waiting.len()), (1, 3));
     world.rule.permits.set_limit(world.rule.permits.next_version(), 4); // for the count in `poll` only
     world.shards.iter().for_each(|(_, gates)| gates.adopt(std::iter::empty()));
-    world.settle(&mut Rng::new(1));
+    (0..3).for_each(|_| assert!(world.poll(0)));
     assert_eq!((world.inside.len(), world.waiting.len()), (4, 0));
     world.inside.clear();
     assert_eq!(world.rule.permits.used(), 0);

@@ -98,7 +98,7 @@ fn never_more_than_the_limit_whatever_threads_do() {
                     let mut held = 0;
                     for now in 0..rounds {
                         let r = rng.next_u64();
-                        if r % 3 == 0 && held > 0 {
+                        if r.is_multiple_of(3) && held > 0 {
                             in_use.fetch_sub(1, Ordering::SeqCst);
                             holder.give(cap, now);
                             held -= 1;
