@@ -12,10 +12,10 @@ use std::cell::Cell;
 
 /// While it acts, it looks this often, milliseconds: a tick or two of the wheel.
 pub const LOOK_MS: u64 = 16;
-/// A turn this many times as long as allowed is no accident.
-const FAR: u64 = 4;
+/// A turn this many times as long as allowed is no accident. (A machine that is busy with others makes one of a few times.)
+const FAR: u64 = 10;
 /// Nor are turns that are too long for longer than this, µs.
-const LASTING_US: u64 = 100_000;
+const LASTING_US: u64 = 300_000;
 /// All of bulk; and all of normal too. Per mille.
 const ALL_BULK: u32 = 1000;
 const ALL: u32 = 2000;

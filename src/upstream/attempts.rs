@@ -172,6 +172,8 @@ struct Reached<'r> {
     rule: &'r EndpointRule,
     endpoint: Rc<Endpoint>,
     in_flight: InFlight,
+    /// Its place at the endpoint's gate.
+    pass: Option<Pass>,
     lane: Lane,
     began_us: u64,
     /// The request was sent, and the answer's head is in the lease.
@@ -284,11 +286,13 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
             return Box::pin(self.hedged(index, rule, after, lease)).await;
         }
         let (rule, endpoint) = self.call.endpoint(index).ok_or(NO_ENDPOINT)?;
-        let _pass = self.enter(rule.gate.as_ref()).await?;
+        let pass = self.enter(rule.gate.as_ref()).await?;
         let in_flight = InFlight::new(&endpoint);
-        let began_us = self.begin();
+        self.begin();
         let lane = self.connect(rule, &endpoint, fresh).await?;
-        let reached = Reached { rule, endpoint, in_flight, lane, began_us, answered: false };
+        // Connecting says little of how fast it answers.
+        let began_us = self.call.upstreams.local.timers.clock().now_us();
+        let reached = Reached { rule, endpoint, in_flight, pass, lane, began_us, answered: false };
         self.exchange(reached, lease).await
     }
 
@@ -316,18 +320,16 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         Some((rule, state.hedge_after(rule, &pool.state)?))
     }
 
-    fn begin(&mut self) -> u64 {
-        let now = self.call.upstreams.local.timers.clock().now_us();
+    fn begin(&mut self) {
         if self.trace.began_us == 0 {
-            self.trace.began_us = now;
+            self.trace.began_us = self.call.upstreams.local.timers.clock().now_us();
         }
-        now
     }
 
     /// The request and its answer, on a connection.
     async fn exchange(&mut self, reached: Reached<'_>, lease: &mut Lease) -> Result<Option<Upgraded>, OneFailed> {
         let call = self.call;
-        let Reached { rule, endpoint, in_flight, mut lane, began_us, answered } = reached;
+        let Reached { rule, endpoint, in_flight, pass: _pass, mut lane, began_us, answered } = reached;
         let local = &call.upstreams.local;
         let Some(wire) = lane.wire(lease) else {
             return Err(Fault::new(Category::UpstreamConnectFailed, Side::Edge, "no connection").into());
@@ -467,11 +469,12 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
             Ok(ahead) => {
                 self.bind(ahead.index);
                 self.trace.connect_us = ahead.connect_us;
-                std::mem::swap(lease, &mut { ahead.lease });
+                call.upstreams.release(std::mem::replace(lease, ahead.lease));
                 let reached = Reached {
                     rule: ahead.rule,
                     endpoint: ahead.endpoint,
                     in_flight: ahead.in_flight,
+                    pass: ahead.pass,
                     lane: ahead.lane,
                     began_us: ahead.began_us,
                     answered: true,

@@ -4,6 +4,7 @@ use super::{
     EndpointRule,
     attempts::{Call, Course},
     breaker::Probe,
+    gate::Pass,
     h1::Lease,
     hedge::HedgeRule,
     pool::{self, Endpoint, InFlight},
@@ -38,6 +39,8 @@ pub(super) struct Ahead<'a> {
     pub endpoint: Rc<Endpoint>,
     /// It is a request in flight.
     pub in_flight: InFlight,
+    /// Its place at the endpoint's gate.
+    pub pass: Option<Pass>,
     /// Its connection.
     pub lane: Lane,
     /// Its buffers, with the head.
@@ -176,6 +179,13 @@ impl<'a> Runner<'a> {
 /// Sends the request to endpoint `index` and waits for its answer's head.
 async fn run(call: Call<'_>, index: usize, began_us: u64) -> Result<Ahead<'_>, Behind> {
     let (rule, endpoint) = call.endpoint(index).ok_or(Behind { index, fault: GONE })?;
+    let pass = match &rule.gate {
+        Some(gate) => {
+            let entered = call.upstreams.gates.get(gate).enter(call.plan.priority).await;
+            Some(entered.map_err(|fault| Behind { index, fault })?)
+        }
+        None => None,
+    };
     let in_flight = InFlight::new(&endpoint);
     let timer = Timer::new(&call.upstreams.local.timers);
     let mut repeated = false;
@@ -184,7 +194,8 @@ async fn run(call: Call<'_>, index: usize, began_us: u64) -> Result<Ahead<'_>, B
         let end = ask(call, rule, &endpoint, &timer, repeated, &mut lease).await;
         let (fault, stale) = match end {
             Ok((lane, connect_us)) => {
-                return Ok(Ahead { index, rule, endpoint, in_flight, lane, lease, connect_us, began_us });
+                let began_us = began_us + connect_us.unwrap_or(0);
+                return Ok(Ahead { index, rule, endpoint, in_flight, pass, lane, lease, connect_us, began_us });
             }
             Err(end) => end,
         };

@@ -24,9 +24,9 @@ impl Report<'_> {
         } else {
             self.rule.state.succeeded();
         }
-        match status {
-            // said in no time, it must not look like a fast endpoint
-            502..=504 => self.endpoint.ewma.failed(now_ms),
+        match (status, self.call.pool.outlier) {
+            // Said in no time, it must not look like a fast endpoint, unless it is left out soon anyway, which people are told of.
+            (502..=504, None) => self.endpoint.ewma.failed(now_ms),
             _ => self.endpoint.ewma.observe(now_ms, latency_us),
         }
         self.count(failed);
@@ -42,9 +42,14 @@ impl Report<'_> {
         }
         self.rule.stats.shard(local.shard).error(fault.category);
         self.rule.state.failed();
-        let latency_us = local.timers.clock().now_us().saturating_sub(began_us);
-        self.endpoint.ewma.observe(local.timers.now(), latency_us);
-        self.endpoint.ewma.failed(local.timers.now());
+        match self.call.pool.outlier {
+            None => self.endpoint.ewma.failed(local.timers.now()),
+            Some(_) if fault.category == Category::UpstreamTimeout => {
+                let latency_us = local.timers.clock().now_us().saturating_sub(began_us);
+                self.endpoint.ewma.observe(local.timers.now(), latency_us);
+            }
+            Some(_) => {}
+        }
         if unanswered {
             self.count(true);
         }

@@ -232,12 +232,14 @@ fn a_circuit_that_is_open_outlives_a_reload(driver: Driver) {
     wait_state(&edge, "open");
     let text = std::fs::read_to_string(edge.config()).expect("the configuration");
     edge.rewrite(&text.replace("open = \"1h\"", "open = \"30m\""));
-    assert_eq!(edge.reload().code, 0);
+    let reload = edge.reload();
+    assert_eq!(reload.code, 0, "{}{}", reload.stdout, reload.stderr);
     let before = origin.connections();
     assert_eq!(edge.connect().get("/").status(), 503);
     assert_eq!(origin.connections(), before);
     edge.rewrite(&text.replace("breaker = { open = \"1h\" }", ""));
-    assert_eq!(edge.reload().code, 0);
+    let reload = edge.reload();
+    assert_eq!(reload.code, 0, "{}{}", reload.stdout, reload.stderr);
     assert_eq!(edge.connect().get("/").status(), 500, "without a breaker all pass");
     assert!(!edge.metrics().values("edge_breaker_state", "route").contains("all"));
 }

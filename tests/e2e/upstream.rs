@@ -170,7 +170,8 @@ fn round_robin_takes_turns_by_weight(at: Pair) {
 fn p2c_uses_every_endpoint(at: Pair) {
     let (_origins, edge) = several(at, 4, &[], "p2c");
     let counts = spread(&edge, 400, 4);
-    assert!(counts.iter().all(|n| (40..=180).contains(n)), "{counts:?}");
+    // Who answered slowly once is asked less for a while, and never not at all.
+    assert!(counts.iter().all(|n| (4..=250).contains(n)), "{counts:?}");
 }
 
 fn busy_endpoint_gets_less_by_p2c(driver: Driver) {

@@ -38,6 +38,8 @@ impl Setup {
             ("access_log", quoted("access.log")),
             ("lb_grace", "\"0s\"".to_owned()),
             ("drain_timeout", "\"10s\"".to_owned()),
+            // Tests share the machine with others of their kind: turns are long though nobody is overloaded.
+            ("protect", "{ lag = \"off\" }".to_owned()),
         ]);
         Setup { driver, down: Protocol::H1, dir, server, text: String::new(), environment: Vec::new() }
     }
