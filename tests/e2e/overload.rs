@@ -1,8 +1,10 @@
 //! More than there is room for: limits on requests in flight, their queues and classes, and shards that cannot keep up.
 use crate::harness::{
     Ask, Call, Client, Driver, Edge, Origin, PATIENCE, Pair, Protocol, Reply, Setup, Wire,
-    edge::{Extra, listener_text, pool_text, proxy_text},
+    edge::{Extra, listener_text, pool_text, proxy_text, proxy_text_over},
     eventually,
+    exchange::Fields,
+    served::{Order, Served},
     wire::Addr,
 };
 use std::{
@@ -16,11 +18,13 @@ use std::{
 crate::suite!("overload";
     each_pair:
         an_endpoint_never_has_more_than_its_limit,
-        those_who_wait_go_in_their_order;
+        those_who_wait_go_in_their_order,
+        whoever_goes_away_leaves_the_place_to_the_next;
     some_pairs:
         a_websocket_gives_its_place_back_when_it_is_open;
     each_upstream:
-        hedged_requests_keep_the_limit;
+        hedged_requests_keep_the_limit,
+        no_place_is_lost_whatever_happens;
     each_driver:
         two_thousand_connections_share_fifty_places,
         whoever_waits_too_long_is_refused,
@@ -28,6 +32,7 @@ crate::suite!("overload";
         bulk_goes_last_in_every_queue,
         bulk_gives_its_place_in_a_full_queue_away,
         a_reload_moves_the_limit_under_those_who_wait,
+        reloads_on_reloads_lose_nobody,
         a_shard_that_cannot_keep_up_refuses_bulk_and_recovers;
     once:
         a_limit_that_is_found_follows_its_origin;
@@ -114,9 +119,10 @@ fn held(protocol: Protocol) -> (Origin, Arc<Room>) {
 /// A pool of one endpoint with keys of its own.
 fn endpoint_text(origin: &Origin, keys: &str) -> String {
     format!(
-        "[pool.app]\nendpoints = [{{ address = {}, {keys} }}]\n{}timeouts = {{ connect = \"20s\", tls = \"20s\" }}\n\
+        "[pool.app]\nendpoints = [{{ address = {}{}{keys} }}]\n{}timeouts = {{ connect = \"20s\", tls = \"20s\" }}\n\
          [[route]]\nid = \"all\"\npool = \"app\"\n",
         origin.endpoint(),
+        if keys.is_empty() { "" } else { ", " },
         origin.pool_keys()
     )
 }
@@ -243,6 +249,106 @@ fn those_who_wait_go_in_their_order(at: Pair) {
     calls.into_iter().for_each(|call| assert_eq!(call.response().status(), 200));
     assert_eq!(room.order(), ["/0", "/1", "/2", "/3", "/4", "/5"]);
     assert_eq!(room.most(), 1);
+}
+
+fn whoever_goes_away_leaves_the_place_to_the_next(at: Pair) {
+    let (origin, room) = held(at.up);
+    let keys = "max_inflight = 1, queue = 2, queue_timeout = \"1m\"";
+    let text = listener_text("web", at.down, "") + &endpoint_text(&origin, keys);
+    let edge = Setup::over(at).text(&text).start();
+    let client = edge.client();
+    let ask = |target: &str| client.begin(Ask::get(target));
+    let first = ask("/first");
+    room.wait(1);
+    let second = ask("/second");
+    wait_depth(&edge, "endpoint", 1);
+    let third = ask("/third");
+    wait_depth(&edge, "endpoint", 2);
+    second.cancel();
+    wait_depth(&edge, "endpoint", 1);
+    first.cancel();
+    wait_depth(&edge, "endpoint", 0);
+    eventually("the third at the origin", || (room.order().len() == 2).then_some(()));
+    room.release(2);
+    assert_eq!(third.response().status(), 200);
+    assert_eq!(room.order(), ["/first", "/third"]);
+    assert_eq!(edge.metrics().sum("edge_overload_rejected_total", &[]), 0.0, "who goes away is not refused");
+}
+
+/// Ends as its target says; those at `/held` stay.
+fn whatever(served: &mut Served<'_>, room: &Room) -> std::io::Result<()> {
+    match served.target() {
+        "/reset" => {
+            served.request()?;
+            served.reset(h2::Reason::INTERNAL_ERROR);
+            Ok(())
+        }
+        "/cut" => {
+            served.request()?;
+            served.order(Order::Cut);
+            if served.is_http2() { served.wait_cancel() } else { Ok(()) }
+        }
+        "/silent" => served.wait_cancel(),
+        // The rest never comes.
+        "/half" => {
+            served.request()?;
+            served.begin(200, &Fields::new(), Some(1000))?;
+            served.send("half")
+        }
+        "/503" => served.answer(&Reply::new(503, "no")),
+        "/held" => {
+            served.request()?;
+            room.stay("/held");
+            served.reply(&Reply::new(200, "ok"))
+        }
+        _ => served.answer(&Reply::new(200, "ok")),
+    }
+}
+
+fn no_place_is_lost_whatever_happens(at: Pair) {
+    let room = Arc::new(Room::default());
+    let inside = room.clone();
+    let origin = Origin::serving(at.up, move |served| whatever(served, &inside));
+    let policy = "max_inflight = 5\nqueue = 1000\nqueue_timeout = \"1m\"\n\
+                  retry = { attempts = 3, backoff = \"1ms\", on = [\"connect\", \"reset\", \"timeout\", \"503\"], budget_burst = 1000 }";
+    let text = |first_byte: &str| {
+        let pool = format!(
+            "max_inflight = 5\n{PATIENT}timeouts = {{ connect = \"20s\", tls = \"20s\", first_byte = \"{first_byte}\" }}"
+        );
+        let extra = Extra { policy, pool: &pool, ..Extra::default() };
+        let limited = format!("{{ address = {}, max_inflight = 5, queue = 1000 }}", origin.endpoint());
+        proxy_text_over(at.down, &origin, &extra).replace(&format!("[{}]", origin.endpoint()), &format!("[{limited}]"))
+    };
+    let edge = Setup::over(at).text(&text("100ms")).shards(3).start();
+    std::thread::scope(|scope| {
+        for client in 0..8 {
+            let edge = &edge;
+            scope.spawn(move || {
+                let paths = ["/reset", "/200", "/cut", "/silent", "/half", "/503", "/200"];
+                for path in paths.iter().cycle().skip(client).take(3 * paths.len()) {
+                    // Some have an answer, some an error, some are given up by their client.
+                    let call = edge.client().begin(Ask::get(path));
+                    match *path == "/silent" && client % 2 == 0 {
+                        true => call.cancel(),
+                        false => _ = call.whole(),
+                    }
+                }
+            });
+        }
+    });
+    reload(&edge, &text("1m"));
+    for _ in 0..2 {
+        let before = room.order().len();
+        let clients: Vec<Client> = (0..9).map(|_| edge.client()).collect();
+        let calls: Vec<Call> = clients.iter().map(|client| client.begin(Ask::get("/held"))).collect();
+        wait_depth(&edge, "route", 4);
+        room.wait(5);
+        room.release(9);
+        calls.into_iter().for_each(|call| assert_eq!(call.response().status(), 200));
+        assert_eq!(room.order().len(), before + 9);
+    }
+    assert_eq!(room.most(), 5);
+    assert_eq!(edge.metrics().sum("edge_queue_depth", &[]), 0.0);
 }
 
 fn a_route_has_a_limit_of_its_own(driver: Driver) {
@@ -445,11 +551,61 @@ fn a_reload_moves_the_limit_under_those_who_wait(driver: Driver) {
     assert_eq!(tally(&mut next), (20, 0));
 }
 
+fn reloads_on_reloads_lose_nobody(driver: Driver) {
+    let (origin, room) = held(Protocol::H1);
+    room.free("/go");
+    let patient = PATIENT.replace('\n', ", ");
+    let text = |pool: &str, endpoint: &str, policy: &str| {
+        let text = endpoint_text(&origin, endpoint)
+            .replace("[[route]]", &format!("{pool}\n[policy.api]\n{policy}\n[[route]]"));
+        listener_text("web", Protocol::H1, "") + &text + "policy = \"api\"\n"
+    };
+    let inline = |max: usize| format!("max_inflight = {max}, {}", patient.trim_end_matches(", "));
+    let lines = |max: usize| format!("max_inflight = {max}\n{PATIENT}");
+    let texts = [
+        text(&lines(2), "", ""),
+        text("", "", ""),
+        text(&lines(1), &inline(1), &lines(1)),
+        text("", &inline(3), ""),
+        text("", "", &lines(2)),
+        text(&format!("adaptive = true\n{PATIENT}"), "", ""),
+        text(&lines(3), &inline(4), &lines(5)),
+    ];
+    let edge = Setup::new(driver).text(&texts[1]).shards(4).start();
+    let (addr, stop, answered) = (edge.addr(), AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let _ends = Ends(&stop);
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    let mut client = Wire::connect(&addr);
+                    client.patience(PATIENCE);
+                    (0..20).for_each(|_| assert_eq!(client.get("/go").status(), 200));
+                    answered.fetch_add(20, Relaxed);
+                }
+            });
+        }
+        for text in texts.iter().cycle().take(4 * texts.len()) {
+            let before = answered.load(Relaxed);
+            reload(&edge, text);
+            eventually("answers go on", || (answered.load(Relaxed) > before + 100).then_some(()));
+        }
+    });
+    // The last of them has 3 places.
+    let mut calls: Vec<Wire> = (0..12).map(|_| asked(&addr, "/held")).collect();
+    wait_depth(&edge, "route", 7);
+    wait_depth(&edge, "pool", 2);
+    room.wait(3);
+    room.release(12);
+    assert_eq!(tally(&mut calls), (12, 0));
+    assert_eq!(edge.metrics().sum("edge_queue_depth", &[]), 0.0);
+}
+
 /// Asks for `target` without a pause, so much at once on each of its connections that a turn of the loop takes long.
 fn flood(addr: &Addr, target: &str, stop: &AtomicBool, refused: &AtomicUsize) {
     const AT_ONCE: usize = 100;
     let requests = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").repeat(AT_ONCE);
-    let mut all: Vec<Wire> = (0..16).map(|_| Wire::connect(addr)).collect();
+    let mut all: Vec<Wire> = (0..64).map(|_| Wire::connect(addr)).collect();
     while !stop.load(Relaxed) {
         all.iter_mut().for_each(|wire| wire.send(&requests));
         for wire in &mut all {
@@ -468,13 +624,14 @@ fn a_shard_that_cannot_keep_up_refuses_bulk_and_recovers(driver: Driver) {
     let (mut critical, mut bulk) = (Wire::connect(&addr), Wire::connect(&addr));
     assert_eq!((critical.get("/critical").status(), bulk.get("/bulk").status()), (200, 200));
     let shed = |class: &str| edge.metrics().sum("edge_shed_total", &[("priority", class)]);
-    let recovered: Vec<Duration> = (0..3)
+    let recovered: Vec<Duration> = ["/bulk", "/normal", "/bulk"]
+        .into_iter()
         .map(|round| {
             let (stop, refused) = (AtomicBool::new(false), AtomicUsize::new(0));
             std::thread::scope(|scope| {
-                let floods: Vec<_> = (0..2).map(|_| scope.spawn(|| flood(&addr, "/bulk", &stop, &refused))).collect();
+                let floods: Vec<_> = (0..2).map(|_| scope.spawn(|| flood(&addr, round, &stop, &refused))).collect();
                 let _ends = Ends(&stop);
-                eventually("bulk is refused", || (refused.load(Relaxed) > 0).then_some(()));
+                eventually("some are refused", || (refused.load(Relaxed) > 0).then_some(()));
                 for _ in 0..20 {
                     assert_eq!(critical.get("/critical").status(), 200, "round {round}");
                     assert_eq!(edge.admin_get("/ready").status(), 200, "round {round}");
@@ -483,14 +640,17 @@ fn a_shard_that_cannot_keep_up_refuses_bulk_and_recovers(driver: Driver) {
                 floods.into_iter().for_each(|flood| flood.join().expect("every request is answered"));
             });
             let begun = Instant::now();
-            eventually("bulk is served again", || (bulk.get("/bulk").status() == 200).then_some(()));
+            eventually("nothing is refused any more", || {
+                let refused = edge.metrics().sum("edge_shedding_ratio", &[]);
+                (refused == 0.0 && bulk.get("/bulk").status() == 200).then_some(())
+            });
             begun.elapsed()
         })
         .collect();
     // Once at least: others on this machine may keep it from its turn, too.
     assert!(recovered.iter().any(|took| *took < Duration::from_secs(1)), "{recovered:?}");
     assert_eq!(Wire::connect(&addr).get("/normal").status(), 200, "it accepts again");
-    assert!(shed("bulk") > 0.0);
+    assert!(shed("bulk") > 0.0 && shed("normal") > 0.0);
     assert_eq!(shed("critical"), 0.0);
     let line = edge.wait_log("a refused request", |line| line["status"] == 503);
     assert_eq!(line["category"], "overloaded", "{line}");
