@@ -103,7 +103,9 @@ impl<'a> Section<'a> {
         match value.get_ref() {
             DeValue::Table(table) => Some(Section::new(scene, shape, table, value.span())),
             other => {
-                scene.mistake(value.span(), |at| wrong_type(at, name, other).expected("a table"));
+                let names: Vec<&str> = shape.keys.iter().map(|key| key.name).collect();
+                let expected = format!("a table of these keys: {}", names.join(", "));
+                scene.mistake(value.span(), |at| wrong_type(at, name, other).expected(expected));
                 None
             }
         }
@@ -209,7 +211,7 @@ impl<'a> Section<'a> {
             None if min == max => format!("{min}"),
             None => format!("a whole number from {min} to {max}"),
         };
-        match self.integer(name, value, &expected) {
+        match self.integer(name, value, &expected, word) {
             Some(n) if (i128::from(min)..=i128::from(max)).contains(&n) => u64::try_from(n).ok(),
             Some(n) => {
                 self.out_of_bounds(name, &n.to_string(), value.span(), &expected);
@@ -224,7 +226,7 @@ impl<'a> Section<'a> {
         let Some(Kind::Signed(max)) = self.key(name).map(|k| k.kind) else { return 0 };
         let Some((_, value)) = self.get(name) else { return 0 };
         let expected = format!("a whole number from -{max} to {max}");
-        match self.integer(name, value, &expected) {
+        match self.integer(name, value, &expected, None) {
             Some(n) if n.unsigned_abs() <= u128::from(max.unsigned_abs()) => i64::try_from(n).unwrap_or(0),
             Some(n) => {
                 self.out_of_bounds(name, &n.to_string(), value.span(), &expected);
@@ -234,7 +236,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn integer(&self, name: &str, value: &Spanned<DeValue<'_>>, expected: &str) -> Option<i128> {
+    fn integer(&self, name: &str, value: &Spanned<DeValue<'_>>, expected: &str, word: Option<&str>) -> Option<i128> {
         match value.get_ref() {
             DeValue::Integer(n) => match i128::from_str_radix(n.as_str(), n.radix()) {
                 Ok(n) => Some(n),
@@ -245,7 +247,9 @@ impl<'a> Section<'a> {
             },
             other => {
                 let quoted = other.as_str().filter(|s| s.parse::<u64>().is_ok());
-                let help = quoted.map(|s| format!("write {s}, without quotes")).unwrap_or_default();
+                let unquoted = quoted.map(|s| format!("write {s}, without quotes"));
+                let near = || other.as_str().map(|s| suggest::did_you_mean(s, word)).unwrap_or_default();
+                let help = unquoted.unwrap_or_else(near);
                 self.scene.mistake(value.span(), |at| wrong_type(at, name, other).expected(expected).help(help));
                 None
             }
