@@ -114,7 +114,8 @@ fn a_header_decides_on_every_shard(driver: Driver) {
 
 fn first_is_first_and_the_next_stands_in(driver: Driver) {
     let mut origins = numbered(2);
-    let edge = Setup::new(driver).shards(2).text(&text(&endpoints(&origins), "balance = \"first\"\nkeepalive = 0")).start();
+    let edge =
+        Setup::new(driver).shards(2).text(&text(&endpoints(&origins), "balance = \"first\"\nkeepalive = 0")).start();
     let addr = edge.addr();
     (0..20).for_each(|_| assert_eq!(ask(&addr, "").0, 0));
     drop(origins.remove(0));
