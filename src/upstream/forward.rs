@@ -184,6 +184,8 @@ pub struct Plan<'a> {
     pub path: &'a [u8],
     /// Whether the client speaks TLS.
     pub secure: bool,
+    /// The client gives it less time in all than the route does: an endpoint that does not make it is not to blame.
+    pub hurried: bool,
 }
 
 /// Forwards one request to `rule`'s pool and its answer back; a tunnel is what is left to do after an upgrade. Faults: what the client is to be told, if the answer has
