@@ -8,7 +8,7 @@ use super::{
     forward::Plan,
     gate::{GateRule, Pass},
     h1::Lease,
-    h2::Live,
+    h2::{Live, is_no_websocket},
     hedge::HedgeRule,
     hedged,
     pool::{self, Endpoint, InFlight, Place, Wish},
@@ -269,7 +269,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
     /// The attempt at endpoint `index` begins: its client is told whose it is, if that is new.
     fn bind(&mut self, index: usize) {
         self.trace.endpoint = Some(index);
-        self.trace.status = 0;
+        (self.trace.status, self.trace.connect_us, self.trace.ttfb_us) = (0, None, None);
         if let Some(sticky) = &self.call.pool.sticky
             && self.course.stuck.is_none_or(|stuck| stuck.endpoint != index || stuck.renew)
         {
@@ -311,6 +311,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         let Call { pool, plan, request, head, .. } = self.call;
         let (rule, state) = (plan.hedge?, plan.state?);
         let may = self.course.tries == 0
+            && self.course.stuck.is_none() // the other one does not know this client
             && pool.endpoints.len() > 1
             && !request.websocket
             && HedgeRule::takes(head.method(), request.body != BodySize::Empty);
@@ -321,8 +322,9 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
     }
 
     fn begin(&mut self) {
+        self.trace.asked_us = self.call.upstreams.local.timers.clock().now_us();
         if self.trace.began_us == 0 {
-            self.trace.began_us = self.call.upstreams.local.timers.clock().now_us();
+            self.trace.began_us = self.trace.asked_us;
         }
     }
 
@@ -393,7 +395,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         lane: &Lane,
         began_us: u64,
     ) -> OneFailed {
-        let (call, Failed { fault, untouched }) = (self.call, failed);
+        let (call, Failed { fault, untouched, sent }) = (self.call, failed);
         if let Lane::H2(lane) = lane {
             self.refused = Some(lane.live().clone());
         }
@@ -404,7 +406,10 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
             self.course.repeats += 1;
             return OneFailed { fault, then: Then::Repeat };
         }
-        self.blame(fault, rule, endpoint, began_us);
+        // A route whose time is up while the client still sends waited for the client.
+        if sent || fault.side == Side::Upstream {
+            self.blame(fault, rule, endpoint, began_us);
+        }
         let ending = Ending::Failed(fault);
         let outcome = Outcome { ending, idempotent: call.idempotent, answered, replayable };
         self.again(fault, &outcome)
@@ -439,7 +444,10 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
             }
             // Nothing was sent: another endpoint may do, if there is one.
             Err(fault) if fault.side == Side::Upstream => {
-                self.blame(fault, rule, endpoint, began);
+                // Whoever asks for what an endpoint does not offer must not have it left out.
+                if !is_no_websocket(&fault) {
+                    self.blame(fault, rule, endpoint, began);
+                }
                 let ending = Ending::Failed(fault);
                 let (idempotent, replayable) = (call.idempotent, self.source.is_whole());
                 Err(self.again(fault, &Outcome { ending, idempotent, answered: false, replayable }))
@@ -462,13 +470,16 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         let (won, hedged) = {
             let mut race = hedged::Race::new(call, index, rule, after, self.course.clone());
             let won = self.unless_gone(poll_fn(|cx| race.poll(cx).map(Ok))).await;
+            if let Err(fault) = &won {
+                race.given_up(*fault);
+            }
             (won, race.outcome())
         };
         self.trace.hedged = hedged;
         match won? {
             Ok(ahead) => {
                 self.bind(ahead.index);
-                self.trace.connect_us = ahead.connect_us;
+                (self.trace.connect_us, self.trace.asked_us) = (ahead.connect_us, ahead.asked_us);
                 call.upstreams.release(std::mem::replace(lease, ahead.lease));
                 let reached = Reached {
                     rule: ahead.rule,
@@ -483,6 +494,11 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
             }
             Err(behind) => {
                 self.trace.endpoint = Some(behind.index);
+                if behind.fault.side == Side::Upstream
+                    && let Some(probe) = self.probe.take()
+                {
+                    probe.done(true);
+                }
                 let ending = Ending::Failed(behind.fault);
                 let outcome = Outcome { ending, idempotent: true, answered: false, replayable: true };
                 Err(self.again(behind.fault, &outcome))
