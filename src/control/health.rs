@@ -29,15 +29,15 @@ const AT_ONCE: usize = 256;
 /// A request that passed and succeeded is no reason to ask more often than this.
 const HURRY_EVERY_US: u64 = 900_000;
 
-/// By their endpoint and the number of its watch.
-type EndedProbes = Rc<RefCell<Vec<(*const EndpointState, u64, Outcome)>>>;
+/// What probes have ended with: by their endpoint and the number of its watch.
+type Ended = Rc<RefCell<Vec<(*const EndpointState, u64, Outcome)>>>;
 
 /// The part of the steward.
 pub(super) struct Prober {
     seen: Weak<Snapshot>,
     watches: HashMap<*const EndpointState, Watch>,
-    /// What probes have ended with, since the last tick.
-    ended: EndedProbes,
+    /// What probes have ended with since the last tick.
+    ended: Ended,
     running: usize,
     next_id: u64,
     rng: Rng,
@@ -166,7 +166,7 @@ fn forget(state: &EndpointState) {
 
 /// Tells how a probe ended when it does: also when it is dropped, or panics.
 struct Report {
-    ended: EndedProbes,
+    ended: Ended,
     key: *const EndpointState,
     id: u64,
     outcome: Option<Outcome>,

@@ -196,7 +196,11 @@ impl<'s> Account<'s> {
         let answered = self.trace.status != 0 && self.fault.is_none_or(|f| f.side != Side::Upstream);
         if answered {
             let upstream_us = self.upstream_us(duration_us).unwrap_or(duration_us);
-            counters.response(self.trace.status, self.trace.ttfb_us.unwrap_or(upstream_us), upstream_us);
+            let ttfb_us = self.trace.ttfb_us.unwrap_or(upstream_us);
+            // Other endpoints' attempts, and waits between them, say nothing of this one.
+            let before_us = self.trace.asked_us.saturating_sub(self.trace.began_us);
+            let [ttfb_us, upstream_us] = [ttfb_us, upstream_us].map(|us| us.saturating_sub(before_us));
+            counters.response(self.trace.status, ttfb_us, upstream_us);
         }
     }
 

@@ -183,6 +183,7 @@ async fn proxy<E: Exchange>(
     if let Some(total) = [timeouts.total, patience].into_iter().flatten().min() {
         exchange.deadlines().set(Phase::Total, total);
     }
+    let hurried = patience.is_some_and(|patience| timeouts.total.is_none_or(|total| patience < total));
     let (expects_continue, websocket) = (exchange.expects_continue(), exchange.wants_websocket());
     let (te_trailers, may_trail) = (exchange.takes_trailers(), exchange.may_trail());
     let (alt_svc, secure) = (alt_svc(listener, exchange), exchange.peer().tls);
@@ -226,6 +227,7 @@ async fn proxy<E: Exchange>(
         client: scratch.client,
         path: if scratch.rewritten { &scratch.path } else { head.path() },
         secure,
+        hurried,
     };
     let upstreams = &shard.upstreams;
     let result =

@@ -25,6 +25,8 @@ const CONTINUE_AFTER: Duration = Duration::from_secs(1);
 /// The route's time is up, in whatever phase.
 pub(super) const TOTAL_EXCEEDED: Fault =
     Fault::new(Category::UpstreamTimeout, Side::Edge, "the request took longer than its route allows");
+/// Of an answer that nobody takes, so much is read for the sake of its connection, bytes.
+const DISCARD_MAX: usize = 64 * 1024;
 /// 1xx heads before the final one.
 const INFORMATIONAL_MAX: u32 = 16;
 
@@ -46,6 +48,8 @@ pub struct Failed {
     pub fault: Fault,
     /// Nothing of the answer came.
     pub untouched: bool,
+    /// The whole request was sent.
+    pub sent: bool,
 }
 
 /// Where an attempt stands when it lets its owner decide.
@@ -107,7 +111,11 @@ pub struct Attempt<'a, 'b, S, D> {
 impl<S: BodySource, D: ResponseSink> Attempt<'_, '_, S, D> {
     /// Begins the request.
     pub fn begin(&mut self, authority: &str) -> Result<(), Failed> {
-        self.wire.begin(self.head, self.request, authority).map_err(|fault| Failed { fault, untouched: true })?;
+        self.wire.begin(self.head, self.request, authority).map_err(|fault| Failed {
+            fault,
+            untouched: true,
+            sent: false,
+        })?;
         let expects_continue = self.request.expects_continue;
         self.state.step = if expects_continue { Step::Continue } else { Step::Head };
         self.deadlines.set(Phase::Upstream, if expects_continue { CONTINUE_AFTER } else { self.timeouts.first_byte });
@@ -117,7 +125,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, '_, S, D> {
     /// Goes on from a request that is sent and whose final head is there already.
     pub fn resume(&mut self) -> Result<(), Failed> {
         (self.state.step, self.up.done) = (Step::Head, true);
-        self.head_came().map_err(|fault| Failed { fault, untouched: false })
+        self.head_came().map_err(|fault| Failed { fault, untouched: false, sent: true })
     }
 
     /// Runs it to its end, or to a question.
@@ -134,7 +142,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, '_, S, D> {
             Ok(()) if self.state.step == Step::Upgraded => Ok(Stage::Done(Ended::Upgraded)),
             Ok(()) if self.is_reusable() => Ok(Stage::Done(Ended::Reusable)),
             Ok(()) => Ok(Stage::Done(Ended::Spent)),
-            Err(fault) => Err(Failed { fault, untouched: self.wire.received() == 0 }),
+            Err(fault) => Err(Failed { fault, untouched: self.wire.received() == 0, sent: self.up.done }),
         }
     }
 
@@ -150,12 +158,16 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, '_, S, D> {
     pub async fn discard(&mut self) -> bool {
         let Some(answer) = self.state.question.take() else { return false };
         (self.state.step, self.state.keep_alive) = (Step::Body, answer.keep_alive);
-        let wire = &mut self.wire;
+        let (wire, mut left) = (&mut self.wire, DISCARD_MAX);
         let whole = std::future::poll_fn(|cx| {
             loop {
                 match wire.poll_fill(cx) {
                     Poll::Ready(Ok(Fill::Data)) => {
                         let n = wire.data().len();
+                        if n > left {
+                            return Poll::Ready(false); // an endpoint could keep the shard reading
+                        }
+                        left -= n;
                         wire.consume(n);
                     }
                     Poll::Ready(Ok(Fill::End)) => return Poll::Ready(true),
@@ -290,7 +302,7 @@ impl<S: BodySource, D: ResponseSink> Attempt<'_, '_, S, D> {
         self.trace.ttfb_us = Some(now.saturating_sub(self.trace.began_us));
         self.report.answered(status, now.saturating_sub(self.began_us), self.deadlines.now());
         self.state.step = if status == 101 { Step::Upgraded } else { Step::Body };
-        if status >= 500
+        if status >= 400
             && self.questions.is_some_and(|rule| rule.on.names(&Ending::Status(status)))
             && self.source.is_whole()
         {

@@ -1,9 +1,10 @@
 //! Forwarding: what `flow` wants sent, a shard's ways to endpoints, and the door to the attempt loop.
 use super::{
     BreakerRule, HedgeRule, PoolRule, Protocol, RetryRule, RouteState, Timeouts, Tunnel,
-    attempts::{Attempts, Call},
+    attempts::Attempts,
     balance::Rng,
     choose::Views,
+    course::Call,
     gate::{GateRule, Gates},
     h1::Lease,
     pool::Endpoints,
@@ -59,6 +60,8 @@ pub struct Request<'a> {
 pub struct Trace {
     /// When forwarding began.
     pub began_us: u64,
+    /// When the last attempt began: what came before is not its endpoint's doing.
+    pub asked_us: u64,
     /// How long connecting took, if it was needed.
     pub connect_us: Option<u64>,
     /// From `began_us` to the answer's head.
@@ -182,6 +185,8 @@ pub struct Plan<'a> {
     pub path: &'a [u8],
     /// Whether the client speaks TLS.
     pub secure: bool,
+    /// The client gives it less time in all than the route does: an endpoint that does not make it is not to blame.
+    pub hurried: bool,
 }
 
 /// Forwards one request to `rule`'s pool and its answer back; a tunnel is what is left to do after an upgrade. Faults: what the client is to be told, if the answer has

@@ -131,6 +131,11 @@ const NO_WEBSOCKET_MS: u64 = 60_000;
 pub const NO_WEBSOCKET: Fault =
     Fault::new(Category::UpstreamProtocol, Side::Upstream, "the endpoint takes no WebSocket over HTTP/2 (RFC 8441)");
 
+/// Whether `fault` is that one: it says something of the request, and nothing of how well the endpoint is.
+pub fn is_no_websocket(fault: &Fault) -> bool {
+    (fault.category, fault.detail) == (NO_WEBSOCKET.category, NO_WEBSOCKET.detail)
+}
+
 /// How long a connection is kept, and how many streams it takes.
 #[derive(Clone, Copy)]
 pub struct Keep {

@@ -2,8 +2,8 @@
 //! other attempt is cancelled.
 use super::{
     EndpointRule,
-    attempts::{Call, Course},
     breaker::Probe,
+    course::{Call, Course},
     gate::Pass,
     h1::Lease,
     hedge::HedgeRule,
@@ -18,6 +18,7 @@ use crate::{
 };
 use edge_io::timer::Timer;
 use std::{
+    cell::Cell,
     future::poll_fn,
     pin::Pin,
     rc::Rc,
@@ -48,6 +49,8 @@ pub(super) struct Ahead<'a> {
     /// How long connecting took, if it was needed.
     pub connect_us: Option<u64>,
     /// When it began.
+    pub asked_us: u64,
+    /// When it had a connection.
     pub began_us: u64,
 }
 
@@ -64,7 +67,8 @@ type Attempting<'a> = Pin<Box<dyn Future<Output = Result<Ahead<'a>, Behind>> + '
 /// One endpoint that is asked.
 struct Runner<'a> {
     index: usize,
-    began_us: u64,
+    /// When it was asked; 0: it waits at the endpoint's gate.
+    asked_us: Rc<Cell<u64>>,
     attempting: Attempting<'a>,
 }
 
@@ -123,10 +127,15 @@ impl<'a> Race<'a> {
         let good = end.as_ref().is_ok_and(|ahead| ahead.lease.head.status() < 500);
         let other = if second { &self.first } else { &self.second };
         if good || other.is_none() {
-            let end = match (good, self.lost.take()) {
+            let end = match (end, self.lost.take()) {
                 // An answer that says no is better than none.
-                (false, Some(Ok(ahead))) if end.is_err() => Ok(ahead),
-                _ => end,
+                (Err(_), Some(Ok(ahead))) => Ok(ahead),
+                (end, lost) => {
+                    if let Some(Ok(lost)) = lost {
+                        passed_over(self.call, &lost);
+                    }
+                    end
+                }
             };
             if self.second_began() && good {
                 self.outcome = Some(if second { HedgeOutcome::Won } else { HedgeOutcome::Lost });
@@ -161,23 +170,43 @@ impl<'a> Race<'a> {
     fn cancel(&mut self) {
         let timers = &self.call.upstreams.local.timers;
         for runner in [self.first.take(), self.second.take()].into_iter().flatten() {
-            if let Some((_, endpoint)) = self.call.endpoint(runner.index) {
-                let latency_us = timers.clock().now_us().saturating_sub(runner.began_us);
-                endpoint.ewma.observe(timers.now(), latency_us);
+            if let (asked_us @ 1.., Some((_, endpoint))) = (runner.asked_us.get(), self.call.endpoint(runner.index)) {
+                endpoint.ewma.observe(timers.now(), timers.clock().now_us().saturating_sub(asked_us));
+            }
+        }
+    }
+
+    /// Nobody waits for either any more: endpoints that a route's time was up for hear of it.
+    pub fn given_up(&mut self, fault: Fault) {
+        for runner in [self.first.take(), self.second.take()].into_iter().flatten() {
+            if let (asked_us @ 1.., Some((rule, endpoint))) = (runner.asked_us.get(), self.call.endpoint(runner.index))
+            {
+                let mut none: Option<Probe> = None;
+                Report { call: self.call, rule, endpoint: &endpoint, probe: &mut none }.failed(fault, true, asked_us);
             }
         }
     }
 }
 
+/// An answer that says no, where another one was better or came later.
+fn passed_over(call: Call<'_>, ahead: &Ahead<'_>) {
+    let (clock, status) = (call.upstreams.local.timers.clock(), ahead.lease.head.status());
+    let latency_us = clock.now_us().saturating_sub(ahead.began_us);
+    let mut none: Option<Probe> = None;
+    let mut report = Report { call, rule: ahead.rule, endpoint: &ahead.endpoint, probe: &mut none };
+    report.answered(status, latency_us, call.upstreams.local.timers.now());
+    report.discarded(status, latency_us);
+}
+
 impl<'a> Runner<'a> {
     fn new(call: Call<'a>, index: usize) -> Runner<'a> {
-        let began_us = call.upstreams.local.timers.clock().now_us();
-        Runner { index, began_us, attempting: Box::pin(run(call, index, began_us)) }
+        let asked_us = Rc::new(Cell::new(0));
+        Runner { index, attempting: Box::pin(run(call, index, asked_us.clone())), asked_us }
     }
 }
 
 /// Sends the request to endpoint `index` and waits for its answer's head.
-async fn run(call: Call<'_>, index: usize, began_us: u64) -> Result<Ahead<'_>, Behind> {
+async fn run(call: Call<'_>, index: usize, asked: Rc<Cell<u64>>) -> Result<Ahead<'_>, Behind> {
     let (rule, endpoint) = call.endpoint(index).ok_or(Behind { index, fault: GONE })?;
     let pass = match &rule.gate {
         Some(gate) => {
@@ -190,12 +219,25 @@ async fn run(call: Call<'_>, index: usize, began_us: u64) -> Result<Ahead<'_>, B
     let timer = Timer::new(&call.upstreams.local.timers);
     let mut repeated = false;
     loop {
+        let asked_us = call.upstreams.local.timers.clock().now_us();
+        asked.set(asked_us);
         let mut lease = call.upstreams.lease();
         let end = ask(call, rule, &endpoint, &timer, repeated, &mut lease).await;
         let (fault, stale) = match end {
             Ok((lane, connect_us)) => {
-                let began_us = began_us + connect_us.unwrap_or(0);
-                return Ok(Ahead { index, rule, endpoint, in_flight, pass, lane, lease, connect_us, began_us });
+                let began_us = asked_us + connect_us.unwrap_or(0);
+                return Ok(Ahead {
+                    index,
+                    rule,
+                    endpoint,
+                    in_flight,
+                    pass,
+                    lane,
+                    lease,
+                    connect_us,
+                    asked_us,
+                    began_us,
+                });
             }
             Err(end) => end,
         };
@@ -205,7 +247,7 @@ async fn run(call: Call<'_>, index: usize, began_us: u64) -> Result<Ahead<'_>, B
             continue;
         }
         let mut none: Option<Probe> = None;
-        Report { call, rule, endpoint: &endpoint, probe: &mut none }.failed(fault, true, began_us);
+        Report { call, rule, endpoint: &endpoint, probe: &mut none }.failed(fault, true, asked_us);
         return Err(Behind { index, fault });
     }
 }

@@ -3,6 +3,9 @@ use crate::message::{BodySource, Fault, Fill};
 use edge_io::head::Head;
 use std::task::{Context, Poll};
 
+/// Bytes that are given at a time, as [`BodySource::data`] promises.
+const PIECE: usize = 64 * 1024;
+
 /// A body on its way to an endpoint. As long as it fits into `most` bytes, it can be rewound for another attempt.
 pub struct Replay<'a, S> {
     source: &'a mut S,
@@ -58,7 +61,7 @@ impl<S: BodySource> BodySource for Replay<'_, S> {
 
     fn data(&self) -> &[u8] {
         match self.kept.get(self.at..) {
-            Some(rest) if !rest.is_empty() => rest,
+            Some(rest) if !rest.is_empty() => rest.get(..PIECE).unwrap_or(rest),
             _ => self.source.data(),
         }
     }
@@ -157,6 +160,17 @@ mod tests {
                 assert_eq!(take(&mut body, usize::MAX, 1), text);
             }
         }
+    }
+
+    #[test]
+    fn a_long_body_comes_again_in_pieces() {
+        let text = vec![7; 2 * PIECE + 1];
+        let mut source = Pieces { left: &text, trailers: Head::new() };
+        let mut body = Replay::new(&mut source, text.len());
+        assert_eq!(take(&mut body, usize::MAX, 3), text);
+        body.rewind();
+        assert_eq!(body.data().len(), PIECE);
+        assert_eq!(take(&mut body, usize::MAX, usize::MAX), text);
     }
 
     #[test]

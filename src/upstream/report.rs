@@ -1,5 +1,5 @@
 //! How an endpoint does, told to everybody who judges it: its run of failures, its latency, the route's circuit.
-use super::{EndpointRule, attempts::Call, breaker::Probe, pool::Endpoint};
+use super::{EndpointRule, breaker::Probe, course::Call, pool::Endpoint};
 use crate::message::{Category, Fault, Side};
 
 /// Who hears how one attempt went: of its answer's head, and of its failure.
@@ -35,8 +35,9 @@ impl Report<'_> {
     /// The attempt failed after it began at `began_us` of the shard's clock; `unanswered`: before the answer's head.
     pub fn failed(&mut self, fault: Fault, unanswered: bool, began_us: u64) {
         let local = &self.call.upstreams.local;
-        // A route whose time is up while its endpoint says nothing waited for the endpoint.
-        let late = fault.category == Category::UpstreamTimeout && unanswered;
+        // A route whose time is up while its endpoint says nothing waited for the endpoint. But clients that set the time
+        // themselves could have any endpoint left out.
+        let late = fault.category == Category::UpstreamTimeout && unanswered && !self.call.plan.hurried;
         if fault.side != Side::Upstream && !late {
             return;
         }

@@ -152,7 +152,7 @@ mod tests {
             (failed(Category::UpstreamReset, true), true, true),   // REFUSED_STREAM, GOAWAY
             (failed(Category::UpstreamReset, false), true, false),
             (failed(Category::UpstreamTimeout, false), false, false),
-            (failed(Category::UpstreamProtocol, false), false, false),
+            (failed(Category::UpstreamProtocol, false), true, false), // what came was no answer
             (Ending::Failed(Fault::new(Category::Overloaded, Side::Edge, "").unsent()), false, false),
             (Ending::Failed(Fault::new(Category::ClientAbort, Side::Downstream, "")), false, false),
         ] {

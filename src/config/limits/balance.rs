@@ -52,7 +52,8 @@ pub static STICKY: Shape = Shape {
     title: "[pool.NAME.sticky]",
     place: "in [pool.NAME.sticky]",
     about: "The cookie is signed, and tells nobody an address. It has `HttpOnly`, `SameSite=Lax`, and over TLS `Secure`; it is made anew when \
-            half of its time is over, and when its endpoint is gone or out of use and another one answered.",
+            half of its time is over, and when its endpoint is gone or out of use and another one answered. Requests of clients that have one \
+            are not hedged.",
     keys: &[
         Key {
             name: "cookie",

@@ -108,7 +108,7 @@ mod tests {
         let names = names(10);
         let t = table(&names, |i| [1, 2, 5][i % 3]);
         let total: usize = (0..10).map(|i| [1, 2, 5][i % 3]).sum();
-        let mut hits = vec![0usize; 10];
+        let mut hits = [0usize; 10];
         for key in 0..100_000 {
             hits[t.owners(key).next().unwrap()] += 1;
         }

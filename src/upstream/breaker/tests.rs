@@ -250,7 +250,7 @@ fn shards_share_the_probes_exactly() {
                         std::thread::yield_now();
                         inside.fetch_sub(1, Relaxed);
                         // Most are given up; in the end five are not.
-                        if rng.next_u64() % 200 == 0 { probe.done(false) } else { drop(probe) }
+                        if rng.next_u64().is_multiple_of(200) { probe.done(false) } else { drop(probe) }
                     }
                 }
             });
