@@ -27,6 +27,8 @@ mod limits;
 mod names;
 mod observe;
 mod overload;
+mod places;
+mod protect;
 mod reload;
 mod removal;
 mod routing;
@@ -80,6 +82,8 @@ fn suites() -> Vec<Test> {
         names::tests(),
         observe::tests(),
         overload::tests(),
+        places::tests(),
+        protect::tests(),
         reload::tests(),
         removal::tests(),
         routing::tests(),

@@ -16,6 +16,7 @@ pub mod programs;
 #[path = "../../support/python.rs"]
 pub mod python;
 pub mod qpack;
+pub mod room;
 pub mod served;
 pub mod tls;
 pub mod wire;
