@@ -146,6 +146,8 @@ pub struct Member {
     slices: [Counts; SLICES],
     last: Option<Counts>,
     last_latency: Option<HistogramTotal>,
+    /// It should be out, but too many are: that was counted.
+    spared: bool,
     /// Windows in a row in which it was too slow.
     slow: u64,
     /// Its median in the last of them, and the others', µs.
@@ -330,23 +332,28 @@ impl Detector {
     }
 
     fn eject(&mut self, rule: &OutlierRule, now_us: u64, samples: &[Sample], decisions: &mut Vec<(usize, Decision)>) {
-        let members = self.members.iter().zip(samples).enumerate();
-        let mut worst: Vec<(usize, Reason)> = members
-            .filter(|(_, (m, s))| m.out_until.is_none() && !s.unhealthy)
-            .filter_map(|(index, (m, s))| Some((index, judge(rule, m, s)?)))
-            .collect();
+        let mut worst: Vec<(usize, Reason)> = Vec::new();
+        for (index, (member, sample)) in self.members.iter_mut().zip(samples).enumerate() {
+            let may = member.out_until.is_none() && !sample.unhealthy;
+            let reason = if may { judge(rule, member, sample) } else { None };
+            member.spared &= reason.is_some();
+            worst.extend(reason.map(|reason| (index, reason)));
+        }
         if worst.is_empty() {
             return;
         }
         worst.sort_by_key(|(index, _)| Reverse(samples.get(*index).map_or(0, |s| s.longest)));
         let mut room = rule.most(samples.len()).saturating_sub(self.out(samples));
         for (index, reason) in worst {
-            // One that has just come back in this tick had no request since.
-            if room == 0 || decisions.iter().any(|(known, _)| *known == index) {
-                self.capped += u64::from(room == 0);
+            let Some(member) = self.members.get_mut(index) else { continue };
+            if room == 0 {
+                self.capped += u64::from(!std::mem::replace(&mut member.spared, true));
                 continue;
             }
-            let Some(member) = self.members.get_mut(index) else { continue };
+            // One that has just come back in this tick had no request since.
+            if decisions.iter().any(|(known, _)| *known == index) {
+                continue;
+            }
             let until = now_us.saturating_add(rule.time_out(member.times));
             let times = member.times.saturating_add(1);
             member.renew(now_us);
