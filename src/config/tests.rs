@@ -39,6 +39,12 @@ fn minimal_is_what_it_seems() {
 }
 
 #[test]
+fn the_example_of_endpoints_that_fail_has_nothing_that_is_hardly_meant_so() {
+    let config = load(&root("configs/resilient.toml")).unwrap_or_else(|report| panic!("{report}"));
+    assert!(config.warnings.warnings().is_empty());
+}
+
+#[test]
 fn the_example_of_http3_speaks_it_beside_the_others() {
     let config = load(&root("configs/h3.toml")).unwrap_or_else(|report| panic!("{report}"));
     assert!(config.warnings.warnings().is_empty());

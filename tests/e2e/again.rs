@@ -230,7 +230,8 @@ fn a_circuit_that_is_open_outlives_a_reload(driver: Driver) {
         assert_eq!(client.get("/").status(), 500);
     }
     wait_state(&edge, "open");
-    let text = std::fs::read_to_string(edge.config()).expect("the configuration");
+    let whole = std::fs::read_to_string(edge.config()).expect("the configuration");
+    let text = &whole[whole.find("[[listener]]").expect("a listener")..];
     edge.rewrite(&text.replace("open = \"1h\"", "open = \"30m\""));
     let reload = edge.reload();
     assert_eq!(reload.code, 0, "{}{}", reload.stdout, reload.stderr);

@@ -18,7 +18,10 @@ crate::suite!("health";
     each_driver:
         a_failing_endpoint_gets_nothing_within_a_second,
         what_clients_do_leaves_no_endpoint_out,
-        when_all_are_down_one_a_second_passes_and_brings_them_back;
+        when_all_are_down_one_a_second_passes_and_brings_them_back,
+        when_all_are_down_all_pass_if_so_configured,
+        an_endpoint_that_is_well_again_gets_its_share_bit_by_bit,
+        an_endpoint_that_was_ejected_gets_its_share_bit_by_bit;
     once:
         an_endpoint_goes_out_and_comes_back_as_its_checks_say,
         many_shards_ask_once_per_interval,
@@ -200,6 +203,95 @@ fn when_all_are_down_one_a_second_passes_and_brings_them_back(driver: Driver) {
     assert!(took < Duration::from_secs(2), "recovered after {took:?}");
     assert_eq!(client.get("/").status(), 200);
     assert!(edge.metrics().sum("edge_outlier_fail_open_total", &[("pool", "app")]) >= 2.0);
+}
+
+fn when_all_are_down_all_pass_if_so_configured(driver: Driver) {
+    // Their checks fail, they do not.
+    let served: Vec<Arc<AtomicUsize>> = (0..2).map(|_| Arc::default()).collect();
+    let origins: Vec<Origin> = served
+        .iter()
+        .cloned()
+        .map(|served| {
+            Origin::answering(move |request| match request.target() {
+                "/healthz" => answer(503, "x"),
+                _ => {
+                    served.fetch_add(1, SeqCst);
+                    answer(200, "x")
+                }
+            })
+        })
+        .collect();
+    let keys = "panic = \"spread\"\nhealth = { interval = \"1m\", unhealthy = 1 }";
+    let edge = start(driver, 2, &[&origins[0], &origins[1]], keys);
+    wait_states(&edge, &["unhealthy", "unhealthy"]);
+    let addr = edge.addr();
+    (0..10).for_each(|_| {
+        let mut client = Wire::connect(&addr);
+        (0..20).for_each(|_| assert_eq!(client.get("/").status(), 200));
+    });
+    let served: Vec<usize> = served.iter().map(|served| served.load(SeqCst)).collect();
+    assert!(served.iter().all(|served| *served >= 20) && served.iter().sum::<usize>() == 200, "{served:?}");
+    let passed = || edge.metrics().sum("edge_outlier_fail_open_total", &[("pool", "app")]);
+    eventually("all of them counted", || (passed() == 200.0).then_some(()));
+    assert_eq!(states(&edge), ["unhealthy", "unhealthy"]);
+}
+
+/// The share of requests that the second of two endpoints gets after it was out as `down` and came back.
+fn comes_back(driver: Driver, keys: &str, down: &str) {
+    const RAMP: f64 = 3.0;
+    let (a, b) = (Patient::new(true), Patient::new(true));
+    let keys = format!("{keys}\nbalance = \"round_robin\"\nslow_start = \"{RAMP}s\"");
+    let edge = start(driver, 2, &[&a.origin, &b.origin], &keys);
+    // New endpoints begin slowly, too.
+    eventually("both have their share", || (shares(&edge) == [1000, 1000]).then_some(()));
+    let (addr, stop) = (edge.addr(), AtomicBool::new(false));
+    let well_again = std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = Wire::connect(&addr);
+                while !stop.load(SeqCst) {
+                    client.get("/");
+                    std::thread::sleep(Duration::from_millis(4));
+                }
+            });
+        }
+        b.well.store(false, SeqCst);
+        wait_states(&edge, &["usable", down]);
+        b.well.store(true, SeqCst);
+        let well_again = Instant::now();
+        wait_states(&edge, &["usable", "usable"]);
+        eventually("all of its share", || (shares(&edge) == [1000, 1000]).then_some(()));
+        std::thread::sleep(Duration::from_secs(1)); // in which that shows
+        stop.store(true, SeqCst);
+        well_again
+    });
+    let (a, b) = (a.requests.lock().unwrap().clone(), b.requests.lock().unwrap().clone());
+    // Who was on the way when it was left out is of the time before.
+    let back = *b.iter().find(|at| **at > well_again + Duration::from_millis(50)).expect("it is used again");
+    let share = |from: f64, to: f64| {
+        let range = back + Duration::from_secs_f64(from)..back + Duration::from_secs_f64(to);
+        let [a, b] = [&a, &b].map(|all| all.iter().filter(|at| range.contains(*at)).count() as f64);
+        b / (a + b)
+    };
+    // A tenth of a share is an eleventh of what two get, half of one a third.
+    let curve = [share(0.0, 0.15 * RAMP), share(0.4 * RAMP, 0.6 * RAMP), share(1.05 * RAMP, 1.3 * RAMP)];
+    let expected = [0.08..0.25, 0.27..0.43, 0.44..0.56];
+    assert!(expected.iter().zip(curve).all(|(expected, share)| expected.contains(&share)), "{curve:?}");
+}
+
+/// Of its weight, what each endpoint of the pool gets now, per mille.
+fn shares(edge: &Edge) -> Vec<u64> {
+    let status = edge.status();
+    let endpoints = status["pools"][0]["endpoints"].as_array().cloned().unwrap_or_default();
+    endpoints.iter().filter_map(|endpoint| endpoint["share_permille"].as_u64()).collect()
+}
+
+fn an_endpoint_that_is_well_again_gets_its_share_bit_by_bit(driver: Driver) {
+    comes_back(driver, "outlier = \"off\"\nhealth = { interval = \"400ms\", unhealthy = 1, healthy = 1 }", "unhealthy");
+}
+
+fn an_endpoint_that_was_ejected_gets_its_share_bit_by_bit(driver: Driver) {
+    comes_back(driver, "outlier = { consecutive = 5, ejection = \"500ms\", latency_factor = 0 }", "ejected");
 }
 
 fn a_reload_keeps_what_is_known_and_when_the_next_check_is() {

@@ -26,6 +26,7 @@ mod http3_listeners;
 mod limits;
 mod names;
 mod observe;
+mod overload;
 mod reload;
 mod removal;
 mod routing;
@@ -78,6 +79,7 @@ fn suites() -> Vec<Test> {
         limits::tests(),
         names::tests(),
         observe::tests(),
+        overload::tests(),
         reload::tests(),
         removal::tests(),
         routing::tests(),

@@ -5,7 +5,7 @@ use crate::{
         raw::{no_empty_list, to_u32},
         report::{Log, Problem},
         section::{Origin, Scene, Section, Text, cut, wrong_type},
-        suggest,
+        suggest, units,
     },
     upstream::{
         Panic,
@@ -61,7 +61,7 @@ fn health_table(section: Section<'_>, path: Option<Text<'_>>) -> Option<HealthRu
     only_for(&section, kind, "http", &["path", "method", "status"]);
     only_for(&section, kind, "grpc", &["service"]);
     if kind == "tcp" && section.has("host") {
-        not_for(&section, kind, "host", "\"http\" and \"grpc\"");
+        not_for(&section, kind, "host", "\"http\" or \"grpc\"");
     }
     let probe = match kind {
         "tcp" => Probe::Tcp,
@@ -83,7 +83,7 @@ fn only_for(section: &Section<'_>, kind: &str, whose: &str, names: &[&str]) {
 fn not_for(section: &Section<'_>, kind: &str, name: &str, whose: &str) {
     section.scene.mistake(section.span_of_key(name), |at| {
         Problem::new(at, format!("{name} has no meaning with kind = {kind:?}"))
-            .help(format!("take it out, or write kind = one of {whose}"))
+            .help(format!("take it out, or write kind = {whose}"))
     });
 }
 
@@ -183,7 +183,10 @@ fn outlier_table(section: Section<'_>) -> OutlierRule {
     if rule.ejection_max < rule.ejection {
         let name = if section.has("ejection") { "ejection" } else { "ejection_max" };
         section.scene.mistake(section.span_of(name), |at| {
+            let show = |time: Duration| units::show_time(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+            let [one, most] = [rule.ejection, rule.ejection_max].map(show);
             Problem::new(at, "ejection is longer than ejection_max, which it must not exceed")
+                .help(format!("ejection is \"{one}\", ejection_max is \"{most}\""))
         });
     }
     section.finish();

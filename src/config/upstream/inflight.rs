@@ -60,7 +60,8 @@ fn adaptive(section: Section<'_>) -> AdaptiveRule {
     if rule.min > rule.max {
         let name = if section.has("min") { "min" } else { "max" };
         section.scene.mistake(section.span_of(name), |at| {
-            Problem::new(at, "min is larger than max, which it must not exceed").help(format!("max is {}", rule.max))
+            Problem::new(at, "min is larger than max, which it must not exceed")
+                .help(format!("min is {}, max is {}", rule.min, rule.max))
         });
     }
     section.finish();
