@@ -479,7 +479,8 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         match won? {
             Ok(ahead) => {
                 self.bind(ahead.index);
-                (self.trace.connect_us, self.trace.asked_us) = (ahead.connect_us, ahead.asked_us);
+                // Counted from the race's beginning: the percentile that hedging goes by must not lose its tail to hedging.
+                self.trace.connect_us = ahead.connect_us;
                 call.upstreams.release(std::mem::replace(lease, ahead.lease));
                 let reached = Reached {
                     rule: ahead.rule,

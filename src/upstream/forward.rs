@@ -59,7 +59,7 @@ pub struct Request<'a> {
 pub struct Trace {
     /// When forwarding began.
     pub began_us: u64,
-    /// When the last attempt began: what came before is not its endpoint's doing.
+    /// When the last attempt began, or the race that it won: what came before is not its endpoint's doing.
     pub asked_us: u64,
     /// How long connecting took, if it was needed.
     pub connect_us: Option<u64>,

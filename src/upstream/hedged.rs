@@ -48,8 +48,6 @@ pub(super) struct Ahead<'a> {
     pub lease: Box<Lease>,
     /// How long connecting took, if it was needed.
     pub connect_us: Option<u64>,
-    /// When it began.
-    pub asked_us: u64,
     /// When it had a connection.
     pub began_us: u64,
 }
