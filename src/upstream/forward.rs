@@ -69,7 +69,7 @@ pub struct Trace {
     pub status: u16,
     /// Which endpoint of the pool was used last.
     pub endpoint: Option<usize>,
-    /// Attempts beyond the first.
+    /// Attempts beyond the first, but for repetitions where a kept connection turned out to be dead.
     pub retries: u32,
     /// There was no budget for another attempt.
     pub no_budget: bool,

@@ -302,24 +302,34 @@ impl Detector {
         decisions: &mut Vec<(usize, Decision)>,
     ) {
         let most = rule.most(samples.len());
-        while self.out(samples) > most && self.bring_back(now_us, samples, |s| !s.unhealthy, decisions) {}
-        while self.ejected() > most && self.bring_back(now_us, samples, |_| true, decisions) {}
+        let too_many = self.out(samples).saturating_sub(most);
+        self.bring_back(now_us, samples, too_many, |s| !s.unhealthy, decisions);
+        let too_many = self.ejected().saturating_sub(most);
+        self.bring_back(now_us, samples, too_many, |_| true, decisions);
     }
 
-    /// Ends the time of whoever's is over soonest, among those that are meant; whether there was one.
+    /// Ends the times of up to `how_many` among those that are meant: of those whose are over soonest.
     fn bring_back(
         &mut self,
         now_us: u64,
         samples: &[Sample],
+        how_many: usize,
         meant: impl Fn(&Sample) -> bool,
         decisions: &mut Vec<(usize, Decision)>,
-    ) -> bool {
-        let out = self.members.iter_mut().zip(samples).enumerate().filter(|(_, (_, s))| meant(s));
-        let out = out.filter_map(|(index, (member, _))| member.out_until.map(|until| (until, index, member)));
-        let Some((_, index, member)) = out.min_by_key(|(until, index, _)| (*until, *index)) else { return false };
-        member.renew(now_us);
-        decisions.push((index, Decision::Readmit));
-        true
+    ) {
+        if how_many == 0 {
+            return;
+        }
+        let out = self.members.iter().zip(samples).enumerate().filter(|(_, (_, s))| meant(s));
+        let mut out: Vec<(u64, usize)> =
+            out.filter_map(|(index, (member, _))| Some((member.out_until?, index))).collect();
+        out.sort_unstable();
+        for (_, index) in out.into_iter().take(how_many) {
+            if let Some(member) = self.members.get_mut(index) {
+                member.renew(now_us);
+                decisions.push((index, Decision::Readmit));
+            }
+        }
     }
 
     fn ejected(&self) -> usize {
