@@ -157,7 +157,7 @@ fn a_failing_endpoint_gets_nothing_within_a_second(driver: Driver) {
     eventually("metrics", || (edge.metrics().sum("edge_outlier_ejections_total", &reason) == 1.0).then_some(()));
 }
 
-/// Clients that give their calls no time, or that ask for upgrades that an endpoint does not offer.
+/// Clients that give their calls no time would else have any endpoint left out for all others.
 fn what_clients_do_leaves_no_endpoint_out(driver: Driver) {
     let other = Patient::new(true);
     let slow = Origin::answering(|_| {
