@@ -1,134 +1,30 @@
 //! The attempt loop: choose an endpoint, get a connection, try; again only where nothing can happen twice.
 use super::{
-    EndpointRule, Panic, PoolRule, Request, Trace, Upstreams,
+    EndpointRule, Trace,
     attempt::{Attempt, Ended, Failed, Stage},
-    balance::Balance,
     breaker::{Circuit, Probe},
-    choose::{Ask, Tried},
+    course::{Call, Course, NO_ENDPOINT},
     forward::Plan,
     gate::{GateRule, Pass},
     h1::Lease,
     h2::{Live, lacks_websocket},
     hedge::HedgeRule,
     hedged,
-    pool::{self, Endpoint, InFlight, Place, Wish},
+    pool::{self, Endpoint, InFlight},
     replay::Replay,
     report::Report,
     retry::{Ending, Outcome, RetryRule},
-    sticky::Stuck,
     wire::Lane,
 };
 use crate::message::{BodySize, BodySource, Category, Deadlines, Fault, Phase, Pump, ResponseSink, Side};
-use edge_io::{
-    clock::monotonic_us,
-    head::{Head, Method},
-    timer::Timer,
-};
+use edge_io::{head::Method, timer::Timer};
 use std::{future::poll_fn, pin::pin, rc::Rc, task::Poll, time::Duration};
 
 /// Times that a request may be sent again on a fresh connection because a kept one turned out to be dead, or an endpoint
 /// refused a stream: that costs nobody anything, and is not counted as a retry.
 const REPEATS_MAX: u32 = 2;
-/// No endpoint can be chosen.
-const NONE_USABLE: Fault =
-    Fault::new(Category::NoHealthyEndpoint, Side::Edge, "no endpoint of the pool may be used now");
-const NO_ENDPOINT: Fault = Fault::new(Category::NoHealthyEndpoint, Side::Edge, "the pool has no endpoint");
 const CIRCUIT_OPEN: Fault =
     Fault::new(Category::CircuitOpen, Side::Edge, "too much of what the route asked its pool failed");
-
-/// What all attempts of one request share.
-#[derive(Clone, Copy)]
-pub(super) struct Call<'a> {
-    /// The shard's way to endpoints.
-    pub upstreams: &'a Upstreams,
-    /// The pool.
-    pub pool: &'a PoolRule,
-    /// What the route's policy says.
-    pub plan: Plan<'a>,
-    /// The request.
-    pub request: &'a Request<'a>,
-    /// Its head.
-    pub head: &'a Head,
-    /// Whether it may be carried out twice (RFC 9110 9.2.2).
-    pub idempotent: bool,
-}
-
-impl<'a> Call<'a> {
-    /// An endpoint of the pool, as the snapshot and as the shard has it.
-    pub fn endpoint(&self, index: usize) -> Option<(&'a EndpointRule, Rc<Endpoint>)> {
-        let rule = self.pool.endpoints.get(index)?;
-        Some((rule, self.upstreams.endpoints.get(self.pool, rule)))
-    }
-
-    /// What is asked of a connection for it.
-    pub fn wish<'w>(&self, refused: Option<&'w Rc<Live>>) -> Wish<'w> {
-        Wish {
-            // What cannot be sent again (RFC 9110 9.2.2), or only with a body that is gone by then.
-            careful: !self.idempotent || self.request.body != BodySize::Empty,
-            websocket: self.request.websocket,
-            connect_timeout: self.plan.timeouts.connect,
-            tls_timeout: self.plan.timeouts.tls,
-            class: self.plan.priority,
-            h1_only: false,
-            refused,
-        }
-    }
-
-    /// Where a connection is to come from.
-    pub fn place<'p>(&'p self, rule: &'p EndpointRule, endpoint: &'p Rc<Endpoint>) -> Place<'p> {
-        Place { local: &self.upstreams.local, stats: &self.upstreams.stats, pool: self.pool, rule, endpoint }
-    }
-
-    fn choose(&self, course: &Course, tried: &Tried, any: bool) -> Option<usize> {
-        let now_ms = self.upstreams.local.timers.now();
-        self.upstreams.choose(
-            self.pool,
-            Ask { tried, key: course.key, sticky: course.stuck.map(|stuck| stuck.endpoint), any, now_ms },
-        )
-    }
-
-    /// An endpoint that may be used and was not asked yet.
-    pub fn other(&self, course: &Course) -> Option<usize> {
-        self.choose(course, &course.tried, false)
-    }
-}
-
-/// Where a request has been, and how often.
-#[derive(Clone, Default)]
-pub(super) struct Course {
-    /// Endpoints that were asked.
-    pub tried: Tried,
-    /// What the pool's balance hashes, where it does.
-    key: Option<u64>,
-    /// Where the client belongs.
-    stuck: Option<Stuck>,
-    /// Attempts, but for repetitions on a fresh connection.
-    tries: u32,
-    repeats: u32,
-    /// It passes only to see whether the pool is well again: nothing follows it.
-    once: bool,
-}
-
-impl Course {
-    /// Whether there may be another attempt after one that ended so, and after which wait. Takes it from the budget.
-    fn grant(&mut self, call: &Call<'_>, trace: &mut Trace, outcome: &Outcome) -> Option<Duration> {
-        let retry = call.plan.retry?;
-        if self.once || !retry.allows(outcome, self.tries + 1) {
-            return None;
-        }
-        if call.plan.state.is_some_and(|state| !state.take_retry(retry)) {
-            trace.no_budget = true;
-            return None;
-        }
-        self.tries += 1;
-        let elsewhere = call.pool.endpoints.len() > 1;
-        let unsent = matches!(outcome.ending, Ending::Failed(fault) if fault.unsent);
-        Some(match unsent && elsewhere {
-            true => Duration::ZERO, // nobody was troubled, and another one is asked
-            false => retry.backoff(self.tries, call.upstreams.rng.borrow_mut().next_u64()),
-        })
-    }
-}
 
 /// A connection that was upgraded, and its place among the requests in flight.
 pub(super) type Upgraded = (Lane, InFlight);
@@ -198,7 +94,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         let Call { plan, pool, .. } = self.call;
         let _route_pass = self.enter(plan.gate).await?;
         let _pool_pass = self.enter(pool.gate.as_ref()).await?;
-        let (mut index, mut fresh) = (self.first()?, false);
+        let (mut index, mut fresh) = (self.course.first(&self.call)?, false);
         loop {
             self.bind(index);
             let failed = match self.one(index, fresh, lease).await {
@@ -213,7 +109,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
                     self.trace.retries += 1;
                     self.course.tried.add(index);
                     Box::pin(self.pause(wait)).await?;
-                    (index, fresh) = (self.next().ok_or(failed.fault)?, false);
+                    (index, fresh) = (self.course.next(&self.call).ok_or(failed.fault)?, false);
                 }
                 Then::GiveUp => return Err(failed.fault),
             }
@@ -228,42 +124,6 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
             Circuit::Open => return Err(CIRCUIT_OPEN),
         }
         Ok(())
-    }
-
-    /// The first endpoint. Where none may be used, now and then one is asked all the same.
-    fn first(&mut self) -> Result<usize, Fault> {
-        let Call { pool, plan, head, upstreams, .. } = self.call;
-        if let Balance::Hash(rule) = &pool.balance {
-            self.course.key = rule.key(head, plan.path, plan.client);
-        }
-        if let Some(sticky) = &pool.sticky {
-            self.course.stuck = sticky.find(head, upstreams.unix_s());
-        }
-        if let Some(index) = self.call.other(&self.course) {
-            return Ok(index);
-        }
-        if pool.endpoints.is_empty() {
-            return Err(NO_ENDPOINT);
-        }
-        if !pool.state.fail_open(pool.panic, monotonic_us()) {
-            return Err(NONE_USABLE);
-        }
-        self.course.once = pool.panic == Panic::Trickle;
-        self.call.choose(&self.course, &Tried::default(), true).ok_or(NONE_USABLE)
-    }
-
-    /// The endpoint for another attempt: one that was not asked; or else one that was, unless it fails again and again: then one
-    /// that is out of use may be well by now.
-    fn next(&self) -> Option<usize> {
-        let (call, course) = (&self.call, &self.course);
-        let none = Tried::default();
-        let again = || call.choose(course, &none, false);
-        let failing = |index: &usize| call.pool.endpoints.get(*index).is_none_or(|e| e.state.failures_in_a_row() > 1);
-        call.other(course)
-            .or_else(|| again().filter(|index| !failing(index)))
-            .or_else(|| call.choose(course, &course.tried, true))
-            .or_else(again)
-            .or_else(|| call.choose(course, &none, true))
     }
 
     /// The attempt at endpoint `index` begins: its client is told whose it is, if that is new.

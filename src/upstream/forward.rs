@@ -1,9 +1,10 @@
 //! Forwarding: what `flow` wants sent, a shard's ways to endpoints, and the door to the attempt loop.
 use super::{
     BreakerRule, HedgeRule, PoolRule, Protocol, RetryRule, RouteState, Timeouts, Tunnel,
-    attempts::{Attempts, Call},
+    attempts::Attempts,
     balance::Rng,
     choose::Views,
+    course::Call,
     gate::{GateRule, Gates},
     h1::Lease,
     pool::Endpoints,

@@ -2,8 +2,8 @@
 //! other attempt is cancelled.
 use super::{
     EndpointRule,
-    attempts::{Call, Course},
     breaker::Probe,
+    course::{Call, Course},
     gate::Pass,
     h1::Lease,
     hedge::HedgeRule,

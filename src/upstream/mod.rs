@@ -6,6 +6,7 @@ pub mod balance;
 pub mod breaker;
 pub mod budget;
 pub mod choose;
+mod course;
 mod dial;
 pub mod endpoint_status;
 pub mod forward;

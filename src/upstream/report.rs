@@ -1,5 +1,5 @@
 //! How an endpoint does, told to everybody who judges it: its run of failures, its latency, the route's circuit.
-use super::{EndpointRule, attempts::Call, breaker::Probe, pool::Endpoint};
+use super::{EndpointRule, breaker::Probe, course::Call, pool::Endpoint};
 use crate::message::{Category, Fault, Side};
 
 /// Who hears how one attempt went: of its answer's head, and of its failure.
