@@ -1,4 +1,5 @@
-//! Pools in the text of `edge status`: how many endpoints may be used, and which not, why and since when.
+//! Pools in the text of `edge status`: how many endpoints may be used, and which not, why and since when; and circuits that
+//! are not closed.
 use super::remote::duration;
 use crate::admin::view::{Endpoint, Pool, Status};
 use std::{
@@ -8,6 +9,8 @@ use std::{
 
 /// Pools that a status shows: those with trouble first.
 const POOLS_SHOWN_MAX: usize = 20;
+/// Circuits that it shows.
+const CIRCUITS_SHOWN_MAX: usize = 20;
 /// Endpoints of one of them.
 const ENDPOINTS_SHOWN_MAX: usize = 20;
 
@@ -32,6 +35,18 @@ fn describe_at(out: &mut String, status: &Status, now: u64) {
     let hidden = status.pools_total.saturating_sub(POOLS_SHOWN_MAX.min(status.pools.len()));
     if hidden > 0 {
         let _ = writeln!(out, "and {hidden} more pools");
+    }
+    for c in status.circuits.iter().take(CIRCUITS_SHOWN_MAX) {
+        let state = c.state.replace('_', " ").to_uppercase();
+        let _ = writeln!(
+            out,
+            "route {}: its circuit to pool {} is {state} (opened {} times so far)",
+            c.route, c.pool, c.trips
+        );
+    }
+    let hidden = status.circuits.len().saturating_sub(CIRCUITS_SHOWN_MAX);
+    if hidden > 0 {
+        let _ = writeln!(out, "and {hidden} more circuits that are not closed");
     }
 }
 
@@ -67,6 +82,7 @@ fn line(e: &Endpoint, now: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::view::Circuit;
 
     #[test]
     fn it_says_which_is_out_why_and_since_when() {
@@ -95,7 +111,9 @@ mod tests {
         let pool = Pool { name: "app".to_owned(), usable: 2, total: 4, endpoints: all.clone(), ..Pool::default() };
         let down =
             Pool { name: "down".to_owned(), total: 1, panic: "trickle".to_owned(), failed_open: 7, ..Pool::default() };
-        let status = Status { pools: vec![down, pool], pools_total: 5, ..Status::default() };
+        let circuit =
+            Circuit { route: "all".to_owned(), pool: "app".to_owned(), state: "half_open".to_owned(), trips: 2 };
+        let status = Status { pools: vec![down, pool], pools_total: 5, circuits: vec![circuit], ..Status::default() };
         let mut text = String::new();
         describe_at(&mut text, &status, 1000);
         assert_eq!(
@@ -105,7 +123,8 @@ mod tests {
              http://a UNHEALTHY for 2 min 0 s: 503 in 2 ms; now 200 in 1 ms\n  \
              http://b LEFT OUT for 10 s, 50 s more (2 times so far): 5 failures in a row\n  \
              http://c starts slowly, at 25 % of its share for 5 s\n\
-             and 3 more pools\n"
+             and 3 more pools\n\
+             route all: its circuit to pool app is HALF OPEN (opened 2 times so far)\n"
         );
     }
 }

@@ -175,9 +175,14 @@ impl Dns {
             let (dns, resolver) = (self.clone(), resolver.clone());
             drop(spawn_local(async move {
                 let heard = match resolver {
-                    Some(resolver) => resolver.ask(&question).await,
-                    None => Heard::failed(&question, Miss::Failed),
+                    Some(resolver) => {
+                        // On a task of its own: one that panics must not leave a name that nobody asks for any more.
+                        let asked = question.clone();
+                        spawn_local(async move { resolver.ask(&asked).await }).await.ok()
+                    }
+                    None => None,
                 };
+                let heard = heard.unwrap_or_else(|| Heard::failed(&question, Miss::Failed));
                 dns.asking.set(dns.asking.get() - 1);
                 dns.hear(&question, &heard);
                 dns.heard.notify_waiters();

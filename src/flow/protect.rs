@@ -71,9 +71,7 @@ impl Controller {
         }
         self.pause = true;
         let since = *self.slow_since_us.get_or_insert(now_us.saturating_sub(signs.lag_us));
-        // Where it acts already, there is less doubt.
-        let known = self.shed > 0 && signs.lag_us > 4 * most_us;
-        let lasting = known || now_us.saturating_sub(since) > LASTING_US + most_us || signs.lag_us > FAR * most_us;
+        let lasting = now_us.saturating_sub(since) > LASTING_US + most_us || signs.lag_us > FAR * most_us;
         self.shed = match lasting {
             // One long turn may be anybody's doing.
             false => self.shed.max(ALL_BULK),

@@ -7,7 +7,7 @@ use super::{
     forward::Plan,
     gate::{GateRule, Pass},
     h1::Lease,
-    h2::{Live, is_no_websocket},
+    h2::{Live, lacks_websocket},
     hedge::HedgeRule,
     hedged,
     pool::{self, Endpoint, InFlight},
@@ -106,13 +106,13 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
             match failed.then {
                 Then::Repeat => fresh = true,
                 Then::Retry(wait) => {
+                    self.trace.retries += 1;
                     self.course.tried.add(index);
                     Box::pin(self.pause(wait)).await?;
                     (index, fresh) = (self.course.next(&self.call).ok_or(failed.fault)?, false);
                 }
                 Then::GiveUp => return Err(failed.fault),
             }
-            self.trace.retries += 1;
         }
     }
 
@@ -305,7 +305,7 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
             // Nothing was sent: another endpoint may do, if there is one.
             Err(fault) if fault.side == Side::Upstream => {
                 // Whoever asks for what an endpoint does not offer must not have it left out.
-                if !is_no_websocket(&fault) {
+                if !(call.request.websocket && lacks_websocket(&fault)) {
                     self.blame(fault, rule, endpoint, began);
                 }
                 let ending = Ending::Failed(fault);
@@ -339,7 +339,8 @@ impl<'a, S: BodySource, D: ResponseSink> Attempts<'a, S, D> {
         match won? {
             Ok(ahead) => {
                 self.bind(ahead.index);
-                (self.trace.connect_us, self.trace.asked_us) = (ahead.connect_us, ahead.asked_us);
+                // Counted from the race's beginning: the percentile that hedging goes by must not lose its tail to hedging.
+                self.trace.connect_us = ahead.connect_us;
                 call.upstreams.release(std::mem::replace(lease, ahead.lease));
                 let reached = Reached {
                     rule: ahead.rule,

@@ -60,7 +60,7 @@ pub struct Request<'a> {
 pub struct Trace {
     /// When forwarding began.
     pub began_us: u64,
-    /// When the last attempt began: what came before is not its endpoint's doing.
+    /// When the last attempt began, or the race that it won: what came before is not its endpoint's doing.
     pub asked_us: u64,
     /// How long connecting took, if it was needed.
     pub connect_us: Option<u64>,
@@ -70,7 +70,7 @@ pub struct Trace {
     pub status: u16,
     /// Which endpoint of the pool was used last.
     pub endpoint: Option<usize>,
-    /// Attempts beyond the first.
+    /// Attempts beyond the first, but for repetitions where a kept connection turned out to be dead.
     pub retries: u32,
     /// There was no budget for another attempt.
     pub no_budget: bool,

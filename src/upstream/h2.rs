@@ -23,6 +23,7 @@ use edge_io::{
     runtime::Local,
     stream::Stream,
     timer::Timer,
+    tls::ErrorKind,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -131,9 +132,16 @@ const NO_WEBSOCKET_MS: u64 = 60_000;
 pub const NO_WEBSOCKET: Fault =
     Fault::new(Category::UpstreamProtocol, Side::Upstream, "the endpoint takes no WebSocket over HTTP/2 (RFC 8441)");
 
-/// Whether `fault` is that one: it says something of the request, and nothing of how well the endpoint is.
-pub fn is_no_websocket(fault: &Fault) -> bool {
-    (fault.category, fault.detail) == (NO_WEBSOCKET.category, NO_WEBSOCKET.detail)
+/// Whether a request for WebSocket got no connection because the endpoint has no such thing: that fault, or TLS refused where
+/// only HTTP/1.1 was offered. It says something of the request, and nothing of how well the endpoint is.
+pub fn lacks_websocket(fault: &Fault) -> bool {
+    let alpn =
+        || [ErrorKind::NoSharedProtocol, ErrorKind::AlertReceived].iter().any(|kind| fault.detail == kind.as_str());
+    match fault.category {
+        Category::UpstreamProtocol => fault.detail == NO_WEBSOCKET.detail,
+        Category::UpstreamTls => alpn(),
+        _ => false,
+    }
 }
 
 /// How long a connection is kept, and how many streams it takes.

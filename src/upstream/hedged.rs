@@ -48,8 +48,6 @@ pub(super) struct Ahead<'a> {
     pub lease: Box<Lease>,
     /// How long connecting took, if it was needed.
     pub connect_us: Option<u64>,
-    /// When it began.
-    pub asked_us: u64,
     /// When it had a connection.
     pub began_us: u64,
 }
@@ -226,18 +224,7 @@ async fn run(call: Call<'_>, index: usize, asked: Rc<Cell<u64>>) -> Result<Ahead
         let (fault, stale) = match end {
             Ok((lane, connect_us)) => {
                 let began_us = asked_us + connect_us.unwrap_or(0);
-                return Ok(Ahead {
-                    index,
-                    rule,
-                    endpoint,
-                    in_flight,
-                    pass,
-                    lane,
-                    lease,
-                    connect_us,
-                    asked_us,
-                    began_us,
-                });
+                return Ok(Ahead { index, rule, endpoint, in_flight, pass, lane, lease, connect_us, began_us });
             }
             Err(end) => end,
         };

@@ -146,6 +146,8 @@ pub struct Member {
     slices: [Counts; SLICES],
     last: Option<Counts>,
     last_latency: Option<HistogramTotal>,
+    /// It should be out, but too many are: that was counted.
+    spared: bool,
     /// Windows in a row in which it was too slow.
     slow: u64,
     /// Its median in the last of them, and the others', µs.
@@ -300,24 +302,34 @@ impl Detector {
         decisions: &mut Vec<(usize, Decision)>,
     ) {
         let most = rule.most(samples.len());
-        while self.out(samples) > most && self.bring_back(now_us, samples, |s| !s.unhealthy, decisions) {}
-        while self.ejected() > most && self.bring_back(now_us, samples, |_| true, decisions) {}
+        let too_many = self.out(samples).saturating_sub(most);
+        self.bring_back(now_us, samples, too_many, |s| !s.unhealthy, decisions);
+        let too_many = self.ejected().saturating_sub(most);
+        self.bring_back(now_us, samples, too_many, |_| true, decisions);
     }
 
-    /// Ends the time of whoever's is over soonest, among those that are meant; whether there was one.
+    /// Ends the times of up to `how_many` among those that are meant: of those whose are over soonest.
     fn bring_back(
         &mut self,
         now_us: u64,
         samples: &[Sample],
+        how_many: usize,
         meant: impl Fn(&Sample) -> bool,
         decisions: &mut Vec<(usize, Decision)>,
-    ) -> bool {
-        let out = self.members.iter_mut().zip(samples).enumerate().filter(|(_, (_, s))| meant(s));
-        let out = out.filter_map(|(index, (member, _))| member.out_until.map(|until| (until, index, member)));
-        let Some((_, index, member)) = out.min_by_key(|(until, index, _)| (*until, *index)) else { return false };
-        member.renew(now_us);
-        decisions.push((index, Decision::Readmit));
-        true
+    ) {
+        if how_many == 0 {
+            return;
+        }
+        let out = self.members.iter().zip(samples).enumerate().filter(|(_, (_, s))| meant(s));
+        let mut out: Vec<(u64, usize)> =
+            out.filter_map(|(index, (member, _))| Some((member.out_until?, index))).collect();
+        out.sort_unstable();
+        for (_, index) in out.into_iter().take(how_many) {
+            if let Some(member) = self.members.get_mut(index) {
+                member.renew(now_us);
+                decisions.push((index, Decision::Readmit));
+            }
+        }
     }
 
     fn ejected(&self) -> usize {
@@ -330,23 +342,28 @@ impl Detector {
     }
 
     fn eject(&mut self, rule: &OutlierRule, now_us: u64, samples: &[Sample], decisions: &mut Vec<(usize, Decision)>) {
-        let members = self.members.iter().zip(samples).enumerate();
-        let mut worst: Vec<(usize, Reason)> = members
-            .filter(|(_, (m, s))| m.out_until.is_none() && !s.unhealthy)
-            .filter_map(|(index, (m, s))| Some((index, judge(rule, m, s)?)))
-            .collect();
+        let mut worst: Vec<(usize, Reason)> = Vec::new();
+        for (index, (member, sample)) in self.members.iter_mut().zip(samples).enumerate() {
+            let may = member.out_until.is_none() && !sample.unhealthy;
+            let reason = if may { judge(rule, member, sample) } else { None };
+            member.spared &= reason.is_some();
+            worst.extend(reason.map(|reason| (index, reason)));
+        }
         if worst.is_empty() {
             return;
         }
         worst.sort_by_key(|(index, _)| Reverse(samples.get(*index).map_or(0, |s| s.longest)));
         let mut room = rule.most(samples.len()).saturating_sub(self.out(samples));
         for (index, reason) in worst {
-            // One that has just come back in this tick had no request since.
-            if room == 0 || decisions.iter().any(|(known, _)| *known == index) {
-                self.capped += u64::from(room == 0);
+            let Some(member) = self.members.get_mut(index) else { continue };
+            if room == 0 {
+                self.capped += u64::from(!std::mem::replace(&mut member.spared, true));
                 continue;
             }
-            let Some(member) = self.members.get_mut(index) else { continue };
+            // One that has just come back in this tick had no request since.
+            if decisions.iter().any(|(known, _)| *known == index) {
+                continue;
+            }
             let until = now_us.saturating_add(rule.time_out(member.times));
             let times = member.times.saturating_add(1);
             member.renew(now_us);

@@ -17,6 +17,7 @@ use std::{
 crate::suite!("health";
     each_driver:
         a_failing_endpoint_gets_nothing_within_a_second,
+        what_clients_do_leaves_no_endpoint_out,
         when_all_are_down_one_a_second_passes_and_brings_them_back,
         when_all_are_down_all_pass_if_so_configured,
         an_endpoint_that_is_well_again_gets_its_share_bit_by_bit,
@@ -154,6 +155,24 @@ fn a_failing_endpoint_gets_nothing_within_a_second(driver: Driver) {
     assert!(told["until"].as_u64() > told["since"].as_u64(), "{told}");
     let reason = [("pool", "app"), ("reason", "consecutive")];
     eventually("metrics", || (edge.metrics().sum("edge_outlier_ejections_total", &reason) == 1.0).then_some(()));
+}
+
+/// Clients that give their calls no time would else have any endpoint left out for all others.
+fn what_clients_do_leaves_no_endpoint_out(driver: Driver) {
+    let other = Patient::new(true);
+    let slow = Origin::answering(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        answer(200, "x")
+    });
+    let edge = start(driver, 1, &[&slow, &other.origin], "balance = \"first\"");
+    let hurried = "POST / HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\ngrpc-timeout: 1m\r\n\
+                   content-length: 0\r\nte: trailers\r\n\r\n";
+    for _ in 0..20 {
+        let told = Wire::connect(&edge.addr()).ask(hurried);
+        assert_eq!(told.get("grpc-status"), Some("4"), "{told:?}");
+    }
+    assert_eq!(other.served(), 0, "the first was passed over");
+    assert_eq!(states(&edge), ["usable", "usable"]);
 }
 
 fn when_all_are_down_one_a_second_passes_and_brings_them_back(driver: Driver) {

@@ -115,7 +115,7 @@ fn five_times_too_much_is_served_in_time_or_refused() {
         for mix in [[0, 1, 0], [1, 9, 90], [2, 49, 49], [5, 95, 0]] {
             let mut shard = Loop::new(seed, mix);
             shard.run(0.5, 2_000_000);
-            shard.run(5.0, 5_000_000); // what came before it was noticed is worked off
+            shard.run(5.0, 8_000_000); // what came before it was noticed is worked off
             let counts = shard.run(5.0, 10_000_000);
             let admitted: Vec<u64> = counts.iter().flat_map(|c| c.latencies.iter().copied()).collect();
             let served = admitted.len() as u64 * SERVE_US;

@@ -288,3 +288,16 @@ proptest! {
         prop_assert_eq!(u128::from(rule.time_out(times)), expected * 1_000_000);
     }
 }
+
+#[test]
+fn one_that_is_spared_for_long_is_counted_once() {
+    let rule = OutlierRule { consecutive: 0, error_share: 500, min_requests: 10, max_ejected: 0, ..rule() };
+    let mut detector = Detector::default();
+    for tick in 0..100u64 {
+        let counts = Counts { failures: tick * 10, successes: 0 };
+        let well = Counts { failures: 0, successes: tick * 10 };
+        let samples = [counts, well].map(|counts| Sample { counts: Some(counts), ..Sample::default() });
+        assert_eq!(detector.tick(&rule, tick * 100_000, &samples), []);
+    }
+    assert_eq!(detector.capped, 1);
+}
