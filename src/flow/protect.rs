@@ -15,7 +15,7 @@ pub const LOOK_MS: u64 = 16;
 /// A turn this many times as long as allowed is no accident. (A machine that is busy with others makes one of a few times.)
 const FAR: u64 = 10;
 /// Nor are turns that are too long for longer than this, µs.
-const LASTING_US: u64 = 300_000;
+const LASTING_US: u64 = 150_000;
 /// All of bulk; and all of normal too. Per mille.
 const ALL_BULK: u32 = 1000;
 const ALL: u32 = 2000;

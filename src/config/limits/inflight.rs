@@ -75,7 +75,7 @@ pub static PROTECT: Shape = Shape {
         key(
             "lag",
             Kind::Time(is(50, 5, 10 * SECOND), true),
-            "A turn of the shard's loop that takes longer is a sign; if that lasts 0.3 s, or one takes ten times this, it costs \
+            "A turn of the shard's loop that takes longer is a sign; if that lasts 0.2 s, or one takes ten times this, it costs \
              `normal` requests too",
         ),
         percent(
