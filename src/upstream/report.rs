@@ -18,7 +18,8 @@ impl Report<'_> {
     /// The answer's head came, `latency_us` after the attempt began; `now_ms` is the shard's clock.
     #[inline]
     pub fn answered(&mut self, status: u16, latency_us: u64, now_ms: u64) {
-        let failed = status >= 500;
+        // 501 and 505 say what was wrong with the request (RFC 9110 15.6.2, 15.6.6).
+        let failed = status >= 500 && !matches!(status, 501 | 505);
         if failed {
             self.rule.state.failed();
         } else {
