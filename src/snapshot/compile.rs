@@ -64,6 +64,7 @@ pub fn compile(config: &Config, registry: &Registry, stats: &StatsRegistry, vers
         server: compile_server(&config.server),
         listeners,
         router: Arc::new(router),
+        gated_routes: (0..).zip(&routes).filter(|(_, route)| route.gate.is_some()).map(|(index, _)| index).collect(),
         routes: routes.into(),
         pools,
         warnings: report.warning_lines(),

@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub router: Arc<Router>,
     /// In file order.
     pub routes: Arc<[RouteRule]>,
+    /// Those with a limit on requests in flight; there may be tens of thousands without.
+    pub gated_routes: Arc<[u32]>,
     /// In file order.
     pub pools: Vec<Arc<PoolRule>>,
     /// What in the source is hardly meant so, a line each.
@@ -188,7 +190,8 @@ impl Snapshot {
         let endpoints =
             self.pools.iter().flat_map(|pool| &pool.endpoints).filter_map(|endpoint| endpoint.gate.as_ref());
         let pools = self.pools.iter().filter_map(|pool| pool.gate.as_ref());
-        pools.chain(endpoints).chain(self.routes.iter().filter_map(|route| route.gate.as_deref()))
+        let routes = self.gated_routes.iter().filter_map(|index| self.routes.get(*index as usize)?.gate.as_deref());
+        pools.chain(endpoints).chain(routes)
     }
 }
 

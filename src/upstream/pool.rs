@@ -21,7 +21,6 @@ use edge_io::{
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::HashSet,
     future::poll_fn,
     rc::Rc,
     sync::{Arc, Weak},
@@ -276,8 +275,8 @@ pub struct Endpoints {
     by_slot: RefCell<Vec<Option<Rc<Endpoint>>>>,
     /// Requests in flight by pool, by the slots of pools.
     of_pools: RefCell<Vec<Option<OfPool>>>,
-    /// Slots of the newest snapshot's endpoints; others are used by requests that began before it, and not kept.
-    current: RefCell<HashSet<usize>>,
+    /// By slot: whether the newest snapshot has the endpoint. Others are used by requests that began before it, and not kept.
+    current: RefCell<Vec<bool>>,
 }
 
 /// A pool, and this shard's requests that use it.
@@ -304,7 +303,7 @@ impl Endpoints {
         let made = Rc::new(Endpoint::new(rule, self.of_pool(pool), &self.local));
         made.max_connections.set(pool.max_connections);
         made.keepalive.set(pool.keepalive);
-        made.retired.set(!self.current.borrow().contains(&slot));
+        made.retired.set(!self.current.borrow().get(slot).is_some_and(|current| *current));
         all[slot] = Some(made.clone());
         made
     }
@@ -335,10 +334,14 @@ impl Endpoints {
             // whoever uses the pool has it too
             count.take_if(|(_, count)| Rc::strong_count(count) == 1);
         }
-        let slots = pools.iter().flat_map(|pool| &pool.endpoints).map(|rule| rule.state.slot);
-        *self.current.borrow_mut() = slots.collect();
+        let mut current = self.current.borrow_mut();
+        current.clear();
         for pool in pools {
             for rule in &pool.endpoints {
+                if current.len() <= rule.state.slot {
+                    current.resize(rule.state.slot + 1, false);
+                }
+                current[rule.state.slot] = true;
                 if let Some(Some(e)) = self.by_slot.borrow().get(rule.state.slot)
                     && Arc::ptr_eq(&e.state, &rule.state)
                 {
