@@ -37,6 +37,7 @@ fn record() -> Record<'static> {
         ttfb_us: Some(1000),
         upstream_us: Some(1200),
         retries: 0,
+        hedged: None,
         config_version: 1,
         user_agent: Some(b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
         referer: None,
